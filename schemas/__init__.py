@@ -1,0 +1,50 @@
+"""The contracts: what is on the wire and in which topic. Imports nothing of ours."""
+
+from millstream.schemas.codec import Codec, DecodeError
+from millstream.schemas.connection import KafkaConnection
+from millstream.schemas.models import (
+    OUTCOMES,
+    Alert,
+    Change,
+    Command,
+    DeadLetter,
+    DeadReason,
+    EventKind,
+    InFlight,
+    JobEvent,
+    JobRequest,
+    JobState,
+    Record,
+    State,
+    WorkerBeat,
+    WorkerState,
+)
+from millstream.schemas.registry import ConfluentRegistry, PinnedRegistry, Registry, UnknownSchema
+from millstream.schemas.topics import Topic, TopicCatalogue
+
+__all__ = [
+    "OUTCOMES",
+    "Alert",
+    "Change",
+    "Codec",
+    "Command",
+    "ConfluentRegistry",
+    "DeadLetter",
+    "DeadReason",
+    "DecodeError",
+    "EventKind",
+    "InFlight",
+    "JobEvent",
+    "JobRequest",
+    "JobState",
+    "KafkaConnection",
+    "PinnedRegistry",
+    "Record",
+    "Registry",
+    "State",
+    "Topic",
+    "TopicCatalogue",
+    "UnknownSchema",
+    "WorkerBeat",
+    "WorkerState",
+]

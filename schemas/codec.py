@@ -1,0 +1,103 @@
+"""Bytes <-> model in the Confluent wire format: a zero byte, the schema id in four bytes, the Avro body."""
+
+import io
+import struct
+from functools import cache
+from typing import Any, TypeVar
+
+import fastavro
+from pydantic import ValidationError
+
+from millstream.schemas.models import Record
+from millstream.schemas.registry import PinnedRegistry, Registry, Schema, UnknownSchema, current_schema
+
+HEADER = struct.Struct(">bI")
+"""Magic byte and schema id."""
+
+R = TypeVar("R", bound=Record)
+
+
+class DecodeError(ValueError):
+    """A record that cannot be read; the text says what is wrong and at which byte where that is known."""
+
+
+class Codec:
+    """Encodes and decodes records. Thread-safe; one a process is enough."""
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        self.registry: Registry = registry or PinnedRegistry()
+        self._headers: dict[str, bytes] = {}
+        self._writers: dict[int, Any] = {}
+
+    def header(self, record: str) -> bytes:
+        """The five bytes before the Avro body of a record of this name."""
+        if record not in self._headers:
+            self._headers[record] = HEADER.pack(0, self.registry.id_of(record))
+        return self._headers[record]
+
+    def encode(self, record: Record) -> bytes:
+        name = type(record).__name__
+        out = io.BytesIO()
+        out.write(self.header(name))
+        fastavro.schemaless_writer(out, reader_schema(name), _as_datum(record))
+        return out.getvalue()
+
+    def decode(self, data: bytes | None, model: type[R]) -> R:
+        """The record in `data`, whatever released schema it was written with. Raises `DecodeError`."""
+        schema_id = schema_id_of(data)
+        body = io.BytesIO(data or b"")
+        body.seek(HEADER.size)
+        try:
+            if schema_id not in self._writers:
+                self._writers[schema_id] = parse(self.registry.schema_of(schema_id))
+            datum = fastavro.schemaless_reader(body, self._writers[schema_id], reader_schema(model.__name__))
+            return model.model_validate(datum)
+        except UnknownSchema as error:
+            raise DecodeError(str(error)) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise DecodeError(f"{model.__name__}.{where}: {first['msg']}") from error
+        except Exception as error:
+            # fastavro reports damage with whatever its C code ran into: EOFError, IndexError, UnicodeDecodeError...
+            raise DecodeError(
+                f"not a {model.__name__} (schema id {schema_id}): {type(error).__name__} at byte {body.tell()}: {error}"
+            ) from error
+
+
+def schema_id_of(data: bytes | None) -> int:
+    """The schema id that a record names. Raises `DecodeError` when `data` is not in the wire format."""
+    if data is None or len(data) < HEADER.size:
+        raise DecodeError(f"{0 if data is None else len(data)} bytes are too few for the five-byte header")
+    magic, schema_id = HEADER.unpack_from(data)
+    if magic != 0:
+        raise DecodeError(f"the first byte is {data[0]:#04x}, not the magic byte 0x00")
+    return int(schema_id)
+
+
+@cache
+def reader_schema(record: str) -> Any:
+    """The parsed current schema of a record, ids as plain strings."""
+    return parse(current_schema(record))
+
+
+def parse(schema: Schema) -> Any:
+    """A schema for fastavro. Ids stay strings: the `uuid` type would make an object of each for nothing."""
+    return fastavro.parse_schema(_without_uuid(schema))
+
+
+def _without_uuid(node: Any) -> Any:
+    if isinstance(node, dict):
+        if node.get("logicalType") == "uuid":
+            return "string"
+        return {key: _without_uuid(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_without_uuid(item) for item in node]
+    return node
+
+
+def _as_datum(record: Record) -> dict[str, Any]:
+    datum = record.__dict__
+    if any(isinstance(value, list) for value in datum.values()):
+        return record.model_dump()
+    return datum

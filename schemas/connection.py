@@ -1,0 +1,45 @@
+"""How a client of ours connects to Kafka, and the client settings that are part of the contract."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Option = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class KafkaConnection:
+    """Addresses and security. `options` are librdkafka properties that every client gets (TLS, SASL...)."""
+
+    bootstrap: str
+    options: Mapping[str, Option] = field(default_factory=dict, repr=False)
+
+    def client(self, **properties: Option) -> dict[str, Option]:
+        """Settings of any client; underscores in the names of `properties` stand for dots."""
+        return {
+            "bootstrap.servers": self.bootstrap,
+            # A broker that comes back is found again within a second.
+            "reconnect.backoff.max.ms": 1000,
+            **self.options,
+            **{name.replace("_", "."): value for name, value in properties.items()},
+        }
+
+    def producer(self, **properties: Option) -> dict[str, Option]:
+        """Settings of a producer that loses nothing and places keys as the Java and Faust producers do."""
+        return {
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+            **self.client(**properties),
+        }
+
+    def consumer(self, group: str, **properties: Option) -> dict[str, Option]:
+        """Settings of a consumer that sees only committed records and commits only what it says."""
+        return {
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            **self.client(**properties),
+        }

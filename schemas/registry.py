@@ -1,0 +1,98 @@
+"""Schema ids: which Avro schema a record's four-byte id stands for.
+
+`PinnedRegistry` is the default: ids are the file names below `avro/pinned/`, so producers and consumers agree without
+a service. `ConfluentRegistry` asks a Schema Registry instead. A released schema is never edited: a change adds the next
+id, and `compatibility.py` checks it against every older one.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import Any, Protocol
+
+Schema = dict[str, Any]
+
+
+class UnknownSchema(LookupError):
+    """No schema is known under this id or record name."""
+
+
+class Registry(Protocol):
+    """Turns record names into schema ids and back. Both calls are cheap after the first."""
+
+    def id_of(self, record: str) -> int:
+        """The id under which the current schema of `record` (such as "JobEvent") is written."""
+
+    def schema_of(self, schema_id: int) -> Schema:
+        """The schema a record with this id was written with. Raises `UnknownSchema`."""
+
+
+class PinnedRegistry:
+    """Ids pinned in the package."""
+
+    def id_of(self, record: str) -> int:
+        ids = [schema_id for schema_id, schema in pinned_schemas().items() if schema["name"] == record]
+        if not ids:
+            raise UnknownSchema(f"no pinned schema for record {record!r}")
+        return max(ids)
+
+    def schema_of(self, schema_id: int) -> Schema:
+        try:
+            return pinned_schemas()[schema_id]
+        except KeyError:
+            raise UnknownSchema(f"schema id {schema_id} is not one of the pinned ones") from None
+
+
+class ConfluentRegistry:
+    """Ids from a Confluent-compatible Schema Registry; subjects are the full record names.
+
+    Needs the extra `millstream[schema-registry]`. Registers the current schemas at first use, so that the registry's
+    own compatibility rule has its say.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """`options` go to `confluent_kafka.schema_registry.SchemaRegistryClient` (`url`, credentials, TLS)."""
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+
+        self._client = SchemaRegistryClient(dict(options))
+        self._ids: dict[str, int] = {}
+        self._schemas: dict[int, Schema] = {}
+
+    def id_of(self, record: str) -> int:
+        if record not in self._ids:
+            from confluent_kafka.schema_registry import Schema as RegisteredSchema
+
+            text = json.dumps(current_schema(record))
+            self._ids[record] = self._client.register_schema(f"millstream.{record}", RegisteredSchema(text, "AVRO"))
+        return self._ids[record]
+
+    def schema_of(self, schema_id: int) -> Schema:
+        if schema_id not in self._schemas:
+            from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+            try:
+                text = self._client.get_schema(schema_id).schema_str
+            except SchemaRegistryError as error:
+                raise UnknownSchema(f"schema id {schema_id}: {error}") from error
+            self._schemas[schema_id] = json.loads(text or "")
+        return self._schemas[schema_id]
+
+
+@cache
+def current_schema(record: str) -> Schema:
+    """The newest schema of a record, from `avro/<record>.avsc`. Raises `UnknownSchema`."""
+    file = resources.files(__package__) / "avro" / f"{record}.avsc"
+    if not file.is_file():
+        raise UnknownSchema(f"no schema for record {record!r}")
+    schema: Schema = json.loads(file.read_text("utf-8"))
+    return schema
+
+
+@cache
+def pinned_schemas() -> Mapping[int, Schema]:
+    """Every schema ever released, by id, from `avro/pinned/<id>-<record>.avsc`."""
+    folder = resources.files(__package__) / "avro" / "pinned"
+    found = {int(file.name.split("-")[0]): json.loads(file.read_text("utf-8")) for file in folder.iterdir()}
+    return MappingProxyType(dict(sorted(found.items())))

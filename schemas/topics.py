@@ -1,0 +1,100 @@
+"""The topic catalogue: every topic of Millstream with its key, partitions, retention and cleanup policy."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+DELAY_TIERS = ("1s", "10s", "1m", "10m", "1h", "1d")
+"""Tiers of the timing wheel, shortest first."""
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic as it should be. `name` carries the prefix; `retention_ms` is None for "for ever"."""
+
+    name: str
+    record: str
+    key: str
+    purpose: str
+    partitions: int
+    retention_ms: int | None
+    cleanup: Literal["delete", "compact"] = "delete"
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The broker-side settings that differ from a broker's defaults."""
+        return {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": "-1" if self.retention_ms is None else str(self.retention_ms),
+        }
+
+
+class TopicCatalogue:
+    """Names every topic once; iterating gives all of them."""
+
+    def __init__(
+        self,
+        prefix: str = "millstream.",
+        lanes: Sequence[str] = ("high", "default", "bulk"),
+        partitions: int = 8,
+        retention_days: float = 7,
+    ) -> None:
+        self.prefix = prefix
+        self.lanes = tuple(lanes)
+        self._partitions = partitions
+        self._retention_ms = int(retention_days * DAY_MS)
+
+    def lane(self, lane: str) -> str:
+        return f"{self.prefix}jobs.{lane}"
+
+    def overflow(self, lane: str) -> str:
+        return f"{self.prefix}jobs.{lane}.overflow"
+
+    def delay(self, tier: str) -> str:
+        return f"{self.prefix}jobs.delay.{tier}"
+
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}jobs.events"
+
+    @property
+    def beats(self) -> str:
+        return f"{self.prefix}jobs.beats"
+
+    @property
+    def commands(self) -> str:
+        return f"{self.prefix}jobs.commands"
+
+    @property
+    def dead(self) -> str:
+        return f"{self.prefix}jobs.dead"
+
+    @property
+    def states(self) -> str:
+        return f"{self.prefix}jobs.states"
+
+    @property
+    def alerts(self) -> str:
+        return f"{self.prefix}jobs.alerts"
+
+    @property
+    def changes(self) -> str:
+        return f"{self.prefix}jobs.changes"
+
+    def __iter__(self) -> Iterator[Topic]:
+        wide, days = self._partitions, self._retention_ms
+        for lane in self.lanes:
+            yield Topic(self.lane(lane), "JobRequest", "ordering key or job id", "work to execute", wide, days)
+            yield Topic(self.overflow(lane), "JobRequest", "tenant", "a tenant's excess over its share", wide, days)
+        for tier in DELAY_TIERS:
+            yield Topic(self.delay(tier), "JobRequest", "job id", f"jobs due in {tier} or more", wide, None)
+        yield Topic(self.events, "JobEvent", "job id", "the life of every attempt", wide, days)
+        yield Topic(self.beats, "WorkerBeat", "worker id", "signs of life, once a second", 1, DAY_MS)
+        yield Topic(self.commands, "Command", "target", "orders to the workers", 1, None, "compact")
+        yield Topic(self.dead, "DeadLetter", "job id", "records given up, with the cause", wide, 4 * days)
+        # The tracker co-partitions its table with the events, so both have the same number of partitions.
+        yield Topic(self.states, "JobState", "job id", "current state of each job", wide, None, "compact")
+        yield Topic(self.alerts, "Alert", "fingerprint", "what an engineer should know", 1, 4 * days)
+        yield Topic(self.changes, "Change", "service", "deploys and configuration changes", 1, None)
