@@ -2,6 +2,7 @@
 
 from millstream.schemas.codec import Codec, DecodeError
 from millstream.schemas.connection import KafkaConnection
+from millstream.schemas.event_bytes import EventBytes, ReadRequest
 from millstream.schemas.models import (
     OUTCOMES,
     Alert,
@@ -32,6 +33,7 @@ __all__ = [
     "DeadLetter",
     "DeadReason",
     "DecodeError",
+    "EventBytes",
     "EventKind",
     "InFlight",
     "JobEvent",
@@ -39,6 +41,7 @@ __all__ = [
     "JobState",
     "KafkaConnection",
     "PinnedRegistry",
+    "ReadRequest",
     "Record",
     "Registry",
     "State",
