@@ -1,0 +1,8 @@
+"""Submitting jobs."""
+
+from millstream.producers.async_client import AsyncJobClient
+from millstream.producers.client import JobClient
+from millstream.producers.delivery import SubmitError
+from millstream.producers.request import InvalidJob, NewJob
+
+__all__ = ["AsyncJobClient", "InvalidJob", "JobClient", "NewJob", "SubmitError"]

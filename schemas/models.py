@@ -47,7 +47,7 @@ class JobRequest(Record):
     ordering_key: str = Field(default="", max_length=256)
     source: str = Field(default="", max_length=256)
     submitted_at: Timestamp = Field(default_factory=lambda: datetime.now(UTC))
-    traceparent: str = ""
+    traceparent: str = Field(default="", pattern=r"^$|^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
     labels: dict[str, str] = Field(default_factory=dict, max_length=32)
     attempt: int = Field(default=1, ge=1)
     max_attempts: int = Field(default=1, ge=1)
@@ -92,7 +92,7 @@ class JobEvent(Record):
     ordering_key: str = ""
     source: str = ""
     submitted_at: Timestamp
-    traceparent: str = ""
+    traceparent: str = Field(default="", pattern=r"^$|^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
     labels: dict[str, str] = Field(default_factory=dict)
     attempt: int = 0
     execution_id: str | None = None

@@ -1,0 +1,90 @@
+"""From what a producer says to a valid JobRequest, or a clear error before anything is sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+
+from millstream.producers.tracing import current_traceparent
+from millstream.schemas import JobRequest
+
+MAX_PAYLOAD_BYTES = 1024 * 1024
+
+
+class InvalidJob(ValueError):
+    """The job cannot be submitted; the text names the field, the value and what would be right."""
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job to submit. `payload` is a pydantic model or anything JSON can hold; `bytes` are sent as they are.
+
+    `ordering_key`: jobs with equal keys run one after the other. `deadline`: an aware datetime after which the result
+    is of no use. `timeout_s`: longest run time of one attempt, in seconds. `job_id`: set it to submit the same job
+    again under the id it had (a UUID); made new when absent. `traceparent`: W3C trace context; the current
+    OpenTelemetry span's when absent.
+    """
+
+    job_type: str
+    payload: Any = None
+    tenant: str = "default"
+    lane: str = "default"
+    ordering_key: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    deadline: datetime | None = None
+    timeout_s: float | None = None
+    max_attempts: int = 1
+    job_id: str | None = None
+    traceparent: str | None = None
+
+    def request(self, source: str = "", max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> JobRequest:
+        """The request to write. Raises `InvalidJob`."""
+        payload, content_type = _payload_bytes(self.payload)
+        if len(payload) > max_payload_bytes:
+            raise InvalidJob(
+                f"payload of {self.job_type!r} is {len(payload):,} bytes, the limit is {max_payload_bytes:,}: "
+                "store it elsewhere and submit a reference to it"
+            )
+        given: dict[str, Any] = {
+            "tenant": self.tenant,
+            "job_type": self.job_type,
+            "lane": self.lane,
+            "ordering_key": self.ordering_key,
+            "labels": self.labels if isinstance(self.labels, dict) else dict(self.labels),
+            "source": source,
+            "deadline": self.deadline,
+            "max_attempts": self.max_attempts,
+            "traceparent": current_traceparent() if self.traceparent is None else self.traceparent,
+            "content_type": content_type,
+            "payload": payload,
+        }
+        if self.timeout_s is not None:
+            given["timeout_ms"] = round(self.timeout_s * 1000)
+        if self.job_id is not None:
+            given["job_id"] = self.job_id
+        try:
+            return JobRequest(**given)
+        except ValidationError as error:
+            raise InvalidJob(_explain(error)) from error
+
+
+def _payload_bytes(payload: Any) -> tuple[bytes, str]:
+    if isinstance(payload, bytes):
+        return payload, "application/octet-stream"
+    if isinstance(payload, BaseModel):
+        return payload.model_dump_json().encode(), "application/json"
+    try:
+        return to_json(payload, inf_nan_mode="strings"), "application/json"
+    except PydanticSerializationError as error:
+        raise InvalidJob(f"payload cannot be written as JSON: {error}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        lines.append(f"{where}={problem['input']!r}: {problem['msg']}")
+    return "; ".join(lines)
