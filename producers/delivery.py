@@ -45,8 +45,6 @@ class Submission:
             delivery_timeout_ms=round(delivery_timeout_s * 1000),
             queue_buffering_max_messages=200_000,
         )
-        # Room for a payload of the largest size and its envelope; the broker's own limit is checked on delivery.
-        properties.setdefault("message.max.bytes", 1_200_000)
         if transactional_id:
             properties |= {"transactional.id": transactional_id, "transaction.timeout.ms": 60_000}
         self.producer = Producer(properties)

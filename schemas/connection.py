@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from millstream.schemas.topics import MAX_RECORD_BYTES
+
 Option = str | int | float | bool
 
 
@@ -30,6 +32,7 @@ class KafkaConnection:
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "compression.type": "lz4",
+            "message.max.bytes": MAX_RECORD_BYTES,
             **self.client(**properties),
         }
 

@@ -7,6 +7,9 @@ from typing import Literal
 DELAY_TIERS = ("1s", "10s", "1m", "10m", "1h", "1d")
 """Tiers of the timing wheel, shortest first."""
 
+MAX_RECORD_BYTES = 3 * 1024 * 1024
+"""Room for the largest payload, its envelope, and the dead letter that carries both."""
+
 DAY_MS = 24 * 60 * 60 * 1000
 
 
@@ -28,6 +31,7 @@ class Topic:
         return {
             "cleanup.policy": self.cleanup,
             "retention.ms": "-1" if self.retention_ms is None else str(self.retention_ms),
+            "max.message.bytes": str(MAX_RECORD_BYTES),
         }
 
 

@@ -1,0 +1,160 @@
+"""The records that tell of an execution: events, the next attempt's request, the dead letter."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from millstream.consumers.worker.assignment import Assignment
+from millstream.consumers.worker.config import WorkerConfig
+from millstream.consumers.worker.execution import Execution
+from millstream.consumers.worker.metering import MemoryGauge
+from millstream.schemas import (
+    Codec,
+    DeadLetter,
+    DeadReason,
+    DecodeError,
+    EventBytes,
+    EventKind,
+    TopicCatalogue,
+)
+
+DEAD_LETTER_LIMIT = 2_000_000
+
+
+class OutgoingRecord(NamedTuple):
+    """A record to write. One that has an `assignment` may only be written while that partition is held, together with
+    its offset; the others may be written at any time."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    assignment: Assignment | None = None
+
+
+class Narrator:
+    """Turns what happened into records. Does no I/O; thread-safe."""
+
+    def __init__(self, topics: TopicCatalogue, codec: Codec, config: WorkerConfig) -> None:
+        self._topics = topics
+        self._codec = codec
+        self._events = EventBytes(codec)
+        self._memory = MemoryGauge()
+        self._place = {
+            "worker_id": config.worker_id,
+            "host": config.host,
+            "region": config.region,
+            "instance_type": config.instance_type,
+            "worker_version": config.version,
+        }
+
+    def started(self, execution: Execution) -> OutgoingRecord:
+        request = execution.read.request
+        execution.attempt_part = self._events.attempt_part(
+            {
+                **self._place,
+                "attempt": request.attempt,
+                "execution_id": execution.execution_id,
+                "request_partition": execution.assignment.partition,
+                "request_offset": execution.offset,
+                "started_at": execution.started_at,
+                "wait_ms": execution.wait_ms,
+            }
+        )
+        assert execution.started_at
+        return self._event(execution, EventKind.STARTED, execution.started_at)
+
+    def progress(self, execution: Execution, occurred_at: datetime, fraction: float, message: str) -> OutgoingRecord:
+        return self._event(execution, EventKind.PROGRESS, occurred_at, progress=fraction, message=message[:1000])
+
+    def ended(self, execution: Execution) -> list[OutgoingRecord]:
+        """The outcome, and what follows from it: another attempt, or a dead letter."""
+        outcome, request, at = execution.outcome, execution.read.request, execution.finished_at
+        assert outcome and at
+        again = outcome.kind in _RETRIED and outcome.retryable and request.attempt < request.max_attempts
+        records = [
+            self._event(
+                execution,
+                outcome.kind,
+                at,
+                final=not again,
+                run_ms=execution.run_ms,
+                cpu_ms=execution.cpu.milliseconds,
+                max_rss_bytes=self._memory.rss_bytes,
+                **outcome.error,
+            )
+        ]
+        if again:
+            retry = request.model_copy(update={"attempt": request.attempt + 1})
+            records.append(
+                OutgoingRecord(
+                    self._topics.lane(request.lane),
+                    request.record_key,
+                    self._codec.encode(retry),
+                    execution.assignment,
+                )
+            )
+            records.append(self._event(execution, EventKind.RETRY_SCHEDULED, at, due_at=at))
+        elif outcome.kind in _RETRIED:
+            records.append(self._dead_letter(execution))
+            records.append(self._event(execution, EventKind.DEAD_LETTERED, at, **outcome.error))
+        return records
+
+    def unreadable(
+        self, assignment: Assignment, offset: int, key: bytes | None, value: bytes | None, error: DecodeError
+    ) -> OutgoingRecord:
+        """The dead letter of a record that is no request at all."""
+        letter = DeadLetter(
+            reason=DeadReason.UNREADABLE,
+            error_type="DecodeError",
+            error_message=str(error)[:2000],
+            worker_id=self._place["worker_id"],
+            topic=assignment.topic,
+            partition=assignment.partition,
+            offset=offset,
+            record_key=key,
+            record_value=value,
+        )
+        return OutgoingRecord(self._topics.dead, key, self._codec.encode(_shortened(letter)), assignment)
+
+    def _dead_letter(self, execution: Execution) -> OutgoingRecord:
+        request, outcome = execution.read.request, execution.outcome
+        assert outcome
+        letter = DeadLetter.model_validate(
+            {
+                **outcome.error,
+                "job_id": request.job_id,
+                "tenant": request.tenant,
+                "job_type": request.job_type,
+                "attempt": request.attempt,
+                "reason": outcome.reason,
+                "worker_id": self._place["worker_id"],
+                "topic": execution.assignment.topic,
+                "partition": execution.assignment.partition,
+                "offset": execution.offset,
+                "record_key": request.record_key,
+                "record_value": execution.value,
+            }
+        )
+        return OutgoingRecord(
+            self._topics.dead,
+            request.job_id.encode(),
+            self._codec.encode(_shortened(letter)),
+            execution.assignment,
+        )
+
+    def _event(self, execution: Execution, kind: EventKind, occurred_at: datetime, **fields: Any) -> OutgoingRecord:
+        value = self._events.event(execution.read.job_part, execution.attempt_part, kind, occurred_at, **fields)
+        key = execution.read.request.job_id.encode()
+        return OutgoingRecord(self._topics.events, key, value, None if kind in _ANY_TIME else execution.assignment)
+
+
+_ANY_TIME = (EventKind.STARTED, EventKind.PROGRESS)
+_RETRIED = (EventKind.FAILED, EventKind.TIMED_OUT)
+
+
+def _shortened(letter: DeadLetter) -> DeadLetter:
+    """The letter without the record's value when both together are more than a broker takes."""
+    if letter.record_value is None or len(letter.record_value) + len(letter.stack) < DEAD_LETTER_LIMIT:
+        return letter
+    where = f"{letter.topic}[{letter.partition}]@{letter.offset}"
+    note = f"{letter.error_message} (value of {len(letter.record_value):,} bytes left out, it is at {where})"
+    return letter.model_copy(update={"record_value": None, "error_message": note})

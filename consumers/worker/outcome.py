@@ -1,0 +1,65 @@
+"""How an attempt ended."""
+
+import hashlib
+import traceback
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any
+
+from millstream.schemas import DeadReason, EventKind
+
+MESSAGE_LENGTH = 2_000
+STACK_LENGTH = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of an attempt: its kind, the error if there was one, and the reason should the job be given up."""
+
+    kind: EventKind
+    reason: DeadReason = DeadReason.FAILED
+    retryable: bool = True
+    error: dict[str, str] = field(default_factory=dict)
+
+
+SUCCEEDED = Outcome(EventKind.SUCCEEDED)
+
+
+def failed(error: BaseException) -> Outcome:
+    """The handler raised."""
+    return Outcome(EventKind.FAILED, error=_describe(error))
+
+
+def refused(reason: DeadReason, error: BaseException) -> Outcome:
+    """The job cannot be run by any attempt: an unknown type, or a payload that its handler does not take."""
+    return Outcome(EventKind.FAILED, reason, retryable=False, error=_describe(error))
+
+
+def timed_out(message: str) -> Outcome:
+    return Outcome(EventKind.TIMED_OUT, DeadReason.TIMED_OUT, error=_describe(TimeoutError(message)))
+
+
+def fingerprint(error: BaseException) -> str:
+    """Equal for errors of one cause: the error's class and the innermost frame outside installed packages.
+
+    Messages and line numbers vary from one occurrence or release to the next, so they are left out.
+    """
+    where = ""
+    frame: TracebackType | None = error.__traceback__
+    while frame:
+        code = frame.tb_frame.f_code
+        if "site-packages" not in code.co_filename and "/millstream/consumers/" not in code.co_filename:
+            where = f"{PurePath(code.co_filename).name}:{code.co_qualname}"
+        frame = frame.tb_next
+    return hashlib.sha1(f"{type(error).__qualname__}@{where}".encode(), usedforsecurity=False).hexdigest()[:16]
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    stack = "".join(traceback.format_exception(error)) if error.__traceback__ else ""
+    return {
+        "error_type": type(error).__qualname__,
+        "error_message": str(error)[:MESSAGE_LENGTH],
+        "error_fingerprint": fingerprint(error),
+        "stack": stack[-STACK_LENGTH:],
+    }

@@ -1,0 +1,99 @@
+"""Writes outcomes and offsets in one Kafka transaction: both are visible or neither is."""
+
+import time
+from collections.abc import Sequence
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from millstream.consumers.worker.narrator import OutgoingRecord
+from millstream.schemas import KafkaConnection
+
+log = structlog.get_logger(__name__)
+
+
+class TransactionAborted(RuntimeError):
+    """Nothing of the batch was written; writing it again is safe."""
+
+
+class WriterBroken(RuntimeError):
+    """The producer can do no more: fenced by its successor, or in a fatal state. Whether the batch was written is
+    unknown; the group's committed offsets tell."""
+
+
+class OutcomeWriter:
+    """A transactional producer. Not thread-safe: the poll thread owns it."""
+
+    def __init__(self, connection: KafkaConnection, transactional_id: str, transaction_timeout_ms: int) -> None:
+        self._producer = Producer(
+            connection.producer(
+                transactional_id=transactional_id,
+                transaction_timeout_ms=transaction_timeout_ms,
+                linger_ms=0,
+                queue_buffering_max_messages=500_000,
+            )
+        )
+
+    def open(self) -> None:
+        """Fence every older producer of this transactional id and end what it left open.
+
+        Blocks until a coordinator answers. Raises `WriterBroken` when the broker refuses for good.
+        """
+        while True:
+            try:
+                self._producer.init_transactions(10)
+                return
+            except KafkaException as error:
+                cause: KafkaError = error.args[0]
+                if not cause.retriable():
+                    raise WriterBroken(cause.str()) from error
+                log.warning("waiting for the transaction coordinator", reason=cause.str())
+
+    def write(self, records: Sequence[OutgoingRecord], offsets: list[TopicPartition], consumer: Consumer) -> None:
+        """Write the batch. When it returns, records and offsets are committed.
+
+        Raises `TransactionAborted` or `WriterBroken`.
+        """
+        producer = self._producer
+        try:
+            producer.begin_transaction()
+            for record in records:
+                self._produce(record)
+            if offsets:
+                producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 10)
+            self._commit()
+        except KafkaException as error:
+            cause: KafkaError = error.args[0]
+            if cause.fatal() or cause.code() == KafkaError._FENCED:
+                raise WriterBroken(cause.str()) from error
+            self._abort(cause)
+            raise TransactionAborted(cause.str()) from error
+
+    def _produce(self, record: OutgoingRecord) -> None:
+        while True:
+            try:
+                self._producer.produce(record.topic, record.value, record.key)
+                return
+            except BufferError:
+                self._producer.poll(0.05)
+
+    def _commit(self) -> None:
+        while True:
+            try:
+                self._producer.commit_transaction(10)
+                return
+            except KafkaException as error:
+                # A commit that timed out may have happened: only asking again tells.
+                if not error.args[0].retriable():
+                    raise
+                time.sleep(0.05)
+
+    def _abort(self, cause: KafkaError) -> None:
+        while True:
+            try:
+                self._producer.abort_transaction(10)
+                return
+            except KafkaException as error:
+                if not error.args[0].retriable():
+                    raise WriterBroken(f"{cause.str()}; and the abort failed: {error.args[0].str()}") from error
+                time.sleep(0.05)
