@@ -56,7 +56,12 @@ class Execution:
         # Clocks of two hosts may disagree; a wait is never negative.
         self.wait_ms = max(0.0, (self.started_at - due).total_seconds() * 1000)
 
+    def stop_clock(self) -> None:
+        """Note the end of the run; what follows, such as describing an error, is not the job's time."""
+        if self.finished_at is None:
+            self.run_ms = (time.perf_counter() - self._began) * 1000
+            self.finished_at = datetime.now(UTC)
+
     def end(self, outcome: Outcome) -> None:
-        self.run_ms = (time.perf_counter() - self._began) * 1000
-        self.finished_at = datetime.now(UTC)
+        self.stop_clock()
         self.outcome = outcome

@@ -6,7 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from pydantic import ValidationError
@@ -27,8 +29,18 @@ class UnknownJobType(LookupError):
     """No handler of this worker has the request's job type."""
 
 
+@dataclass(slots=True)
+class _Places:
+    """Where executions of one kind run: how many at once, which run, and which wait for a place."""
+
+    limit: int
+    waiting: deque[Execution] = field(default_factory=deque)
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+
+
 class Executor:
-    """Runs executions, at most `concurrency` at once, in the order they were submitted.
+    """Runs executions in the order they were submitted: at most `concurrency` coroutines and `threads` plain functions
+    at once, each kind with its own queue, so that neither waits behind the other.
 
     Any thread may call `submit`; `finished` and `told` are filled on the loop's thread and emptied by the poll thread
     (appending to and popping from a deque need no lock).
@@ -39,9 +51,7 @@ class Executor:
         self.told: deque[OutgoingRecord] = deque()
         self._jobs = jobs
         self._narrator = narrator
-        self._concurrency = config.concurrency
-        self._waiting: deque[Execution] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._places = {"loop": _Places(config.concurrency), "thread": _Places(config.threads)}
         self._accepting = True
         self._threads = ThreadPoolExecutor(config.threads, thread_name_prefix="millstream-job")
         self._loop = asyncio.new_event_loop()
@@ -56,11 +66,11 @@ class Executor:
 
     @property
     def running(self) -> int:
-        return len(self._running)
+        return sum(len(places.running) for places in self._places.values())
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return sum(len(places.waiting) for places in self._places.values())
 
     def stop_starting(self) -> None:
         """Start no more executions; what waits will be redelivered to another worker."""
@@ -79,20 +89,23 @@ class Executor:
         self._loop.run_forever()
 
     def _admit(self, executions: list[Execution]) -> None:
-        self._waiting.extend(executions)
-        self._fill()
+        for execution in executions:
+            job_type = self._jobs.get(execution.read.request.job_type)
+            self._places[job_type.runs_on if job_type else "loop"].waiting.append(execution)
+        for places in self._places.values():
+            self._fill(places)
 
-    def _fill(self) -> None:
-        while self._accepting and self._waiting and len(self._running) < self._concurrency:
-            execution = self._waiting.popleft()
+    def _fill(self, places: _Places) -> None:
+        while self._accepting and places.waiting and len(places.running) < places.limit:
+            execution = places.waiting.popleft()
             if execution.assignment.starting:
                 task = self._loop.create_task(self._execute(execution))
-                self._running.add(task)
-                task.add_done_callback(self._leave)
+                places.running.add(task)
+                task.add_done_callback(partial(self._leave, places))
 
-    def _leave(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._fill()
+    def _leave(self, places: _Places, task: asyncio.Task[None]) -> None:
+        places.running.discard(task)
+        self._fill(places)
 
     async def _execute(self, execution: Execution) -> None:
         execution.begin()
@@ -101,6 +114,7 @@ class Executor:
             ended = await self._attempt(execution)
         except BaseException as error:
             # SystemExit or KeyboardInterrupt raised by a handler is the job's failure, not the worker's end.
+            execution.stop_clock()
             ended = outcome.failed(error)
         execution.end(ended)
         self.finished.append(execution)
@@ -129,13 +143,11 @@ class Executor:
                     await execution.cpu.coroutine(job_type.handler(*arguments))
                 else:
                     await self._in_thread(job_type, execution, arguments)
-        except TimeoutError as error:
+        except TimeoutError:
             if not deadline.expired():
-                return outcome.failed(error)
+                raise
             context.cancelled = True
             return outcome.timed_out(f"still running after {limit:g} s")
-        except Exception as error:
-            return outcome.failed(error)
         return SUCCEEDED
 
     async def _in_thread(self, job_type: JobType, execution: Execution, arguments: tuple[object, ...]) -> None:

@@ -5,7 +5,6 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from types import TracebackType
-from typing import Any
 
 from millstream.schemas import DeadReason, EventKind
 
@@ -46,20 +45,31 @@ def fingerprint(error: BaseException) -> str:
     Messages and line numbers vary from one occurrence or release to the next, so they are left out.
     """
     where = ""
-    frame: TracebackType | None = error.__traceback__
+    frame = _own_frames(error.__traceback__)
     while frame:
         code = frame.tb_frame.f_code
-        if "site-packages" not in code.co_filename and "/millstream/consumers/" not in code.co_filename:
+        if "site-packages" not in code.co_filename:
             where = f"{PurePath(code.co_filename).name}:{code.co_qualname}"
         frame = frame.tb_next
     return hashlib.sha1(f"{type(error).__qualname__}@{where}".encode(), usedforsecurity=False).hexdigest()[:16]
 
 
-def _describe(error: BaseException) -> dict[str, Any]:
-    stack = "".join(traceback.format_exception(error)) if error.__traceback__ else ""
+def _describe(error: BaseException) -> dict[str, str]:
+    frames = _own_frames(error.__traceback__)
+    stack = "".join(traceback.format_exception(type(error), error, frames)) if frames else ""
     return {
         "error_type": type(error).__qualname__,
         "error_message": str(error)[:MESSAGE_LENGTH],
         "error_fingerprint": fingerprint(error),
         "stack": stack[-STACK_LENGTH:],
     }
+
+
+def _own_frames(frame: TracebackType | None) -> TracebackType | None:
+    """The traceback from the handler inwards: how the worker called it is no part of the cause."""
+    while frame and (frame.tb_frame.f_globals.get("__name__") or "").startswith(_OUTER_MODULES):
+        frame = frame.tb_next
+    return frame
+
+
+_OUTER_MODULES = ("millstream.consumers.worker.", "concurrent.futures.", "asyncio.")
