@@ -20,7 +20,7 @@ class WorkerConfig(BaseModel):
         "and is best the same after a restart.",
     )
     group: str = Field("millstream-workers", description="Consumer group of the workers.")
-    lanes: tuple[str, ...] = Field(("high", "default", "bulk"), description="Lanes to read.")
+    lanes: tuple[str, ...] = Field((), description="Lanes to read; all when empty.")
     concurrency: Positive = Field(100, description="Jobs that may run at once on the event loop.")
     threads: Positive = Field(16, description="Threads for handlers that are plain functions.")
     window: Positive = Field(2_000, description="Jobs that may be taken and not finished; then partitions are paused.")

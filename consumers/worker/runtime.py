@@ -55,6 +55,7 @@ class Worker:
         self.jobs = registered if jobs is None else jobs
         self.codec = codec or Codec()
         self.events = EventBytes(self.codec)
+        self.lanes = list(self.config.lanes or topics.lanes)
         self.stopping = threading.Event()
         self.hurry = threading.Event()
 
@@ -70,7 +71,7 @@ class Worker:
         log.info(
             "worker starts",
             worker_id=self.config.worker_id,
-            lanes=list(self.config.lanes),
+            lanes=self.lanes,
             job_types=sorted(each.name for each in self.jobs),
         )
         while True:
@@ -123,7 +124,7 @@ class _Life:
         self._writer.open()
         self._executor.start()
         self._consumer.subscribe(
-            [worker.topics.lane(lane) for lane in self._config.lanes],
+            [worker.topics.lane(lane) for lane in worker.lanes],
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,

@@ -1,0 +1,173 @@
+"""Every setting of Millstream, from the environment, `millstream.toml` and a running local stack.
+
+Precedence: arguments of a command, environment variables (`MILLSTREAM_KAFKA__BOOTSTRAP`), the configuration file
+(`MILLSTREAM_CONFIG`, by default `millstream.toml` in the current folder), the addresses of a local stack that
+`millstream up` started here, defaults.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from millstream.consumers.worker import WorkerConfig
+from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, TopicCatalogue
+
+log = structlog.get_logger(__name__)
+
+
+class InvalidSettings(ValueError):
+    """A setting is wrong; the text says which, where it came from and what would be right."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Group):
+    """How to reach Kafka."""
+
+    bootstrap: str = Field("127.0.0.1:9092", description="Addresses of the brokers, `host:port,host:port`.")
+    options: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="librdkafka properties for every client, such as `security.protocol`."
+    )
+    sasl_username: str = Field("", description="SASL user.")
+    sasl_password: SecretStr = Field(SecretStr(""), description="SASL password.")
+
+
+class TopicSettings(_Group):
+    """Names and sizes of the topics."""
+
+    prefix: str = Field("millstream.", pattern=r"^[A-Za-z0-9._-]*$", description="What every topic's name begins with.")
+    lanes: tuple[str, ...] = Field(("high", "default", "bulk"), min_length=1, description="Lanes, most urgent first.")
+    partitions: int = Field(8, ge=1, description="Partitions of each lane and of the events.")
+    replication: int = Field(-1, ge=-1, description="Replicas of each partition; -1 leaves it to the broker.")
+    retention_days: float = Field(7, gt=0, description="Days that requests and events are kept.")
+
+
+class ClickHouseSettings(_Group):
+    """How to reach ClickHouse."""
+
+    url: str = Field("http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse.")
+    user: str = Field("default", description="User.")
+    password: SecretStr = Field(SecretStr(""), description="Password.")
+    database: str = Field("millstream", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Database of the tables.")
+
+
+class SchemaRegistrySettings(_Group):
+    """Where schema ids come from."""
+
+    url: str = Field("", description="Address of a Confluent Schema Registry; empty for the ids pinned in the package.")
+    basic_auth: SecretStr = Field(SecretStr(""), description="`user:password` for the registry.")
+
+
+class Settings(BaseSettings):
+    """All settings. `Settings()` reads them; `load()` explains what is wrong."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MILLSTREAM_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="Kafka")
+    topics: TopicSettings = Field(default_factory=TopicSettings, description="Topics")
+    schema_registry: SchemaRegistrySettings = Field(
+        default_factory=SchemaRegistrySettings, description="Schema registry"
+    )
+    clickhouse: ClickHouseSettings = Field(default_factory=ClickHouseSettings, description="ClickHouse")
+    worker: WorkerConfig = Field(default_factory=WorkerConfig, description="Worker")
+    data: Path = Field(Path(".millstream"), description="Folder of the local stack: its data, logs and addresses.")
+    log_format: str = Field("auto", pattern="^(auto|console|json)$", description="Log lines for people or machines.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level that is logged.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = Path(os.environ.get("MILLSTREAM_CONFIG", "millstream.toml"))
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=file),
+            LocalStackSource(settings_cls),
+        )
+
+    @property
+    def connection(self) -> KafkaConnection:
+        options = dict(self.kafka.options)
+        if self.kafka.sasl_username:
+            options |= {
+                "sasl.username": self.kafka.sasl_username,
+                "sasl.password": self.kafka.sasl_password.get_secret_value(),
+            }
+        return KafkaConnection(self.kafka.bootstrap, options)
+
+    @property
+    def catalogue(self) -> TopicCatalogue:
+        topics = self.topics
+        return TopicCatalogue(topics.prefix, topics.lanes, topics.partitions, topics.retention_days)
+
+    @property
+    def codec(self) -> Codec:
+        registry = self.schema_registry
+        if not registry.url:
+            return Codec()
+        options: dict[str, Any] = {"url": registry.url}
+        if registry.basic_auth.get_secret_value():
+            options["basic.auth.user.info"] = registry.basic_auth.get_secret_value()
+        return Codec(ConfluentRegistry(options))
+
+
+class LocalStackSource(PydanticBaseSettingsSource):
+    """The addresses of the stack that `millstream up` runs in this folder, while it runs."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        stack = running_stack(Path(os.environ.get("MILLSTREAM_DATA", ".millstream")))
+        return stack["settings"] if stack else {}
+
+
+def running_stack(folder: Path) -> dict[str, Any] | None:
+    """What `stack.json` in the folder of a local stack says, if the process that wrote it is alive."""
+    try:
+        stack: dict[str, Any] = json.loads((folder / "stack.json").read_text("utf-8"))
+        os.kill(stack["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return stack
+
+
+def load() -> Settings:
+    """The settings, or `InvalidSettings` with a line for each that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            path = [str(part) for part in problem["loc"]]
+            variable = "MILLSTREAM_" + "__".join(path).upper()
+            lines.append(
+                f"{'.'.join(path)} = {problem['input']!r}: {problem['msg']} (set by {variable} or millstream.toml)"
+            )
+        raise InvalidSettings("\n".join(lines)) from error
+    except ValueError as error:
+        raise InvalidSettings(f"millstream.toml: {error}") from error
