@@ -1,0 +1,88 @@
+"""Handlers: what may be one, and what it is called with."""
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from millstream.consumers.worker import JobContext, JobTypes
+from millstream.schemas import JobRequest
+
+
+class Report(BaseModel):
+    number: int
+
+
+def context() -> JobContext:
+    return JobContext(JobRequest(tenant="acme", job_type="a"), "run-1", lambda *_: None)
+
+
+def test_a_handler_is_given_its_typed_payload_and_the_context() -> None:
+    jobs = JobTypes()
+
+    @jobs.job("reports.render")
+    async def render(report: Report, context: JobContext) -> None: ...
+
+    described = jobs.get("reports.render")
+    assert described is not None
+    assert described.runs_on == "loop"
+    report, given = described.arguments(b'{"number": 7}', context())
+    assert report == Report(number=7)
+    assert isinstance(given, JobContext)
+
+
+def test_handlers_may_take_less() -> None:
+    jobs = JobTypes()
+
+    @jobs.job("nothing")
+    def nothing() -> None: ...
+
+    @jobs.job("raw")
+    def raw(payload: bytes) -> None: ...
+
+    @jobs.job("untyped")
+    def untyped(payload, verbose=False) -> None: ...  # type: ignore[no-untyped-def]
+
+    by_name = {each.name: each for each in jobs}
+    assert by_name["nothing"].arguments(b"{}", context()) == ()
+    assert by_name["raw"].arguments(b"\xff", context()) == (b"\xff",)
+    assert by_name["untyped"].arguments(b"[1, 2]", context()) == ([1, 2],)
+    assert by_name["nothing"].runs_on == "thread"
+
+
+def test_a_payload_that_the_handler_does_not_take_is_refused() -> None:
+    jobs = JobTypes()
+
+    @jobs.job("reports.render")
+    async def render(report: Report) -> None: ...
+
+    described = jobs.get("reports.render")
+    assert described is not None
+    for payload in (b"", b"{}", b'{"number": "x"}', b"not json", b"\xff"):
+        with pytest.raises(ValidationError):
+            described.arguments(payload, context())
+
+
+def test_two_handlers_for_one_job_type_are_refused() -> None:
+    jobs = JobTypes()
+    jobs.job("a")(lambda: None)
+    with pytest.raises(ValueError, match="already has the handler"):
+        jobs.job("a")(lambda: None)
+
+
+def test_a_handler_with_two_payloads_is_refused() -> None:
+    with pytest.raises(ValueError, match="takes first, second"):
+        JobTypes().job("a")(lambda first, second: None)
+
+
+def test_progress_is_throttled_but_its_end_is_told() -> None:
+    told: list[float] = []
+    speaking = JobContext(JobRequest(tenant="a", job_type="b"), "run-1", lambda fraction, _: told.append(fraction))
+    for step in range(1, 101):
+        speaking.progress(step / 100)
+    assert told == [0.01, 1.0]
+
+
+def test_the_idempotency_key_outlives_the_execution() -> None:
+    request = JobRequest(tenant="a", job_type="b")
+    first, second = (JobContext(request, run, lambda *_: None) for run in ("run-1", "run-2"))
+    assert first.idempotency_key == second.idempotency_key
+    assert first.execution_id != second.execution_id

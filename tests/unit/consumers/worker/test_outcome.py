@@ -1,0 +1,75 @@
+"""How errors are told apart and told."""
+
+import asyncio
+import time
+
+from millstream.consumers.worker.metering import CpuMeter
+from millstream.consumers.worker.outcome import MESSAGE_LENGTH, STACK_LENGTH, failed, fingerprint
+
+
+def charge(amount: int) -> None:
+    raise ValueError(f"card declined for {amount}")
+
+
+def refund() -> None:
+    raise ValueError("card declined")
+
+
+def caught(function: object, *arguments: object) -> Exception:
+    try:
+        function(*arguments)  # type: ignore[operator]
+    except Exception as error:
+        return error
+    raise AssertionError("it did not fail")
+
+
+def test_errors_of_one_cause_share_a_fingerprint_whatever_their_message() -> None:
+    assert fingerprint(caught(charge, 1)) == fingerprint(caught(charge, 2))
+    assert fingerprint(caught(charge, 1)) != fingerprint(caught(refund))
+
+
+def test_huge_errors_are_cut_to_what_an_event_may_hold() -> None:
+    def deep(depth: int) -> None:
+        if depth:
+            deep(depth - 1)
+        raise RuntimeError("x" * 100_000)
+
+    told = failed(caught(deep, 500)).error
+    assert len(told["error_message"]) == MESSAGE_LENGTH
+    assert len(told["stack"]) <= STACK_LENGTH
+    assert told["error_type"] == "RuntimeError"
+
+
+async def test_only_a_coroutines_own_steps_are_counted() -> None:
+    async def busy() -> str:
+        for _ in range(30):
+            until = time.thread_time() + 0.001
+            while time.thread_time() < until:
+                pass
+            await asyncio.sleep(0)
+        return "done"
+
+    async def idle() -> None:
+        await asyncio.sleep(0.03)
+
+    busy_meter, idle_meter = CpuMeter(), CpuMeter()
+    results = await asyncio.gather(busy_meter.coroutine(busy()), idle_meter.coroutine(idle()))
+    assert results == ["done", None]
+    assert busy_meter.milliseconds > 5 * idle_meter.milliseconds
+
+
+async def test_a_metered_coroutine_can_be_cancelled_and_cleans_up() -> None:
+    cleaned = asyncio.Event()
+
+    async def waits() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaned.set()
+
+    task = asyncio.ensure_future(CpuMeter().coroutine(waits()))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert cleaned.is_set()
+    assert task.cancelled()
