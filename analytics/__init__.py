@@ -1,0 +1,15 @@
+"""ClickHouse: the tables, the questions that can be asked of them, and the connection."""
+
+from millstream.analytics.client import ClickHouseUnavailable, connect
+from millstream.analytics.migrate import Applied, MigrationError, migrate, pending, view_names, view_text
+
+__all__ = [
+    "Applied",
+    "ClickHouseUnavailable",
+    "MigrationError",
+    "connect",
+    "migrate",
+    "pending",
+    "view_names",
+    "view_text",
+]

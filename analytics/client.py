@@ -1,0 +1,51 @@
+"""The one place that connects to ClickHouse, always over its HTTP interface."""
+
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+
+class ClickHouseUnavailable(ConnectionError):
+    """ClickHouse cannot be reached, or refuses to let us in; the text says where, why and what to look at."""
+
+
+def connect(
+    url: str,
+    *,
+    user: str = "default",
+    password: str = "",
+    database: str = "millstream",
+    connect_timeout: float = 5,
+    query_timeout: float = 300,
+) -> Client:
+    """A client for the server at `url` (`http://host:8123` or `https://host:8443`), safe to share between threads.
+
+    The database need not exist yet; `migrate` makes it. Timeouts are in seconds: to connect, and to wait for an answer.
+    Raises `ClickHouseUnavailable`, and `ValueError` when `url` is not an HTTP address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is not an address of ClickHouse's HTTP interface, such as http://localhost:8123")
+    port = parts.port or (8443 if parts.scheme == "https" else 8123)
+    try:
+        client = clickhouse_connect.get_client(
+            interface=parts.scheme,
+            host=parts.hostname,
+            port=port,
+            username=user,
+            password=password,
+            connect_timeout=max(1, round(connect_timeout)),
+            send_receive_timeout=max(1, round(query_timeout)),
+            # A session would allow only one query at a time.
+            autogenerate_session_id=False,
+        )
+    except ClickHouseError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ClickHouseUnavailable(
+            f"no answer from ClickHouse at {parts.scheme}://{parts.hostname}:{port} as user {user!r}: {reason}; "
+            "is it running, and are address, user and password right?"
+        ) from error
+    client.database = database
+    return client

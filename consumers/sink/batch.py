@@ -1,0 +1,118 @@
+"""Cuts a partition's records into batches. Pure: no Kafka, no ClickHouse, no clock.
+
+Batches of a partition follow each other without overlap or gap: each starts where the one before it ended. Offsets may
+jump (transaction markers, aborted records); a range is by offsets, whatever it holds.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from millstream.consumers.sink.avro_file import HEADER_BYTES
+from millstream.consumers.sink.intent import Intent
+
+
+class Record(NamedTuple):
+    """One Kafka record as it was read."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a batch is cut: whichever comes first. `seconds` is the age of its oldest record."""
+
+    rows: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The records of the range. At most one schema id occurs among those in the wire format."""
+
+    range: Intent
+    records: list[Record]
+    size: int
+
+
+@dataclass(slots=True)
+class PartitionBuffer:
+    """Records of one partition that wait to be inserted, in offset order.
+
+    `start` is the first offset of the next batch; None until the first record, where nothing was ever committed.
+    `exact_end`, when given, is the end of the first batch: it was announced before a crash and is inserted as it was.
+    """
+
+    start: int | None
+    exact_end: int | None = None
+    records: list[Record] = field(default_factory=list)
+    size: int = 0
+    _oldest_at: float = 0.0
+    _newest_at: float = 0.0
+    _reached: int = 0
+
+    def add(self, records: Iterable[Record], now: float) -> None:
+        """Take records that were read at `now` (seconds, monotonic). Those below what was read before are ignored."""
+        if not self.records:
+            self._oldest_at = now
+        self._newest_at = now
+        for record in records:
+            if record.offset < self._reached or (self.start is not None and record.offset < self.start):
+                continue
+            if self.start is None:
+                self.start = record.offset
+            self._reached = record.offset + 1
+            self.records.append(record)
+            self.size += len(record.value or b"")
+
+    def reach(self, offset: int) -> None:
+        """Everything below `offset` has been read, though the last offsets before it may hold no record."""
+        self._reached = max(self._reached, offset)
+
+    def cut(self, limits: Limits, now: float) -> Batch | None:
+        """The next batch, once one of the limits is met; None before."""
+        if self.start is None:
+            return None
+        if self.exact_end is not None:
+            return self._cut_exact(self.start, self.exact_end)
+        if not self.records or not self._due(limits, now):
+            return None
+        rows, size = self._prefix(limits)
+        return self._take(self.start, self.records[rows - 1].offset + 1, rows, size)
+
+    def _due(self, limits: Limits, now: float) -> bool:
+        full = len(self.records) >= limits.rows or self.size >= limits.bytes
+        return full or now - self._oldest_at >= limits.seconds
+
+    def _cut_exact(self, start: int, end: int) -> Batch | None:
+        if self._reached < end:
+            return None
+        self.exact_end = None
+        inside = [record for record in self.records if record.offset < end]
+        return self._take(start, end, len(inside), sum(len(record.value or b"") for record in inside))
+
+    def _prefix(self, limits: Limits) -> tuple[int, int]:
+        """Number and size of the first records that fit into one batch: at least one, one schema id only."""
+        header: bytes | None = None
+        size = 0
+        for rows, record in enumerate(self.records[: limits.rows]):
+            value = record.value or b""
+            if len(value) >= HEADER_BYTES and value[0] == 0:
+                if header is None:
+                    header = value[:HEADER_BYTES]
+                elif value[:HEADER_BYTES] != header:
+                    return rows, size
+            if rows and size + len(value) > limits.bytes:
+                return rows, size
+            size += len(value)
+        return min(len(self.records), limits.rows), size
+
+    def _take(self, start: int, end: int, rows: int, size: int) -> Batch:
+        taken, self.records = self.records[:rows], self.records[rows:]
+        self.size -= size
+        self.start = end
+        self._oldest_at = self._newest_at
+        return Batch(Intent(start, end), taken, size)

@@ -1,0 +1,366 @@
+"""The sink: events from Kafka into ClickHouse, each exactly once.
+
+One thread owns the consumer; it polls, cuts batches, commits and never waits for ClickHouse. Inserts run on a few other
+threads, one at a time for each partition. The life of a batch [a, b) of a partition:
+
+1. The poll thread commits offset a with the metadata "until b" (`intent.py`). This also acknowledges the batch before.
+2. A writer thread inserts it under a token made of topic, partition, a and b, as often as it takes.
+3. The next batch's commit, or a plain commit at b when the partition falls quiet, acknowledges it.
+
+Whoever is assigned a partition whose commit carries "until b" reads exactly [a, b) and starts again at step 2. A broker
+that keeps no commit metadata (Tansu) makes this at least once: what was in flight at a crash may be inserted in other
+ranges, hence under other tokens.
+"""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from millstream.consumers.sink.batch import Batch, Limits, PartitionBuffer, Record
+from millstream.consumers.sink.dead import DeadLetterSender
+from millstream.consumers.sink.intent import read_intent
+from millstream.consumers.sink.writer import MOST_ROWS, Writer, Written
+from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
+
+log = structlog.get_logger("millstream.sink")
+
+POLL_SECONDS = 0.05
+POLL_RECORDS = 10_000
+ROW_OVERHEAD = 250
+"""Memory of one waiting record beside its value, in bytes."""
+
+
+@dataclass(frozen=True)
+class SinkConfig:
+    """How the sink works. The defaults suit both a quiet system and 100,000 events a second."""
+
+    group: str = "millstream-sink"
+    """Consumer group; its commits are the sink's only state."""
+    table: str = "job_events"
+    check_table: str = "job_events_check"
+    max_rows: int = 50_000
+    max_bytes: int = 32 * 1024 * 1024
+    min_seconds: float = 0.1
+    """Age at which a batch is inserted while ClickHouse answers fast."""
+    max_seconds: float = 1.0
+    """Age at which a batch is inserted at the latest."""
+    max_buffered_bytes: int = 128 * 1024 * 1024
+    """Partitions are paused while more than this waits for ClickHouse."""
+    parallel_inserts: int = 2
+    acknowledge_seconds: float = 1.0
+    """A partition without a next batch has its last one acknowledged after this."""
+    release_seconds: float = 3.0
+    """How long a rebalance or a stop waits for inserts under way; what is not done is repeated by the next owner."""
+    instance_id: str | None = None
+    """Static membership: a sink that restarts under the same id gets its partitions back without a rebalance."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_rows <= MOST_ROWS:
+            raise ValueError(f"max_rows is {self.max_rows}; it must be from 1 to {MOST_ROWS:,}")
+
+
+@dataclass(eq=False)
+class _Partition:
+    """One assigned partition. A new assignment is a new object, so what an old one left behind is never mixed in."""
+
+    number: int
+    buffer: PartitionBuffer
+    batch: Batch | None = None
+    insert: Future[Written] | None = None
+    inserted: int | None = None
+    """End of the last batch inserted, when no commit has said so yet."""
+    inserted_at: float = 0.0
+    paused: bool = False
+    released: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def memory(self) -> int:
+        waiting = self.buffer.size + ROW_OVERHEAD * len(self.buffer.records)
+        return waiting + (self.batch.size + ROW_OVERHEAD * len(self.batch.records) if self.batch else 0)
+
+
+class Sink:
+    """Runs one member of the sink's consumer group. The counters may be read from any thread."""
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        topics: TopicCatalogue,
+        client: Client,
+        codec: Codec,
+        config: SinkConfig | None = None,
+    ) -> None:
+        self.config = config or SinkConfig()
+        self.rows_inserted = 0
+        self.batches = 0
+        self.dead_records = 0
+        self.repeated_batches = 0
+        """Batches that an earlier owner had announced and this one inserted again."""
+        self.last_error = ""
+        """Why the newest try failed; empty while all is well."""
+        self._connection = connection
+        self._topics = topics
+        self._client = client
+        self._codec = codec
+        self._dead = DeadLetterSender(connection, topics, codec, self.config.instance_id or "sink")
+        self._partitions: dict[int, _Partition] = {}
+        self._insert_seconds = 0.0
+        self._stop = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set, then let inserts under way finish and leave the group.
+
+        ClickHouse being away is waited out. Raises `KafkaException` when Kafka says that going on is impossible, such
+        as when another member took this instance id, and `UnknownIntent`.
+        """
+        self._stop = stop
+        static = {"group_instance_id": self.config.instance_id} if self.config.instance_id else {}
+        self._consumer = Consumer(
+            self._connection.consumer(
+                self.config.group,
+                partition_assignment_strategy="cooperative-sticky",
+                enable_partition_eof=True,
+                queued_max_messages_kbytes=32 * 1024,
+                topic_metadata_refresh_interval_ms=10_000,
+                **static,
+            )
+        )
+        self._pool = ThreadPoolExecutor(self.config.parallel_inserts, thread_name_prefix="sink-insert")
+        self._consumer.subscribe(
+            [self._topics.events], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+        log.info("sink_started", topic=self._topics.events, group=self.config.group)
+        try:
+            while not stop.is_set():
+                self._read()
+                self._finish()
+                self._start()
+                self._acknowledge()
+                self._throttle()
+        finally:
+            try:
+                self._release(self._partitions.values())
+            finally:
+                self._partitions.clear()
+                self._consumer.close()
+                self._pool.shutdown(wait=False, cancel_futures=True)
+            log.info("sink_stopped", rows=self.rows_inserted, batches=self.batches, dead=self.dead_records)
+
+    def _read(self) -> None:
+        arrived: dict[int, list[Record]] = {}
+        # The type stubs say that a message may lack partition and offset; those of a consumer have them.
+        messages: list[Any] = self._consumer.consume(POLL_RECORDS, POLL_SECONDS)
+        for message in messages:
+            number = message.partition()
+            error = message.error()
+            if error is None:
+                arrived.setdefault(number, []).append(Record(message.offset(), message.key(), message.value()))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                if number in self._partitions:
+                    self._partitions[number].buffer.add(arrived.pop(number, []), time.monotonic())
+                    self._partitions[number].buffer.reach(message.offset())
+            elif error.fatal():
+                raise KafkaException(error)
+            else:
+                self._note("kafka", str(error))
+        now = time.monotonic()
+        for number, records in arrived.items():
+            if number in self._partitions:
+                self._partitions[number].buffer.add(records, now)
+
+    def _finish(self) -> None:
+        for partition in self._partitions.values():
+            if partition.insert is not None and partition.insert.done():
+                self._finished(partition, partition.insert.result())
+
+    def _finished(self, partition: _Partition, written: Written) -> None:
+        assert partition.batch is not None
+        self.rows_inserted += written.rows
+        self.dead_records += len(written.unreadable)
+        self.batches += 1
+        self.last_error = ""
+        partition.inserted = partition.batch.range.end
+        partition.inserted_at = time.monotonic()
+        partition.batch = partition.insert = None
+        for found in itertools.islice(written.unreadable, 3):
+            log.warning(
+                "record_unreadable", partition=partition.number, offset=found.record.offset, reason=found.reason
+            )
+
+    def _start(self) -> None:
+        now = time.monotonic()
+        limits = Limits(self.config.max_rows, self.config.max_bytes, self._patience())
+        ready = []
+        for partition in self._partitions.values():
+            if partition.batch is None:
+                partition.batch = partition.buffer.cut(limits, now)
+            if partition.batch is not None and partition.insert is None:
+                ready.append((partition, partition.batch))
+        intents = [self._position(part, batch.range.start, batch.range.metadata) for part, batch in ready]
+        if not self._commit(intents):
+            return
+        for partition, batch in ready:
+            partition.inserted = None
+            partition.insert = self._pool.submit(self._insert, partition, batch, self._writer)
+
+    def _patience(self) -> float:
+        """How old a batch may grow: longer while inserts are slow, so that they leave ClickHouse time for others."""
+        busy = self._insert_seconds * len(self._partitions) / self.config.parallel_inserts
+        return min(self.config.max_seconds, max(self.config.min_seconds, 3 * busy))
+
+    def _insert(self, partition: _Partition, batch: Batch, writer: Writer) -> Written:
+        """On a writer thread: insert until it is done or the partition is released."""
+        for attempt in itertools.count(1):
+            began = time.monotonic()
+            try:
+                written = writer.write(partition.number, batch)
+                self._dead.send(partition.number, written.unreadable)
+            except Exception as error:
+                # Whatever it was, the batch is announced: it is inserted under its token, or left to the next owner.
+                self._note("insert", str(error), partition=partition.number, attempt=attempt)
+                if partition.released.wait(min(5.0, 0.1 * 2 ** min(attempt, 6))):
+                    raise
+            else:
+                self._insert_seconds += (time.monotonic() - began - self._insert_seconds) / 8
+                return written
+        raise AssertionError("unreachable")
+
+    def _acknowledge(self) -> None:
+        before = time.monotonic() - self.config.acknowledge_seconds
+        quiet = [
+            part
+            for part in self._partitions.values()
+            if part.batch is None and part.inserted is not None and part.inserted_at <= before
+        ]
+        self._acknowledge_now(quiet)
+
+    def _acknowledge_now(self, partitions: Sequence[_Partition]) -> None:
+        offsets = [self._position(part, part.inserted) for part in partitions if part.inserted is not None]
+        if self._commit(offsets):
+            for partition in partitions:
+                partition.inserted = None
+
+    def _throttle(self) -> None:
+        memory = sum(partition.memory for partition in self._partitions.values())
+        running = [part for part in self._partitions.values() if not part.paused]
+        paused = [part for part in self._partitions.values() if part.paused]
+        if memory > self.config.max_buffered_bytes and running:
+            self._consumer.pause([self._position(part) for part in running])
+            log.info("paused", waiting_bytes=memory, last_error=self.last_error)
+        elif memory < self.config.max_buffered_bytes / 2 and paused:
+            self._consumer.resume([self._position(part) for part in paused])
+            log.info("resumed")
+        else:
+            return
+        for partition in running + paused:
+            partition.paused = memory > self.config.max_buffered_bytes
+
+    def _assigned(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        starts = []
+        if assigned:
+            self._writer = Writer(
+                self._client,
+                self._codec.registry,
+                self._topics.events,
+                self._topic_id(),
+                self.config.table,
+                self.config.check_table,
+            )
+        for committed in self._committed(assigned):
+            number, offset = committed.partition, committed.offset
+            intent = read_intent(offset, committed.metadata)
+            buffer = PartitionBuffer(offset if offset >= 0 else None, intent.end if intent else None)
+            self._partitions[number] = _Partition(number, buffer)
+            starts.append(TopicPartition(self._topics.events, number, offset))
+            if intent is not None:
+                self.repeated_batches += 1
+                log.info("batch_repeated", partition=number, start=intent.start, end=intent.end)
+        consumer.incremental_assign(starts)
+        log.info("assigned", partitions=sorted(part.partition for part in assigned))
+
+    def _committed(self, assigned: list[TopicPartition]) -> list[TopicPartition]:
+        """What the group has committed. Asked until it is known: to start from anywhere else would lose or double."""
+        while assigned and not self._stop.is_set():
+            try:
+                committed = self._consumer.committed(assigned, timeout=10)
+                failed = [part.error for part in committed if part.error is not None]
+                if not failed:
+                    return committed
+                self._note("committed", str(failed[0]))
+            except KafkaException as error:
+                self._note("committed", str(error))
+            self._stop.wait(0.5)
+        return []
+
+    def _topic_id(self) -> str:
+        topic = self._topics.events
+        admin = AdminClient(self._connection.client())
+        while not self._stop.is_set():
+            try:
+                return str(admin.describe_topics(TopicCollection([topic]))[topic].result(10).topic_id)
+            except KafkaException as error:
+                self._note("describe_topics", str(error))
+                self._stop.wait(0.5)
+        return ""
+
+    def _revoked(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        gone = [self._partitions[part.partition] for part in revoked if part.partition in self._partitions]
+        self._release(gone)
+        for partition in gone:
+            del self._partitions[partition.number]
+        consumer.incremental_unassign(revoked)
+        log.info("revoked", partitions=sorted(part.partition for part in revoked))
+
+    def _lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        """The group went on without us: another member may own these by now, so nothing is committed."""
+        for part in lost:
+            partition = self._partitions.pop(part.partition, None)
+            if partition is not None:
+                partition.released.set()
+        consumer.incremental_unassign(lost)
+        log.warning("lost", partitions=sorted(part.partition for part in lost))
+
+    def _release(self, partitions: Iterable[_Partition]) -> None:
+        """Wait a while for inserts under way and acknowledge what is in. What is not stays announced."""
+        leaving = list(partitions)
+        wait_for([part.insert for part in leaving if part.insert is not None], self.config.release_seconds)
+        for partition in leaving:
+            partition.released.set()
+            if partition.insert is not None and partition.insert.done() and partition.insert.exception() is None:
+                self._finished(partition, partition.insert.result())
+        self._acknowledge_now([part for part in leaving if part.insert is None])
+
+    def _position(self, partition: _Partition, offset: int = -1001, metadata: str | None = None) -> TopicPartition:
+        if metadata is None:
+            return TopicPartition(self._topics.events, partition.number, offset)
+        return TopicPartition(self._topics.events, partition.number, offset, metadata)
+
+    def _commit(self, offsets: list[TopicPartition]) -> bool:
+        """Whether the group now has these offsets. A rebalance in between says no; then the poll loop sorts it out."""
+        if not offsets:
+            return True
+        try:
+            committed = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].fatal():
+                raise
+            self._note("commit", str(error))
+            return False
+        failed = [part.error for part in committed or [] if part.error is not None]
+        if failed:
+            self._note("commit", str(failed[0]))
+        return not failed
+
+    def _note(self, what: str, reason: str, **details: object) -> None:
+        self.last_error = f"{what}: {reason}"
+        log.warning(f"{what}_failed", reason=reason[:500], **details)

@@ -1,0 +1,157 @@
+"""Inserts a batch into ClickHouse, all of it and only once, and finds the records that ClickHouse cannot read.
+
+The token of an insert depends on nothing but the range of offsets, so ClickHouse drops a repeat, whatever happened to
+the first try: one that arrived half way is completed. That holds because a batch is always one block (its settings see
+to it) of the same rows in the same order.
+
+When ClickHouse refuses a batch, halves of it go to the table `job_events_check`, which reads the same columns and keeps
+nothing, until the records at fault are alone. The batch without them is then inserted under the same token. So looking
+for them writes no row, and a repeat after a crash is dropped as ever.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from millstream.consumers.sink.avro_file import AvroFile
+from millstream.consumers.sink.batch import Batch, Record
+from millstream.schemas.codec import DecodeError, schema_id_of
+from millstream.schemas.registry import Registry, UnknownSchema
+
+MOST_ROWS = 1_000_000
+"""Largest batch: more rows than this would be more than one block."""
+
+INSERT_SETTINGS: dict[str, str | int] = {
+    # One insert is one block, formed of the same rows each time.
+    "max_insert_block_size": MOST_ROWS + 1,
+    "min_insert_block_size_rows": MOST_ROWS + 1,
+    "min_insert_block_size_bytes": 0,
+    "input_format_parallel_parsing": 0,
+    # Not handed to a background buffer: the answer means that the rows are in.
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    "materialized_views_ignore_errors": 0,
+    # Late events may belong to any number of days.
+    "max_partitions_per_insert_block": 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that is not inserted, and why."""
+
+    record: Record
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a batch."""
+
+    rows: int
+    unreadable: list[Unreadable]
+
+
+class Writer:
+    """Inserts the batches of one topic. Thread-safe."""
+
+    def __init__(
+        self, client: Client, registry: Registry, topic: str, topic_id: str, table: str, check_table: str
+    ) -> None:
+        """`topic_id` tells apart topics of one name: the offsets of a topic made anew start from 0 again."""
+        self._client = client
+        self._registry = registry
+        self._identity = f"{topic}:{topic_id}"
+        self._table = table
+        self._check_table = check_table
+        self._files: dict[int, AvroFile] = {}
+        self._columns: frozenset[str] = frozenset()
+
+    def write(self, partition: int, batch: Batch) -> Written:
+        """Insert the batch; when this returns, its readable records are in ClickHouse exactly once.
+
+        Raises what clickhouse-connect raises while ClickHouse is unreachable or unwell, and what the registry raises
+        while it is; the caller repeats the call as often as it takes.
+        """
+        schema_id, readable, unreadable = self._sort_out(batch.records)
+        if schema_id is None:
+            return Written(0, unreadable)
+        token = f"{self._identity}:{partition}:{batch.range.start}:{batch.range.end}"
+        file = self._files[schema_id]
+        try:
+            self._insert(self._table, file, partition, readable, token)
+        except DatabaseError as error:
+            if error.code is None:
+                raise
+            refused = find_refused(readable, lambda some: self._refusal(file, partition, some))
+            if not refused:
+                raise
+            unreadable += refused
+            bad = {found.record.offset for found in refused}
+            readable = [record for record in readable if record.offset not in bad]
+            if readable:
+                self._insert(self._table, file, partition, readable, token)
+        return Written(len(readable), unreadable)
+
+    def _sort_out(self, records: Sequence[Record]) -> tuple[int | None, list[Record], list[Unreadable]]:
+        """The batch's schema id, the records written with it, and those that are not events in the wire format."""
+        readable: list[Record] = []
+        unreadable: list[Unreadable] = []
+        found: int | None = None
+        for record in records:
+            try:
+                schema_id = schema_id_of(record.value)
+                if schema_id not in self._files:
+                    schema = self._registry.schema_of(schema_id)
+                    if schema["name"] != "JobEvent":
+                        raise DecodeError(f"schema {schema_id} is {schema['name']}, not JobEvent")
+                    self._files[schema_id] = AvroFile(schema)
+                found = schema_id
+                readable.append(record)
+            except (DecodeError, UnknownSchema) as error:
+                unreadable.append(Unreadable(record, str(error)))
+        return found, readable, unreadable
+
+    def _refusal(self, file: AvroFile, partition: int, records: Sequence[Record]) -> str | None:
+        """Why ClickHouse does not read these records; None when it does."""
+        try:
+            self._insert(self._check_table, file, partition, records, token="")
+        except DatabaseError as error:
+            if error.code is None:
+                raise
+            if len(records) == 1:
+                # Were ClickHouse unwell, it would refuse a file without records as well.
+                self._insert(self._check_table, file, partition, [], token="")
+            return str(error)
+        return None
+
+    def _insert(self, table: str, file: AvroFile, partition: int, records: Sequence[Record], token: str) -> None:
+        settings = {**INSERT_SETTINGS, "insert_deduplication_token": token} if token else INSERT_SETTINGS
+        self._client.raw_insert(
+            table,
+            # A field that the table does not know yet is left out; a column that the schema does not have is defaulted.
+            [name for name in file.field_names if name in self._known_columns()],
+            file.build(partition, [(record.offset, record.value or b"") for record in records]),
+            settings=settings,
+            fmt="Avro",
+        )
+
+    def _known_columns(self) -> frozenset[str]:
+        if not self._columns:
+            described = self._client.query(f"DESCRIBE TABLE {self._table}")
+            self._columns = frozenset(row[0] for row in described.result_rows)
+        return self._columns
+
+
+def find_refused(records: Sequence[Record], refusal: Callable[[Sequence[Record]], str | None]) -> list[Unreadable]:
+    """The records that `refusal` refuses even alone, by halving; `refusal` gives the reason, or None."""
+    reason = refusal(records)
+    if reason is None:
+        return []
+    if len(records) == 1:
+        return [Unreadable(records[0], reason)]
+    middle = len(records) // 2
+    return find_refused(records[:middle], refusal) + find_refused(records[middle:], refusal)
