@@ -8,7 +8,7 @@ the same token. A commit without metadata says that everything below its offset 
 import re
 from dataclasses import dataclass
 
-PATTERN = re.compile(r"v1 until=(\d{1,19})")
+PATTERN = re.compile(r"v1 until=([0-9]{1,19})")
 
 
 class UnknownIntent(ValueError):

@@ -1,0 +1,133 @@
+"""The writer against a pretended ClickHouse that reads Avro with fastavro and drops repeated tokens."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import fastavro
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.consumers.sink.avro_file import RECORD_END
+from millstream.consumers.sink.batch import Batch, Record
+from millstream.consumers.sink.intent import Intent
+from millstream.consumers.sink.writer import Writer, find_refused
+from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry
+
+codec = Codec()
+
+
+class Described:
+    result_rows = tuple((name,) for name in [*JobEvent.model_fields, "kafka_partition", "read_offset", "record_end"])
+
+
+class PretendedClickHouse:
+    """Reads and remembers; says no to what fastavro cannot read, as ClickHouse does."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, int]] = []
+        self.tokens: list[str] = []
+        self.down = False
+
+    def query(self, text: str) -> Described:
+        return Described()
+
+    def raw_insert(self, table: str, columns: Sequence[str], block: bytes, settings: Any, fmt: str) -> None:
+        if self.down:
+            raise OperationalError("connection refused")
+        try:
+            reader: Any = fastavro.reader(io.BytesIO(block))
+            rows = list(reader)
+        except Exception as error:
+            raise DatabaseError(f"cannot read: {error}", code=1001) from error
+        if any(row["record_end"] != RECORD_END for row in rows):
+            raise DatabaseError("longer or shorter", code=395)
+        token = settings.get("insert_deduplication_token")
+        assert (token is None) == (table == "job_events_check")
+        if token is not None and token not in self.tokens:
+            self.tokens.append(token)
+            self.rows += [(row["kafka_partition"], row["read_offset"]) for row in rows]
+
+
+def event() -> bytes:
+    now = "2026-11-24T00:00:00Z"
+    return codec.encode(
+        JobEvent.model_validate(
+            {"job_id": "01a20bcf-7638-75c2-8983-5243777a9632", "tenant": "t", "job_type": "j", "lane": "default"}
+            | {"kind": EventKind.STARTED, "submitted_at": now, "occurred_at": now}
+        )
+    )
+
+
+GOOD = event()
+BAD = [
+    None,
+    b"",
+    b"\x00\x00",
+    b"\x07garbage",
+    b"\x00\x00\x00\x03\xe7body",
+    b"\x00\x00\x00\x00\x01request",
+    GOOD + b"\x00",
+]
+BAD += [GOOD[:-3], GOOD[:5], GOOD[:40]]
+
+
+def batch_of(values: Sequence[bytes | None]) -> Batch:
+    records = [Record(100 + at, b"k", value) for at, value in enumerate(values)]
+    return Batch(Intent(100, 100 + len(records)), records, 0)
+
+
+def writer_to(clickhouse: PretendedClickHouse) -> Writer:
+    client: Any = clickhouse
+    return Writer(client, PinnedRegistry(), "jobs.events", "id", "job_events", "job_events_check")
+
+
+@given(st.lists(st.sampled_from([GOOD, GOOD, GOOD, *BAD]), min_size=1, max_size=25))
+def test_every_readable_record_is_inserted_once_and_every_other_one_is_named(values: list[bytes | None]) -> None:
+    clickhouse = PretendedClickHouse()
+    written = writer_to(clickhouse).write(4, batch_of(values))
+    assert clickhouse.rows == [(4, 100 + at) for at, value in enumerate(values) if value == GOOD]
+    assert written.rows == len(clickhouse.rows)
+    assert sorted(found.record.offset for found in written.unreadable) == [
+        100 + at for at, value in enumerate(values) if value != GOOD
+    ]
+    assert all(found.reason for found in written.unreadable)
+
+
+@given(st.lists(st.sampled_from([GOOD, GOOD, *BAD]), min_size=1, max_size=10))
+def test_a_repeat_after_a_crash_uses_the_same_token_and_adds_nothing(values: list[bytes | None]) -> None:
+    clickhouse = PretendedClickHouse()
+    first = writer_to(clickhouse).write(4, batch_of(values))
+    rows = list(clickhouse.rows)
+    again = writer_to(clickhouse).write(4, batch_of(values))
+    assert clickhouse.rows == rows
+    assert again == first
+    assert clickhouse.tokens in ([], [f"jobs.events:id:4:100:{100 + len(values)}"])
+
+
+def test_an_unreachable_clickhouse_blames_no_record() -> None:
+    clickhouse = PretendedClickHouse()
+    clickhouse.down = True
+    with pytest.raises(OperationalError):
+        writer_to(clickhouse).write(0, batch_of([GOOD, GOOD[:-1]]))
+
+
+def test_an_unwell_clickhouse_that_refuses_everything_blames_no_record() -> None:
+    class Unwell(PretendedClickHouse):
+        def raw_insert(self, *_: Any, **__: Any) -> None:
+            raise DatabaseError("too many parts", code=252)
+
+    with pytest.raises(DatabaseError, match="too many parts"):
+        writer_to(Unwell()).write(0, batch_of([GOOD, GOOD]))
+
+
+@given(st.sets(st.integers(0, 99)), st.integers(1, 100))
+def test_halving_finds_exactly_the_refused_ones(bad: set[int], count: int) -> None:
+    records = [Record(at, None, b"") for at in range(count)]
+
+    def refusal(some: Sequence[Record]) -> str | None:
+        return "no" if any(record.offset in bad for record in some) else None
+
+    assert [found.record.offset for found in find_refused(records, refusal)] == sorted(b for b in bad if b < count)
