@@ -1,7 +1,8 @@
 """A child process that ends with its parent, whatever happens to the parent."""
 
-import ctypes
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,21 @@ from types import TracebackType
 from typing import Self
 
 TAIL_LINES = 40
-_PR_SET_PDEATHSIG = 1
+
+_DIE_WITH_PARENT = (
+    (
+        sys.executable,
+        "-IS",
+        "-c",
+        # PR_SET_PDEATHSIG is 1, SIGKILL 9; it outlives exec. Done here and not in preexec_fn, which may deadlock when
+        # the parent has threads. The parent may have died before the kernel was told: then this is an orphan already.
+        "import ctypes, os, sys\n"
+        "ctypes.CDLL(None).prctl(1, 9)\n"
+        "if os.getppid() == int(sys.argv[1]): os.execvp(sys.argv[2], sys.argv[2:])",
+    )
+    if sys.platform == "linux"
+    else (sys.executable, "-IS", "-c", "import os, sys; os.execvp(sys.argv[2], sys.argv[2:])")
+)
 
 
 class ChildProcess:
@@ -45,6 +60,8 @@ class ChildProcess:
         """Start it. Raises OSError when the program cannot be run, RuntimeError when it runs already."""
         if self.is_alive():
             raise RuntimeError(f"{self._argv[0]} runs already as process {self.pid}")
+        if shutil.which(self._argv[0]) is None:
+            raise FileNotFoundError(f"there is no program {self._argv[0]!r} on the PATH")
         started = threading.Event()
         failure: list[OSError] = []
 
@@ -52,14 +69,13 @@ class ChildProcess:
             # The kernel's "parent death" is the death of the thread that started the child, so that thread stays.
             try:
                 self._process = subprocess.Popen(
-                    self._argv,
+                    [*_DIE_WITH_PARENT, str(os.getpid()), *self._argv],
                     env=self._env,
                     cwd=self._cwd,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,
                 )
             except OSError as error:
                 failure.append(error)
@@ -86,12 +102,12 @@ class ChildProcess:
                 process.wait(grace_s)
             except subprocess.TimeoutExpired:
                 self._signal(signal.SIGKILL)
-        return self.wait()
+        return self._end()
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
         self._signal(signal.SIGKILL)
-        self.wait()
+        self._end()
 
     def suspend(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -127,6 +143,13 @@ class ChildProcess:
         """The last lines of its output."""
         return "\n".join(self._tail)
 
+    def _end(self) -> int:
+        code = self._started().wait()
+        # What it had started itself is in its session and would hold its output open.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        return self.wait()
+
     def _signal(self, number: signal.Signals) -> None:
         process = self._started()
         if process.poll() is None:
@@ -160,10 +183,3 @@ class ChildProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
-        # The parent died before the kernel was told.
-        os.kill(os.getpid(), signal.SIGKILL)
