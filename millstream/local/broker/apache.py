@@ -1,0 +1,191 @@
+"""Apache Kafka in KRaft mode, one node or three, as child processes on loopback."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import uuid
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from millstream.local.broker.artifacts import kafka_jars
+from millstream.local.broker.tansu import await_nodes
+from millstream.local.ports import free_port, is_free
+from millstream.local.process import ChildProcess
+
+START_WITHIN_S = 60.0
+STOP_WITHIN_S = 20.0
+OLDEST_JAVA = 17
+
+
+def missing_for_apache() -> str:
+    """Why Apache Kafka cannot run here; empty when it can."""
+    missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
+    if missing:
+        return f"{' and '.join(missing)} not on the PATH (install Java {OLDEST_JAVA}+ and Maven)"
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', said)
+    if not found or int(found[1]) < OLDEST_JAVA:
+        return f"Java {OLDEST_JAVA}+ is needed, found: {said.splitlines()[0] if said else 'none'}"
+    return ""
+
+
+class ApacheKafka:
+    """A cluster whose nodes are broker and controller in one. Data and ports are kept in `folder`.
+
+    `stock`: only what is needed to run is set, everything else is a broker's default, for measuring on what users have.
+    """
+
+    kind: Literal["apache"] = "apache"
+    limits: tuple[str, ...] = ()
+
+    def __init__(
+        self, folder: Path, nodes: int = 1, *, stock: bool = False, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._folder = folder
+        self._say = say
+        self._stock = stock
+        self._count = nodes
+        self._nodes: list[Node] = []
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(f"127.0.0.1:{node.port}" for node in self._nodes)
+
+    def node(self, number: int) -> "Node":
+        """Node `number`, from 1."""
+        return self._nodes[number - 1]
+
+    def start(self) -> None:
+        jars = kafka_jars(self._say)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        cluster, ports = self._identity()
+        voters = ",".join(f"{number}@127.0.0.1:{controller}" for number, (_, controller) in enumerate(ports, 1))
+        self._nodes = [
+            Node(self._folder / f"node-{number}", number, port, controller, jars)
+            for number, (port, controller) in enumerate(ports, 1)
+        ]
+        for node in self._nodes:
+            node.prepare(cluster, _properties(node, voters, self._count, self._stock))
+        for node in self._nodes:
+            node.launch()
+        for node in self._nodes:
+            node.await_answer(self._count)
+        self._say(f"Apache Kafka at {self.bootstrap}")
+
+    def stop(self) -> None:
+        for node in self._nodes:
+            node.terminate()
+        for node in self._nodes:
+            node.stop()
+
+    def _identity(self) -> tuple[str, list[tuple[int, int]]]:
+        """The cluster's id and each node's ports (clients, controllers): those of last time where they are free."""
+        file = self._folder / "cluster.json"
+        known = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        cluster = known.get("cluster") or base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        ports = [tuple(pair) for pair in known.get("ports", [])]
+        if len(ports) not in (0, self._count):
+            raise RuntimeError(f"{self._folder} holds a cluster of {len(ports)} nodes, not {self._count}")
+        if not ports or not all(is_free(port) for pair in ports for port in pair):
+            ports = [(free_port(), free_port()) for _ in range(self._count)]
+        file.write_text(json.dumps({"cluster": cluster, "ports": ports}), "utf-8")
+        return cluster, ports
+
+
+class Node:
+    """One node of the cluster, to be killed and started again by tests of faults."""
+
+    def __init__(self, folder: Path, number: int, port: int, controller_port: int, jars: Path) -> None:
+        self.folder = folder
+        self.number = number
+        self.port = port
+        self.controller_port = controller_port
+        self._classpath = f"{jars}/*"
+        self._properties = folder / "server.properties"
+        self._process = ChildProcess(
+            [
+                *("java", "-Xms256m", "-Xmx400m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"),
+                f"-Dlog4j2.configurationFile={resources.files(__package__) / 'log4j2.xml'}",
+                *("-cp", self._classpath, "kafka.Kafka", str(self._properties)),
+            ],
+            log=folder / "kafka.log",
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def prepare(self, cluster: str, properties: str) -> None:
+        """Write the settings, and format the data folder when it is new."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._properties.write_text(properties, "utf-8")
+        if (self.folder / "data" / "meta.properties").exists():
+            return
+        formatted = subprocess.run(
+            [
+                *("java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", self._classpath),
+                *("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if formatted.returncode != 0:
+            raise RuntimeError(f"Apache Kafka could not format {self.folder}:\n{formatted.stdout}{formatted.stderr}")
+
+    def launch(self) -> None:
+        """Start the process without waiting for it."""
+        self._process.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.launch()
+        self.await_answer(1)
+
+    def await_answer(self, nodes: int) -> None:
+        await_nodes(f"127.0.0.1:{self.port}", nodes, self._process, START_WITHIN_S)
+
+    def terminate(self) -> None:
+        if self._process.is_alive():
+            self._process.terminate()
+
+    def stop(self) -> None:
+        """SIGTERM, and wait."""
+        if self._process.is_alive():
+            self._process.stop(STOP_WITHIN_S)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        self._process.kill()
+
+    def suspend(self) -> None:
+        self._process.suspend()
+
+    def resume(self) -> None:
+        self._process.resume()
+
+
+def _properties(node: Node, voters: str, count: int, stock: bool) -> str:
+    replicas, in_sync = (3, 2) if count == 3 else (1, 1)
+    text = (resources.files(__package__) / "node.properties").read_text("utf-8")
+    if not stock:
+        text += (resources.files(__package__) / "recovery.properties").read_text("utf-8")
+    values = {
+        "NUMBER": node.number,
+        "PORT": node.port,
+        "CONTROLLER_PORT": node.controller_port,
+        "VOTERS": voters,
+        "DATA": node.folder / "data",
+        "REPLICAS": replicas,
+        "IN_SYNC": in_sync,
+    }
+    for name, value in values.items():
+        text = text.replace("${" + name + "}", str(value))
+    return text

@@ -1,0 +1,63 @@
+"""Apache Kafka's jars, fetched once by Maven into the user's cache folder."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from millstream.local.process import ChildProcess
+
+KAFKA_VERSION = "4.3.1"
+JARS = 42
+"""About how many jars there are, for the progress line."""
+
+
+def kafka_jars(say: Callable[[str], None]) -> Path:
+    """The folder with the jars, after fetching them when this is the first time.
+
+    Several processes may ask at once: one fetches, the others wait. Raises RuntimeError with Maven's last lines.
+    """
+    home = cache_folder()
+    ready = home / f"kafka-{KAFKA_VERSION}"
+    if ready.is_dir():
+        return ready
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "kafka.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.is_dir():
+            with tempfile.TemporaryDirectory(dir=home) as working:
+                _fetch(Path(working), say)
+                (Path(working) / "jars").rename(ready)
+    return ready
+
+
+def cache_folder() -> Path:
+    """Where downloaded artifacts are kept: `$XDG_CACHE_HOME/millstream`, by default in `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millstream"
+
+
+def _fetch(working: Path, say: Callable[[str], None]) -> None:
+    jars = working / "jars"
+    shutil.copy(str(resources.files(__package__) / "pom.xml"), working / "pom.xml")
+    say(f"fetching Apache Kafka {KAFKA_VERSION} with Maven, about 45 MB, once")
+    maven = ChildProcess(
+        ["mvn", "--batch-mode", "--no-transfer-progress", "dependency:copy-dependencies", f"-DoutputDirectory={jars}"],
+        cwd=working,
+    )
+    maven.start()
+    told = 0
+    while True:
+        try:
+            code = maven.wait(1.0)
+            break
+        except subprocess.TimeoutExpired:
+            count = len(list(jars.glob("*.jar"))) if jars.is_dir() else 0
+            if count > told:
+                told = count
+                say(f"  {count} of about {JARS} jars")
+    if code != 0:
+        raise RuntimeError(f"Maven could not fetch Apache Kafka (exit code {code}):\n{maven.tail}")

