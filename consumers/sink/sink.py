@@ -101,6 +101,7 @@ class Sink:
         config: SinkConfig | None = None,
     ) -> None:
         self.config = config or SinkConfig()
+        self.rows_read = 0
         self.rows_inserted = 0
         self.batches = 0
         self.dead_records = 0
@@ -158,6 +159,7 @@ class Sink:
 
     def _read(self) -> None:
         arrived: dict[int, list[Record]] = {}
+        ends: dict[int, int] = {}
         # The type stubs say that a message may lack partition and offset; those of a consumer have them.
         messages: list[Any] = self._consumer.consume(POLL_RECORDS, POLL_SECONDS)
         for message in messages:
@@ -166,17 +168,19 @@ class Sink:
             if error is None:
                 arrived.setdefault(number, []).append(Record(message.offset(), message.key(), message.value()))
             elif error.code() == KafkaError._PARTITION_EOF:
-                if number in self._partitions:
-                    self._partitions[number].buffer.add(arrived.pop(number, []), time.monotonic())
-                    self._partitions[number].buffer.reach(message.offset())
+                ends[number] = message.offset()
             elif error.fatal():
                 raise KafkaException(error)
             else:
                 self._note("kafka", str(error))
         now = time.monotonic()
         for number, records in arrived.items():
+            self.rows_read += len(records)
             if number in self._partitions:
                 self._partitions[number].buffer.add(records, now)
+        for number, end in ends.items():
+            if number in self._partitions:
+                self._partitions[number].buffer.reach(end)
 
     def _finish(self) -> None:
         for partition in self._partitions.values():

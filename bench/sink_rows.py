@@ -1,0 +1,230 @@
+"""How many events a second reach ClickHouse, and what sets the limit.
+
+Four ways for the same events, one after the other on the same machine, each into tables of its own with all their
+materialised views (attempts and the minute rollups):
+
+raw_consume        reading them from Kafka in Python and dropping them: the most that any Python consumer can do.
+sink               the sink as it runs in production: announce, insert undecoded, acknowledge.
+decode_insert      what one would write first: decode each record with fastavro, insert columns with clickhouse-connect.
+clickhouse_insert  ClickHouse alone: the sink's own Avro files, made beforehand, in as many parallel inserts. It is the
+                   same format, rows and views, so what the sink is slower than this is the sink's own cost.
+
+A rate counts from the first record read (first insert sent) until the last row is in.
+"""
+
+import io
+import itertools
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import fastavro
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import Consumer, Message, Producer
+from rig import Rig, Stopwatch
+
+from millstream.analytics import connect, migrate
+from millstream.consumers.sink import Sink, SinkConfig
+from millstream.consumers.sink.avro_file import AvroFile
+from millstream.consumers.sink.writer import INSERT_SETTINGS
+from millstream.local.stack import LocalStack
+from millstream.schemas import Codec, EventBytes, EventKind, JobEvent, JobRequest
+from millstream.schemas.codec import HEADER, reader_schema
+
+CODEC = Codec()
+BATCH_ROWS = SinkConfig().max_rows
+
+
+def main() -> None:
+    rig = Rig(__doc__)
+    rows, rounds = (90_000, 1) if rig.quick else (450_000, 3)
+    with rig.stack() as stack:
+        produce(rig, stack, rows)
+        found = [
+            {
+                "raw_consume_rows_per_s": raw_consume(rig, stack, rows),
+                "sink_rows_per_s": sink(rig, stack, rows, turn),
+                "decode_insert_rows_per_s": decode_insert(rig, stack, rows, turn),
+                "clickhouse_insert_rows_per_s": clickhouse_insert(rig, stack, rows, turn),
+            }
+            for turn in range(rounds)
+        ]
+    rates = {name: sorted(turn[name] for turn in found)[rounds // 2] for name in found[0]}
+    times = rates["sink_rows_per_s"] / rates["decode_insert_rows_per_s"]
+    rig.finish({**rates, "sink_times_decode_insert": round(times, 1), "rows": rows, "rounds": rounds})
+
+
+def events(rows: int) -> Iterator[tuple[str, bytes]]:
+    """Key and value of events as workers write them: for each job submitted, started, and an outcome, 3 % failed."""
+    draw = random.Random(7)
+    make = EventBytes(CODEC)
+    nothing_yet = make.attempt_part({})
+    now = datetime.now(UTC)
+    for number in range((rows + 2) // 3):
+        started = now + timedelta(milliseconds=number % 50_000)
+        request = JobRequest(
+            tenant=f"tenant-{draw.randrange(40)}",
+            job_type=f"reports.type_{draw.randrange(25)}",
+            lane=draw.choice(["high", "default", "bulk"]),
+            source="bench",
+            submitted_at=now,
+            labels={"team": f"team-{number % 9}", "release": "2026.11.3"},
+        )
+        job = make.job_part(request)
+        attempt = make.attempt_part(
+            {
+                "attempt": 1,
+                "execution_id": request.job_id,
+                "worker_id": f"worker-{number % 16}",
+                "host": f"host-{number % 8}.example.org",
+                "region": "eu-central-1",
+                "instance_type": "m5.large",
+                "worker_version": "4.2.0",
+                "request_partition": number % 8,
+                "request_offset": number,
+                "started_at": started,
+                "wait_ms": draw.expovariate(1 / 40),
+            }
+        )
+        run_ms = draw.lognormvariate(5, 1)
+        failed = draw.random() < 0.03
+        outcome: dict[str, Any] = {"final": True, "run_ms": run_ms, "cpu_ms": run_ms / 3, "max_rss_bytes": 90_000_000}
+        if failed:
+            outcome |= {"error_type": "ValueError", "error_message": "no such page", "error_fingerprint": "f00d"}
+            outcome |= {"stack": "  in render\n" * 40}
+        kind = EventKind.FAILED if failed else EventKind.SUCCEEDED
+        yield request.job_id, make.event(job, nothing_yet, EventKind.SUBMITTED, now)
+        yield request.job_id, make.event(job, attempt, EventKind.STARTED, started)
+        yield request.job_id, make.event(job, attempt, kind, started + timedelta(milliseconds=run_ms), **outcome)
+
+
+def produce(rig: Rig, stack: LocalStack, rows: int) -> None:
+    producer = Producer(stack.settings.connection.producer(linger_ms=20, queue_buffering_max_messages=1_000_000))
+    with rig.step("producing events", rows) as advance:
+        for number, (key, value) in enumerate(itertools.islice(events(rows), rows)):
+            producer.produce(stack.settings.catalogue.events, value, key)
+            if number % 5000 == 4999:
+                producer.poll(0)
+                advance(5000)
+        producer.flush()
+
+
+def consume(stack: LocalStack, rows: int, group: str) -> Iterator[list[Message]]:
+    """All events from the beginning, in the portions in which they arrive."""
+    consumer = Consumer(stack.settings.connection.consumer(group))
+    consumer.subscribe([stack.settings.catalogue.events])
+    read = 0
+    while read < rows:
+        messages = consumer.consume(10_000, 0.1)
+        read += len(messages)
+        if messages:
+            yield messages
+    consumer.close()
+
+
+def raw_consume(rig: Rig, stack: LocalStack, rows: int) -> float:
+    watch = Stopwatch()
+    with rig.step("raw consume", rows) as advance:
+        for messages in consume(stack, rows, f"bench-raw-{datetime.now(UTC)}"):
+            watch.begin()
+            advance(len(messages))
+    return watch.per_second(rows)
+
+
+def fresh_tables(stack: LocalStack, name: str) -> Client:
+    client = connect(stack.settings.clickhouse.url)
+    migrate(client, name)
+    return client
+
+
+def sink(rig: Rig, stack: LocalStack, rows: int, turn: int) -> float:
+    client = fresh_tables(stack, f"bench_sink_{turn}")
+    config = SinkConfig(group=f"bench-sink-{turn}")
+    running = Sink(stack.settings.connection, stack.settings.catalogue, client, CODEC, config)
+    stop = threading.Event()
+    thread = threading.Thread(target=running.run, args=(stop,))
+    watch = Stopwatch()
+    thread.start()
+    with rig.step("sink", rows) as advance:
+        done = 0
+        while done < rows and thread.is_alive():
+            stop.wait(0.005)
+            if running.rows_read:
+                watch.begin()
+            advance(running.rows_inserted - done)
+            done = running.rows_inserted
+    rate = watch.per_second(rows)
+    stop.set()
+    thread.join()
+    check(client, rows)
+    return rate
+
+
+def decode_insert(rig: Rig, stack: LocalStack, rows: int, turn: int) -> float:
+    client = fresh_tables(stack, f"bench_decode_{turn}")
+    schema = reader_schema("JobEvent")
+    names = [*JobEvent.model_fields, "kafka_partition", "kafka_offset"]
+    watch = Stopwatch()
+    columns: list[list[Any]] = [[] for _ in names]
+
+    def insert() -> None:
+        client.insert("job_events", columns, names, column_oriented=True)
+        for column in columns:
+            column.clear()
+
+    with rig.step("decode and insert", rows) as advance:
+        for messages in consume(stack, rows, f"bench-decode-{turn}"):
+            watch.begin()
+            for message in messages:
+                body = io.BytesIO(message.value() or b"")
+                body.seek(HEADER.size)
+                event: Any = fastavro.schemaless_reader(body, schema)
+                for column, value in zip(columns, event.values(), strict=False):
+                    column.append(value)
+                columns[-2].append(message.partition())
+                columns[-1].append(message.offset())
+            advance(len(messages))
+            if len(columns[0]) >= BATCH_ROWS:
+                insert()
+        insert()
+    rate = watch.per_second(rows)
+    check(client, rows)
+    return rate
+
+
+def clickhouse_insert(rig: Rig, stack: LocalStack, rows: int, turn: int) -> float:
+    client = fresh_tables(stack, f"bench_insert_{turn}")
+    file = AvroFile(CODEC.registry.schema_of(CODEC.registry.id_of("JobEvent")))
+    values = enumerate(value for _, value in itertools.islice(events(rows), rows))
+    bodies = []
+    while some := list(itertools.islice(values, BATCH_ROWS)):
+        bodies.append(file.build(0, some))
+
+    def insert(body: bytes) -> None:
+        client.raw_insert("job_events", file.field_names, body, settings=INSERT_SETTINGS, fmt="Avro")
+
+    watch = Stopwatch()
+    with (
+        rig.step("ClickHouse's own insert", rows) as advance,
+        ThreadPoolExecutor(SinkConfig().parallel_inserts) as pool,
+    ):
+        watch.begin()
+        for _ in pool.map(insert, bodies):
+            advance(rows // len(bodies))
+    rate = watch.per_second(rows)
+    check(client, rows)
+    return rate
+
+
+def check(client: Client, rows: int) -> None:
+    """A rate over rows that are not there would be worth nothing."""
+    found = client.query("SELECT count() FROM job_events").result_rows[0][0]
+    if found != rows:
+        raise SystemExit(f"{rows} rows were sent, {found} are in {client.database}.job_events")
+
+
+if __name__ == "__main__":
+    main()
