@@ -1,0 +1,82 @@
+"""Fixtures for all tests: brokers, ClickHouse, and a topic prefix of each test's own."""
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from millstream import analytics
+from millstream.local.broker import ApacheKafka, Broker, Tansu
+from millstream.schemas import KafkaConnection, TopicCatalogue
+from millstream.topics import apply_topics
+from tests import brokers
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(brokers.BrokerCount(), "millstream-broker-count")
+
+
+def pytest_report_header() -> str:
+    return brokers.available()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Apache Kafka, one node."""
+    yield from brokers.one_node(tmp_path_factory.mktemp("kafka"))
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """Apache Kafka, three nodes that a test may kill and start again (and leaves running)."""
+    yield from brokers.apache(tmp_path_factory.mktemp("cluster"), 3)
+
+
+@pytest.fixture(scope="session")
+def tansu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tansu]:
+    yield from brokers.tansu(tmp_path_factory.mktemp("tansu"))
+
+
+@pytest.fixture(params=["kafka", "tansu"])
+def any_broker(request: pytest.FixtureRequest) -> Broker:
+    """Each broker in turn, for the tests that hold on all of them."""
+    broker: Broker = request.getfixturevalue(request.param)
+    return broker
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A topic prefix of this test's own."""
+    return f"t{uuid.uuid4().hex[:8]}."
+
+
+@pytest.fixture
+def topics(kafka: Broker, topic_prefix: str) -> TopicCatalogue:
+    """This test's own topics on Apache Kafka, four partitions each."""
+    catalogue = TopicCatalogue(topic_prefix, partitions=4)
+    apply_topics(KafkaConnection(kafka.bootstrap), catalogue)
+    return catalogue
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """ClickHouse's HTTP interface: the server named by MILLSTREAM_TEST_CLICKHOUSE_URL, or the embedded engine."""
+    if url := os.environ.get("MILLSTREAM_TEST_CLICKHOUSE_URL"):
+        yield url
+        return
+    from millstream.local.clickhouse.process import EmbeddedClickHouse
+
+    with EmbeddedClickHouse(tmp_path_factory.mktemp("clickhouse")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def clickhouse(clickhouse_url: str) -> Iterator[Client]:
+    """A client on a database of this test's own, with this release's tables."""
+    database = f"t{uuid.uuid4().hex[:8]}"
+    client = analytics.connect(clickhouse_url, database=database)
+    analytics.migrate(client, database)
+    yield client
+    client.command(f"DROP DATABASE {database} SYNC")

@@ -1,0 +1,83 @@
+"""Reading a topic the way an outsider does, for tests that count."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
+
+from confluent_kafka import Consumer, TopicPartition
+
+from millstream.schemas import OUTCOMES, Codec, EventKind, JobEvent, KafkaConnection, Record
+
+R = TypeVar("R", bound=Record)
+
+
+class TopicReader:
+    """An independent read_committed reader of a whole topic, from its first record on."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._consumer = Consumer(KafkaConnection(bootstrap).consumer("reader"))
+        partitions = list(self._consumer.list_topics(topic, 10).topics[topic].partitions)
+        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        self.values: list[bytes] = []
+        self.keys: list[bytes | None] = []
+
+    def read(self, seconds: float = 0.2) -> None:
+        """Add what has arrived, waiting at most so long for the first."""
+        for message in self._consumer.consume(10_000, seconds):
+            assert message.error() is None, message.error()
+            self.values.append(message.value() or b"")
+            self.keys.append(message.key())
+
+    def until(self, enough: Callable[[], bool], within_s: float = 60) -> None:
+        """Read until `enough`, and fail when it takes longer than a very long time."""
+        deadline = time.monotonic() + within_s
+        while not enough():
+            assert time.monotonic() < deadline, f"not enough after {within_s} s: {len(self.values)} records"
+            self.read()
+
+    def decoded(self, model: type[R]) -> list[R]:
+        codec = Codec()
+        return [codec.decode(value, model) for value in self.values]
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class EventLog:
+    """What `jobs.events` says: the events of each job and the outcomes of each attempt."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._reader = TopicReader(bootstrap, topic)
+        self._codec = Codec()
+        self._decoded = 0
+        self.events: list[JobEvent] = []
+        self.outcomes: Counter[tuple[str, int]] = Counter()
+        self.finished: set[str] = set()
+        self.started: Counter[str] = Counter()
+
+    def read(self, seconds: float = 0.2) -> None:
+        self._reader.read(seconds)
+        for value in self._reader.values[self._decoded :]:
+            event = self._codec.decode(value, JobEvent)
+            self.events.append(event)
+            if event.kind in OUTCOMES:
+                self.outcomes[event.job_id, event.attempt] += 1
+                if event.final:
+                    self.finished.add(event.job_id)
+            elif event.kind is EventKind.STARTED:
+                self.started[event.job_id] += 1
+        self._decoded = len(self._reader.values)
+
+    def until_finished(self, job_ids: list[str], within_s: float = 90) -> None:
+        """Read until every one of these jobs has its final outcome."""
+        wanted, deadline = set(job_ids), time.monotonic() + within_s
+        while not wanted <= self.finished:
+            assert time.monotonic() < deadline, f"{len(wanted - self.finished)} of {len(wanted)} jobs never ended"
+            self.read()
+
+    def kinds_of(self, job_id: str) -> list[EventKind]:
+        return [event.kind for event in self.events if event.job_id == job_id]
+
+    def close(self) -> None:
+        self._reader.close()
