@@ -1,0 +1,46 @@
+"""docker-compose.yml is what the Compose specification says, and starts what the platform needs."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+COMPOSE = Path(__file__).parents[3] / "docker-compose.yml"
+
+
+def test_it_is_valid_by_the_compose_specification() -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_docker_compose_accepts_it() -> None:
+    if (
+        not shutil.which("docker")
+        or subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("docker compose is not installed")
+    checked = subprocess.run(
+        ["docker", "compose", "-f", str(COMPOSE), "config", "--quiet"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_image_is_pinned_and_every_service_waits_for_what_it_needs() -> None:
+    services = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]
+    assert {"kafka", "clickhouse", "schema-registry", "worker", "tracker", "sink"} <= set(services)
+    for name, service in services.items():
+        tag = service["image"].partition(":")[2]
+        assert tag and tag != "latest", f"{name} has no pinned image"
+        if "build" not in service:
+            assert "healthcheck" in service, f"{name} has no health check"
+    for name in ("worker", "tracker", "sink"):
+        conditions = {each["condition"] for each in services[name]["depends_on"].values()}
+        assert "service_completed_successfully" in conditions, f"{name} starts before topics and tables are there"
