@@ -36,6 +36,7 @@ class AsyncJobClient:
     ) -> None:
         self._source = source
         self._max_payload_bytes = max_payload_bytes
+        self._lanes = (topics or TopicCatalogue()).lanes
         self._submission = Submission(
             connection,
             topics or TopicCatalogue(),
@@ -51,13 +52,13 @@ class AsyncJobClient:
 
     async def submit(self, job_type: str, payload: Any = None, **fields: Any) -> str:
         """Submit one job and return its id once Kafka has acknowledged it. Errors as of `JobClient.submit`."""
-        request = NewJob(job_type, payload, **fields).request(self._source, self._max_payload_bytes)
+        request = self._request(NewJob(job_type, payload, **fields))
         await self._accepted(request)
         return request.job_id
 
     async def submit_many(self, jobs: Iterable[NewJob]) -> list[str]:
         """Submit many jobs and return their ids, in order, once all are acknowledged."""
-        requests = [job.request(self._source, self._max_payload_bytes) for job in jobs]
+        requests = [self._request(job) for job in jobs]
         answers = await asyncio.gather(*map(self._accepted, requests), return_exceptions=True)
         failed: list[tuple[str, str]] = []
         for answer in answers:
@@ -74,6 +75,9 @@ class AsyncJobClient:
         await asyncio.to_thread(self._submission.producer.flush)
         self._closing.set()
         await asyncio.to_thread(self._poller.join)
+
+    def _request(self, job: NewJob) -> JobRequest:
+        return job.request(self._source, self._max_payload_bytes, self._lanes)
 
     async def _accepted(self, request: JobRequest) -> None:
         loop = asyncio.get_running_loop()

@@ -65,7 +65,7 @@ class JobClient:
         visible or none. `on_accepted` is told how many were acknowledged so far. Raises `InvalidJob`, or
         `SubmitError` naming the jobs that Kafka did not take.
         """
-        requests = [job.request(self._source, self._max_payload_bytes) for job in jobs]
+        requests = [job.request(self._source, self._max_payload_bytes, self._topics.lanes) for job in jobs]
         if atomic:
             return self._submit_atomically(requests)
         return _deliver(self._submission, requests, on_accepted)

@@ -44,6 +44,8 @@ class Submission:
             linger_ms=linger_ms,
             delivery_timeout_ms=round(delivery_timeout_s * 1000),
             queue_buffering_max_messages=200_000,
+            # A topic that is not there is said to be missing after this, not after half a minute.
+            topic_metadata_propagation_max_ms=2000,
         )
         if transactional_id:
             properties |= {"transactional.id": transactional_id, "transaction.timeout.ms": 60_000}

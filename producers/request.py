@@ -1,6 +1,6 @@
 """From what a producer says to a valid JobRequest, or a clear error before anything is sent."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -40,8 +40,12 @@ class NewJob:
     job_id: str | None = None
     traceparent: str | None = None
 
-    def request(self, source: str = "", max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> JobRequest:
-        """The request to write. Raises `InvalidJob`."""
+    def request(
+        self, source: str = "", max_payload_bytes: int = MAX_PAYLOAD_BYTES, lanes: Collection[str] | None = None
+    ) -> JobRequest:
+        """The request to write; `lanes` are those there are, any when None. Raises `InvalidJob`."""
+        if lanes is not None and self.lane not in lanes:
+            raise InvalidJob(f"lane={self.lane!r}: there are only the lanes {', '.join(lanes)}")
         payload, content_type = _payload_bytes(self.payload)
         if len(payload) > max_payload_bytes:
             raise InvalidJob(
