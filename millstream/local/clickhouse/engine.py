@@ -1,0 +1,138 @@
+"""The engine. The only file that knows chDB."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chdb import _chdb
+
+from millstream.local.clickhouse.errors import ClickHouseError
+
+STREAMED_FORMATS = {
+    name.lower()
+    for name in (
+        *("Native", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "RowBinary", "RawBLOB", "LineAsString"),
+        *(
+            "JSONEachRow",
+            "JSONLines",
+            "NDJSON",
+            "JSONStringsEachRow",
+            "JSONCompactEachRow",
+            "JSONCompactStringsEachRow",
+        ),
+    )
+}
+"""Formats whose pieces may simply follow each other. The engine streams blocks as documents of their own, so a format
+with a header or footer is answered in one piece."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole result."""
+
+    body: bytes
+    rows_read: int = 0
+    bytes_read: int = 0
+    rows_written: int = 0
+    bytes_written: int = 0
+
+
+class Engine:
+    """One data folder, open as long as this object lives. One process may hold a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = str(folder)
+        # The engine ends with its last connection; this one keeps it.
+        self._keeper = _chdb.connect(self._path)
+        self.version = str(self._keeper.query("SELECT version()", "TSV").bytes().decode()).strip()
+        self.timezone = str(self._keeper.query("SELECT timezone()", "TSV").bytes().decode()).strip()
+
+    def connect(self) -> "Connection":
+        """A connection: settings, current database and temporary tables of its own; one query at a time."""
+        return Connection(_chdb.connect(self._path))
+
+    def close(self) -> None:
+        self._keeper.close()
+
+
+class Connection:
+    """One conversation with the engine. Every method raises `ClickHouseError`."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.turn = threading.Lock()
+
+    def use(self, database: str, settings: Mapping[str, str]) -> None:
+        """Choose the database (the current one when empty) and set settings for what follows."""
+        if database:
+            self._run("USE `" + database.replace("\\", "\\\\").replace("`", "\\`") + "`")
+        for name, value in settings.items():
+            quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+            self._run(f"SET `{name}` = '{quoted}'")
+
+    def query(self, text: str, output_format: str, parameters: Mapping[str, str]) -> Answer:
+        """Run a statement and return its whole result."""
+        result = self._run(text, output_format, parameters)
+        return Answer(
+            result.bytes(),
+            result.storage_rows_read() or result.rows_read(),
+            result.storage_bytes_read() or result.bytes_read(),
+            result.rows_written(),
+            result.bytes_written(),
+        )
+
+    def stream(self, text: str, output_format: str, parameters: Mapping[str, str]) -> Iterator[bytes]:
+        """Run a SELECT and give its result piece by piece. Closing the iterator cancels the query."""
+        try:
+            handle = self._connection.send_query(text, output_format, params=dict(parameters))
+            if handle.has_error():
+                raise ClickHouseError(handle.error_message())
+            finished = False
+            try:
+                while piece := self._connection.streaming_fetch_result(handle):
+                    if piece.rows_read() == 0:
+                        break
+                    yield piece.bytes()
+                finished = True
+            finally:
+                if not finished:
+                    self._connection.streaming_cancel_query(handle)
+        except RuntimeError as error:
+            raise ClickHouseError(str(error)) from error
+
+    def insert(self, statement: str, input_format: str, data: Iterator[bytes]) -> Answer:
+        """Insert what `data` gives, encoded in the input format; nothing is stored of a piece that never ends."""
+        try:
+            handle = self._connection.send_insert(statement, input_format)
+            try:
+                for piece in data:
+                    self._connection.insert_append(handle, piece)
+            except BaseException:
+                self._connection.insert_cancel(handle)
+                raise
+            written = self._connection.insert_done(handle)
+            return Answer(b"", rows_written=written.rows_written(), bytes_written=written.bytes_written())
+        except RuntimeError as error:
+            raise ClickHouseError(str(error)) from error
+
+    def changes_something(self, text: str) -> bool:
+        """Whether the statement writes. Raises `ClickHouseError` for several statements at once."""
+        try:
+            kind = self._connection.classify_query(text)
+        except RuntimeError as error:
+            raise ClickHouseError(str(error)) from error
+        if kind["statement_count"] > 1:
+            raise ClickHouseError.raised(62, "SYNTAX_ERROR", "Syntax error: Multi-statements are not allowed")
+        return kind["query_class"] not in (_chdb.query_class.READ_ONLY, _chdb.query_class.UNKNOWN)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _run(self, text: str, output_format: str = "TSV", parameters: Mapping[str, str] | None = None) -> Any:
+        try:
+            return self._connection.query(text, output_format, params=dict(parameters or {}))
+        except RuntimeError as error:
+            raise ClickHouseError(str(error)) from error

@@ -1,0 +1,94 @@
+"""The embedded server as a child process."""
+
+import re
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from millstream.local.ports import free_port, is_free
+from millstream.local.process import ChildProcess
+
+START_WITHIN_S = 60.0
+
+
+class EmbeddedClickHouse:
+    """The ClickHouse engine on a data folder. The port stays the same from one start to the next while it is free."""
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self._folder = folder
+        self._port = port
+        self._ready = threading.Event()
+        self._process: ChildProcess | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        return self._started().pid
+
+    def start(self) -> None:
+        """Return when it answers. Raises RuntimeError with the end of its log when it does not."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._port = self._choose_port()
+        self._ready.clear()
+        self._process = ChildProcess(
+            [
+                *(sys.executable, "-m", "millstream.local.clickhouse"),
+                *("--path", str(self._folder), "--port", str(self._port)),
+            ],
+            on_line=self._hear,
+        )
+        self._process.start()
+        waited = 0.0
+        while not self._ready.wait(0.05):
+            waited += 0.05
+            if not self._process.is_alive() or waited > START_WITHIN_S:
+                self._process.kill()
+                raise RuntimeError(f"the ClickHouse engine did not start:\n{self._process.tail}")
+
+    def stop(self) -> None:
+        if self._process and self._process.is_alive():
+            self._process.stop(15)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        self._started().kill()
+
+    def suspend(self) -> None:
+        self._started().suspend()
+
+    def resume(self) -> None:
+        self._started().resume()
+
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _choose_port(self) -> int:
+        remembered = self._folder / "port"
+        port = self._port or (int(remembered.read_text("utf-8")) if remembered.exists() else 0)
+        if not port or not is_free(port):
+            port = free_port()
+        remembered.write_text(str(port), "utf-8")
+        return port
+
+    def _hear(self, line: str) -> None:
+        if re.match(r"ready http://", line):
+            self._ready.set()
+
+    def _started(self) -> ChildProcess:
+        if self._process is None:
+            raise RuntimeError("the ClickHouse engine is not started")
+        return self._process

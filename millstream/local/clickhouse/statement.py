@@ -1,0 +1,92 @@
+"""What a statement is, as far as the HTTP interface has to know: where its inline data begins, and its format."""
+
+import re
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    rb"""
+      (?P<skip>   \s+ | --[^\n]* | \#!?[^\n]* | /\*.*?\*/ )
+    | (?P<quoted> '(?:[^'\\]|\\.|'')*' | `(?:[^`\\]|\\.)*` | "(?:[^"\\]|\\.)*" )
+    | (?P<word>   [A-Za-z_][A-Za-z0-9_]* )
+    | (?P<other>  . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_READS = {b"SELECT", b"WITH"}
+
+
+@dataclass(frozen=True)
+class Insert:
+    """An INSERT whose data comes with the request: the statement without its FORMAT, the format, the first data."""
+
+    statement: str
+    input_format: str
+    data: bytes
+
+
+def parse_insert(text: bytes) -> Insert | None:
+    """The parts of `INSERT INTO t (a, b) SETTINGS x = 1 FORMAT CSV <data>`; None for any other statement.
+
+    `INSERT ... VALUES` and `INSERT ... SELECT` are whole statements: the engine reads them as they are.
+    """
+    depth = 0
+    first = True
+    at = 0
+    while match := _TOKEN.match(text, at):
+        at = match.end()
+        if match["other"] in (b"(", b"["):
+            depth += 1
+        elif match["other"] in (b")", b"]"):
+            depth -= 1
+        word = (match["word"] or b"").upper()
+        if match["skip"]:
+            continue
+        if first and word != b"INSERT":
+            return None
+        first = False
+        if depth == 0 and word in (b"SELECT", b"VALUES", b"WITH"):
+            return None
+        if depth == 0 and word == b"FORMAT":
+            return _with_format(text, match.start(), at)
+    return None
+
+
+def reads(text: str) -> bool:
+    """Whether the statement is a SELECT, whose result can be streamed."""
+    at = 0
+    raw = text.encode()
+    while match := _TOKEN.match(raw, at):
+        at = match.end()
+        if match["word"]:
+            return match["word"].upper() in _READS
+        if not match["skip"] and match["other"] != b"(":
+            return False
+    return False
+
+
+def output_format(text: str, default: str) -> str:
+    """The format that a statement names with FORMAT outside brackets, else the default."""
+    depth, found, awaiting, at = 0, default, False, 0
+    raw = text.encode()
+    while match := _TOKEN.match(raw, at):
+        at = match.end()
+        if match["other"] in (b"(", b"["):
+            depth += 1
+        elif match["other"] in (b")", b"]"):
+            depth -= 1
+        if match["skip"]:
+            continue
+        if awaiting and match["word"]:
+            found = match["word"].decode()
+        awaiting = depth == 0 and (match["word"] or b"").upper() == b"FORMAT"
+    return found
+
+
+def _with_format(text: bytes, begin: int, at: int) -> Insert | None:
+    named = re.compile(rb"\s+([A-Za-z0-9_]+)[ \t]*(;|\r?\n)?").match(text, at)
+    if not named:
+        return None
+    name = named[1].decode()
+    if name.upper() == "VALUES":
+        return None
+    return Insert(text[:begin].decode("utf-8"), name, text[named.end() :])
