@@ -1,10 +1,14 @@
 """The one place that connects to ClickHouse, always over its HTTP interface."""
 
+import logging
 from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+
+# The driver logs a stack trace of every failed request, beside the exception that it raises.
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
 
 class ClickHouseUnavailable(ConnectionError):
@@ -42,10 +46,16 @@ def connect(
             autogenerate_session_id=False,
         )
     except ClickHouseError as error:
-        reason = str(error).strip().splitlines()[0]
         raise ClickHouseUnavailable(
-            f"no answer from ClickHouse at {parts.scheme}://{parts.hostname}:{port} as user {user!r}: {reason}; "
+            f"no answer from ClickHouse at {parts.scheme}://{parts.hostname}:{port} as user {user!r}: {_cause(error)}; "
             "is it running, and are address, user and password right?"
         ) from error
     client.database = database
     return client
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, such as "connection refused", without the layers around it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[0]

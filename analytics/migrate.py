@@ -45,8 +45,7 @@ def migrate(
     Raw rows are kept for `raw_days`, minute rollups for `rollup_days`, by event time. Raises `MigrationError` when an
     applied file has been changed or is missing. After a failure half way the next run goes on from there.
     """
-    client.database = None
-    client.command(f"CREATE DATABASE IF NOT EXISTS {_quoted(database)}")
+    client.command(f"CREATE DATABASE IF NOT EXISTS {_quoted(database)}", use_database=False)
     client.database = database
     migrator = _migrator(client)
     migrator.init_schema()
@@ -61,10 +60,12 @@ def migrate(
 
 def pending(client: Client) -> list[str]:
     """Names of the migrations that `client`'s database still lacks. Raises `MigrationError` when one was changed."""
-    if not client.query(
-        "SELECT 1 FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+    known = client.command(
+        "SELECT count() FROM system.tables WHERE database = {database:String} AND name = {table:String}",
         parameters={"database": client.database, "table": TABLE},
-    ).result_rows:
+        use_database=False,
+    )
+    if not int(str(known)):
         return list(_names().values())
     status = _migrator(client).migration_status(_storage().migrations())
     changed = [_names()[row.version] for row in status if row.state == STATUS_MD5_MISMATCH]
