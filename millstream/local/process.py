@@ -144,7 +144,7 @@ class ChildProcess:
         return "\n".join(self._tail)
 
     def _end(self) -> int:
-        code = self._started().wait()
+        self._started().wait()
         # What it had started itself is in its session and would hold its output open.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)

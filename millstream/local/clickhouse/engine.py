@@ -10,6 +10,9 @@ from chdb import _chdb
 
 from millstream.local.clickhouse.errors import ClickHouseError
 
+# The module is compiled and carries no types.
+_driver: Any = _chdb
+
 STREAMED_FORMATS = {
     name.lower()
     for name in (
@@ -46,13 +49,13 @@ class Engine:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = str(folder)
         # The engine ends with its last connection; this one keeps it.
-        self._keeper = _chdb.connect(self._path)
+        self._keeper = _driver.connect(self._path)
         self.version = str(self._keeper.query("SELECT version()", "TSV").bytes().decode()).strip()
         self.timezone = str(self._keeper.query("SELECT timezone()", "TSV").bytes().decode()).strip()
 
     def connect(self) -> "Connection":
         """A connection: settings, current database and temporary tables of its own; one query at a time."""
-        return Connection(_chdb.connect(self._path))
+        return Connection(_driver.connect(self._path))
 
     def close(self) -> None:
         self._keeper.close()
@@ -126,7 +129,7 @@ class Connection:
             raise ClickHouseError(str(error)) from error
         if kind["statement_count"] > 1:
             raise ClickHouseError.raised(62, "SYNTAX_ERROR", "Syntax error: Multi-statements are not allowed")
-        return kind["query_class"] not in (_chdb.query_class.READ_ONLY, _chdb.query_class.UNKNOWN)
+        return kind["query_class"] not in (_driver.query_class.READ_ONLY, _driver.query_class.UNKNOWN)
 
     def close(self) -> None:
         self._connection.close()

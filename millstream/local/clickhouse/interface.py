@@ -38,6 +38,7 @@ from millstream.local.clickhouse.statement import Insert, output_format, parse_i
 T = TypeVar("T")
 
 THREADS = 32
+FIRST_PART_BYTES = 1024 * 1024
 HEAD_BYTES = 256 * 1024
 LONGEST_STATEMENT = 64 * 1024 * 1024
 _SETTING = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
@@ -140,10 +141,9 @@ class HttpInterface:
             named = output_format(text, asked.format)
             if reads(text) and named.lower() in STREAMED_FORMATS:
                 chunks = connection.stream(text, asked.format, asked.parameters)
-                first = await self._in_thread(next, chunks, None)
-                streaming = first is not None
-                if first is None:
-                    return self._whole_response(asked, Answer(b""), named)
+                first, streaming = await self._in_thread(_beginning, chunks)
+                if not streaming:
+                    return self._whole_response(asked, Answer(first), named)
                 return self._streaming_response(asked, connection, first, chunks, named)
             answer = await self._in_thread(connection.query, text, asked.format, asked.parameters)
             return self._whole_response(asked, answer, named)
@@ -330,6 +330,19 @@ def _insert(connection: Connection, insert: Insert, pieces: Iterator[bytes]) -> 
         yield from pieces
 
     return connection.insert(insert.statement, insert.input_format, data())
+
+
+def _beginning(chunks: Iterator[bytes]) -> tuple[bytes, bool]:
+    """The first megabyte of a result, and whether there may be more.
+
+    As in ClickHouse, nothing is sent before that, so that an error in a shorter result still has its own status.
+    """
+    first = bytearray()
+    for chunk in chunks:
+        first += chunk
+        if len(first) >= FIRST_PART_BYTES:
+            return bytes(first), True
+    return bytes(first), False
 
 
 def _told_late(error: ClickHouseError, tag: str) -> bytes:
