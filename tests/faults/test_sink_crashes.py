@@ -1,0 +1,201 @@
+"""Events keep flowing while the sink is killed, or ClickHouse is: each is in ClickHouse exactly once."""
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from millstream.analytics import connect, migrate
+from millstream.consumers.sink import Sink, SinkConfig
+from millstream.local.broker import Broker
+from millstream.local.clickhouse.process import EmbeddedClickHouse
+from millstream.schemas import KafkaConnection, TopicCatalogue
+from tests.job_events import CODEC, many_events
+from tests.rollups import counts, disagreements
+
+EVENTS = 120_000
+
+SINK = """
+import sys, threading
+from millstream.analytics import connect
+from millstream.consumers.sink import Sink, SinkConfig
+from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
+bootstrap, url, database, prefix = sys.argv[1:]
+config = SinkConfig(max_rows=1500, min_seconds=0.02, instance_id="one")
+client = connect(url, database=database)
+Sink(KafkaConnection(bootstrap), TopicCatalogue(prefix, partitions=4), client, Codec(), config).run(threading.Event())
+"""
+
+
+def produce(kafka: Broker, topics: TopicCatalogue, seconds: float) -> threading.Thread:
+    """Sends EVENTS events in transactions over about `seconds`; every tenth transaction is aborted and sent again."""
+    events = many_events(EVENTS)
+
+    def run() -> None:
+        producer = Producer(
+            KafkaConnection(kafka.bootstrap).producer(
+                transactional_id=topics.prefix, queue_buffering_max_messages=10**6
+            )
+        )
+        producer.init_transactions()
+        size = 2000
+        for turn, at in enumerate(range(0, EVENTS, size)):
+            for aborted in [True, False] if turn % 10 == 3 else [False]:
+                producer.begin_transaction()
+                for key, value in events[at : at + size]:
+                    producer.produce(topics.events, value, key)
+                if aborted:
+                    producer.flush()
+                    producer.abort_transaction()
+                else:
+                    producer.commit_transaction()
+            time.sleep(seconds * size / EVENTS)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def committed_events(kafka: Broker, topics: TopicCatalogue) -> int:
+    """What an independent read_committed reader counts."""
+    consumer = Consumer(KafkaConnection(kafka.bootstrap).consumer("independent", enable_partition_eof=True))
+    consumer.assign([TopicPartition(topics.events, number, 0) for number in range(4)])
+    found = ended = 0
+    while ended < 4:
+        for message in consumer.consume(10_000, 0.2):
+            found, ended = (found + 1, ended) if message.error() is None else (found, ended + 1)
+    consumer.close()
+    return found
+
+
+def wait_for_rows(client: Client, rows: int, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while counts(client)["raw"] < rows:
+        assert time.monotonic() < deadline, f"{counts(client)} of {rows}"
+        time.sleep(0.2)
+
+
+def assert_exactly_once(kafka: Broker, topics: TopicCatalogue, client: Client) -> None:
+    expected = committed_events(kafka, topics)
+    found = counts(client)
+    print(f"read_committed reader: {expected:,}; ClickHouse: {found}")
+    assert expected == EVENTS
+    assert found["raw"] == found["distinct"] == found["throughput"] == expected
+    assert found["outcomes"] == found["attempts"] == found["latency"] == found["cost"]
+    assert disagreements(client) == []
+
+
+def test_a_sink_killed_again_and_again_loses_and_doubles_nothing(
+    kafka: Broker, topics: TopicCatalogue, clickhouse: Client, clickhouse_url: str, tmp_path: Path
+) -> None:
+    draw = random.Random(os.urandom(8))
+    command = [sys.executable, "-c", SINK, kafka.bootstrap, clickhouse_url, str(clickhouse.database), topics.prefix]
+    writing = produce(kafka, topics, seconds=8)
+    log = (tmp_path / "sink.log").open("w")
+    kills = 0
+    while True:
+        sink = subprocess.Popen(command, stdout=log, stderr=log)
+        if kills >= 6 and not writing.is_alive():
+            break
+        time.sleep(1.2 + draw.random())
+        sink.kill()
+        sink.wait()
+        kills += 1
+    try:
+        wait_for_rows(clickhouse, EVENTS)
+    finally:
+        sink.terminate()
+        sink.wait()
+        writing.join()
+    repeated = (tmp_path / "sink.log").read_text().count("batch_repeated")
+    print(f"{kills} kills, {repeated} announced batches were inserted again")
+    assert repeated > 0, "no kill hit a batch in flight, so the test has shown nothing"
+    assert_exactly_once(kafka, topics, clickhouse)
+
+
+def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
+    kafka: Broker, topics: TopicCatalogue, tmp_path: Path
+) -> None:
+    server = EmbeddedClickHouse(tmp_path)
+    server.start()
+    client = connect(server.url, database="millstream")
+    migrate(client, "millstream")
+    port = int(server.url.rsplit(":", 1)[1])
+    config = SinkConfig(max_rows=2000, min_seconds=0.02, max_buffered_bytes=4_000_000)
+    sink = Sink(KafkaConnection(kafka.bootstrap), topics, client, CODEC, config)
+    stop = threading.Event()
+    running = threading.Thread(target=sink.run, args=(stop,))
+    writing = produce(kafka, topics, seconds=6)
+    running.start()
+    try:
+        for rows in (10_000, 60_000):
+            wait_for_rows(client, rows)
+            server.kill()
+            deadline = time.monotonic() + 20
+            while not sink.last_error:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            server = EmbeddedClickHouse(tmp_path, port=port)
+            server.start()
+        wait_for_rows(client, EVENTS)
+        stop.set()
+        running.join()
+        writing.join()
+        assert_exactly_once(kafka, topics, client)
+    finally:
+        stop.set()
+        running.join(20)
+        server.stop()
+
+
+def test_a_clickhouse_that_hangs_does_not_cost_the_sink_its_place_in_the_group(
+    kafka: Broker, topics: TopicCatalogue, clickhouse: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poll thread never waits for an insert, and memory stays bounded: partitions are paused meanwhile."""
+    answer = threading.Event()
+    insert = clickhouse.raw_insert
+
+    def slow(*args: object, **kwargs: object) -> object:
+        answer.wait(60)
+        return insert(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(clickhouse, "raw_insert", slow)
+    config = SinkConfig(max_rows=2000, max_buffered_bytes=8_000_000)
+    sink = Sink(
+        KafkaConnection(kafka.bootstrap, {"max.poll.interval.ms": 6000, "session.timeout.ms": 6000}),
+        topics,
+        clickhouse,
+        CODEC,
+        config,
+    )
+    stop = threading.Event()
+    running = threading.Thread(target=sink.run, args=(stop,))
+    writing = produce(kafka, topics, seconds=1)
+    running.start()
+    try:
+        writing.join()
+        deadline = time.monotonic() + 30
+        read, since = sink.rows_read, time.monotonic()
+        while time.monotonic() - since < 7:
+            assert time.monotonic() < deadline
+            if sink.rows_read != read:
+                read, since = sink.rows_read, time.monotonic()
+            time.sleep(0.1)
+        print(f"{read:,} of {EVENTS:,} rows read while nothing could be inserted")
+        assert 0 < read < EVENTS
+        assert sink.rows_inserted == 0
+        answer.set()
+        wait_for_rows(clickhouse, EVENTS)
+        assert sink.repeated_batches == 0, "the sink lost its partitions"
+    finally:
+        answer.set()
+        stop.set()
+        running.join(30)
+    assert_exactly_once(kafka, topics, clickhouse)
