@@ -142,6 +142,14 @@ def job_timeline(client: Client, job_id: str) -> list[TimelineStep]:
     return _ask(client, TimelineStep, "job_timeline", {"job": ("UUID", str(UUID(job_id)))})
 
 
+def telling_job(client: Client, start: datetime, end: datetime) -> str | None:
+    """The id of a job worth a look, a failed one where there is one; None when none ended in the window."""
+    bound = "from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}"
+    values = {name: value for name, (_, value) in _window(start, end).items()}
+    rows = client.query(f"SELECT job_id FROM telling_jobs({bound}) LIMIT 1", parameters=values).result_rows
+    return str(rows[0][0]) if rows else None
+
+
 def _window(start: datetime, end: datetime) -> dict[str, tuple[str, str]]:
     return {"from": (MOMENT, _moment(start)), "to": (MOMENT, _moment(end))}
 

@@ -19,8 +19,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from millstream.consumers.sink import SinkConfig
 from millstream.consumers.worker import WorkerConfig
 from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, TopicCatalogue
+from millstream.streams.config import TrackerConfig
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +90,8 @@ class Settings(BaseSettings):
     )
     clickhouse: ClickHouseSettings = Field(default_factory=ClickHouseSettings, description="ClickHouse")
     worker: WorkerConfig = Field(default_factory=WorkerConfig, description="Worker")
+    tracker: TrackerConfig = Field(default_factory=TrackerConfig, description="Tracker")
+    sink: SinkConfig = Field(default_factory=SinkConfig, description="Sink")
     data: Path = Field(Path(".millstream"), description="Folder of the local stack: its data, logs and addresses.")
     log_format: str = Field("auto", pattern="^(auto|console|json)$", description="Log lines for people or machines.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level that is logged.")

@@ -1,0 +1,42 @@
+"""`millstream config`"""
+
+import sys
+
+import typer
+from rich.table import Table
+
+from millstream import settings as settings_module
+from millstream.cli.options import AsJson
+from millstream.cli.output import answer
+from millstream.settings_reference import reference
+
+app = typer.Typer(help="The settings in force, and the reference of all settings.", no_args_is_help=True)
+
+
+@app.command("show")
+def show(as_json: AsJson = False) -> None:
+    """Print the settings in force, secrets masked."""
+    in_force = settings_module.load().model_dump(mode="json")
+
+    def table() -> Table:
+        rows = Table("setting", "value", box=None, pad_edge=False)
+        for name, value in in_force.items():
+            pairs = value.items() if isinstance(value, dict) else [("", value)]
+            for inner, each in pairs:
+                rows.add_row(f"{name}.{inner}".rstrip("."), _masked(inner, each))
+        return rows
+
+    answer(as_json, in_force, table)
+
+
+@app.command("reference")
+def print_reference() -> None:
+    """Print the reference of all settings as Markdown."""
+    sys.stdout.write(reference())
+
+
+def _masked(name: str, value: object) -> str:
+    if name == "options" and isinstance(value, dict):
+        hidden = ("password", "secret", "key")
+        return str({k: "**********" if any(word in k for word in hidden) else v for k, v in value.items()})
+    return str(value)

@@ -1,0 +1,31 @@
+"""`millstream doctor`"""
+
+from dataclasses import asdict
+
+import typer
+from rich.table import Table
+
+from millstream import settings as settings_module
+from millstream.cli.options import AsJson
+from millstream.cli.output import answer
+from millstream.clickhouse import connect
+from millstream.diagnosis import diagnose
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check brokers, topics, ClickHouse, tables, clock and versions, and say how to fix what is wrong.
+
+    Exit code 1 when something is wrong, 0 when it is well or only worth a warning.
+    """
+    findings = list(diagnose(settings_module.load(), connect))
+
+    def table() -> Table:
+        marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
+        rows = Table("check", "", "found", box=None, pad_edge=False)
+        for each in findings:
+            rows.add_row(each.check, marks[each.status], each.detail + (f"\n[bold]→ {each.fix}[/]" if each.fix else ""))
+        return rows
+
+    answer(as_json, [asdict(each) for each in findings], table)
+    if any(each.status == "failed" for each in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,65 @@
+"""`millstream job`"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.table import Table
+
+from millstream import settings as settings_module
+from millstream.cli.options import AsJson
+from millstream.cli.output import Failure, answer
+
+app = typer.Typer(help="One job.", no_args_is_help=True)
+
+
+@app.command("show")
+def show(
+    job_id: Annotated[str, typer.Argument(help="The id that `submit` printed.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print what the tracker knows of a job now.
+
+    Example: millstream job show 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0
+    """
+    settings = settings_module.load()
+    url = f"{settings.tracker.url}/jobs/{job_id}"
+    try:
+        response = httpx.get(url, timeout=10)
+    except httpx.HTTPError as error:
+        raise Failure(
+            f"the tracker at {settings.tracker.url} does not answer: {error}",
+            "start it with `millstream tracker`, or name it with MILLSTREAM_TRACKER__URL",
+            code=3,
+        ) from error
+    if response.status_code == httpx.codes.NOT_FOUND:
+        raise Failure(
+            f"the tracker knows no job {job_id}",
+            "it may be older than the tracker's retention: millstream sql \"SELECT * FROM job_timeline(job='...')\"",
+        )
+    if response.status_code != httpx.codes.OK:
+        raise Failure(f"tracker: {response.status_code} {response.text[:200]}", code=3)
+    state: dict[str, Any] = response.json()
+    answer(as_json, state, lambda: _table(state))
+
+
+def _table(state: dict[str, Any]) -> Table:
+    colours = {"succeeded": "green", "failed": "red", "timed_out": "red", "running": "cyan"}
+    rows = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in state.items():
+        if value in (None, "", {}, []) or name == "applied":
+            continue
+        text = f"[{colours.get(value, 'yellow')}]{value}[/]" if name == "state" else _readable(name, value)
+        rows.add_row(f"[dim]{name}[/]", text)
+    return rows
+
+
+def _readable(name: str, value: Any) -> str:
+    if name.endswith("_at"):
+        return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f %Z")
+    if name.endswith("_ms"):
+        return f"{value:,.1f} ms"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={each}" for key, each in value.items())
+    return str(value).replace("[", r"\[")

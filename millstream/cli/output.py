@@ -1,0 +1,47 @@
+"""What the commands print: answers to stdout, words about them to stderr, errors with a way out."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class Failure(Exception):
+    """A command cannot do what it was asked. `hint` says how to go on; `code` is the exit code."""
+
+    def __init__(self, text: str, hint: str = "", code: int = 1) -> None:
+        super().__init__(text)
+        self.hint = hint
+        self.code = code
+
+
+def complain(failure: Failure) -> int:
+    """Print a failure to stderr and return its exit code."""
+    err.print(f"[bold red]error[/] {_escape(str(failure))}")
+    if failure.hint:
+        err.print(f"[dim]  {_escape(failure.hint)}[/]")
+    return failure.code
+
+
+def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> None:
+    """Print an answer: `data` as JSON for a machine, what `render` gives for a person."""
+    if as_json:
+        sys.stdout.write(json.dumps(data, default=_plain) + "\n")
+    else:
+        out.print(render())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

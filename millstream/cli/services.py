@@ -1,0 +1,76 @@
+"""`millstream worker`, `tracker`, `sink`: the long-running services."""
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from millstream import settings as settings_module
+from millstream.cli.handlers import load_handlers
+from millstream.clickhouse import connect
+from millstream.consumers.sink import Sink
+from millstream.consumers.worker import Drained, Worker
+from millstream.settings import Settings
+from millstream.streams import build_app, run_tracker
+from millstream.telemetry import configure_logging
+
+CUT_SHORT = 4
+"""Exit code of a worker whose grace period ended before its jobs did."""
+
+
+def worker(
+    app: Annotated[list[str], typer.Argument(help="Modules with your handlers, such as myproject.jobs.")],
+    name: Annotated[str | None, typer.Option(help="Unique name of this worker, best the same after a restart.")] = None,
+    lane: Annotated[list[str] | None, typer.Option(help="Lane to read; repeatable; all when absent.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Jobs at once on the event loop.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads for handlers that are plain functions.")] = None,
+) -> None:
+    """Execute jobs.
+
+    SIGTERM or ctrl-C finishes what runs, a second one stops at once. Exit code 0 when everything that had begun was
+    finished, 4 when the grace period ended first: those jobs run again elsewhere.
+
+    Examples:
+
+      millstream worker myproject.jobs
+
+      millstream worker myproject.jobs --name w1 --lane high --lane default --concurrency 200
+    """
+    settings = settings_module.load()
+    given = {"worker_id": name, "lanes": tuple(lane) if lane else None, "concurrency": concurrency, "threads": threads}
+    config = settings.worker.model_copy(update={key: value for key, value in given.items() if value is not None})
+    _log(settings, config.worker_id)
+    jobs = load_handlers(app)
+    running = Worker(settings.connection, settings.catalogue, config, jobs, settings.codec)
+    _on_signals(running.stop)
+    if running.run() is Drained.CUT_SHORT:
+        raise typer.Exit(CUT_SHORT)
+
+
+def tracker() -> None:
+    """Keep the current state of each job and serve it at `GET /jobs/{id}`."""
+    settings = settings_module.load()
+    _log(settings, "tracker")
+    app = build_app(settings.connection, settings.catalogue, settings.codec, settings.tracker)
+    run_tracker(app)
+
+
+def sink(name: Annotated[str, typer.Option(help="Name of this sink in logs.")] = "sink") -> None:
+    """Write events to ClickHouse, each exactly once."""
+    settings = settings_module.load()
+    _log(settings, name)
+    stop = threading.Event()
+    _on_signals(stop.set)
+    writer = Sink(settings.connection, settings.catalogue, connect(settings), settings.codec, settings.sink)
+    writer.run(stop)
+
+
+def _log(settings: Settings, service: str) -> None:
+    configure_logging(settings.log_format, settings.log_level, service=service)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())

@@ -1,0 +1,87 @@
+"""`millstream up`"""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from millstream.cli.output import err
+from millstream.local.services import RunningService, Service, ServiceLog
+from millstream.local.stack import LocalStack
+
+STOP_GRACE_S = 30.0
+
+
+def up(
+    app: Annotated[list[str] | None, typer.Argument(help="Modules with your handlers; the demo's when absent.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes.")] = 2,
+    broker: Annotated[str, typer.Option(help="auto, apache, tansu, or HOST:PORT of one that runs.")] = "auto",
+    brokers: Annotated[int, typer.Option(help="Kafka nodes: 1 or 3.")] = 1,
+    clickhouse: Annotated[str | None, typer.Option(help="URL of a ClickHouse that runs already.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder of data and logs; kept for the next start.")] = Path(".millstream"),
+) -> None:
+    """Start everything on this machine: broker, ClickHouse, topics, tables, workers, tracker and sink.
+
+    Other commands run in the same folder find it by themselves. Ctrl-C stops all. Data survives a restart.
+
+    Examples:
+
+      millstream up
+
+      millstream up myproject.jobs --workers 4
+
+      millstream up --broker apache --brokers 3
+    """
+    handlers = app or ["millstream.demo.jobs"]
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    log = ServiceLog(err)
+    with LocalStack(data, broker, brokers, clickhouse, say=lambda text: err.print(f"[dim]{text}[/]")) as stack:
+        services = [
+            *(Service(f"worker-{n}", ("worker", *handlers, "--name", f"local-{n}")) for n in range(1, workers + 1)),
+            Service("tracker", ("tracker",)),
+            Service("sink", ("sink",)),
+        ]
+        running = [RunningService(each, stack.environment, log) for each in services]
+        try:
+            for each in running:
+                each.start()
+            _welcome(stack, handlers)
+            while not stop.wait(1.0):
+                _restart_dead(running, log)
+        finally:
+            err.print("[dim]stopping; jobs that run may finish[/]")
+            stop_all(running)
+
+
+def stop_all(running: list[RunningService], grace_s: float = STOP_GRACE_S) -> None:
+    """Ask all services to stop at once, and wait for each."""
+    stopping = [threading.Thread(target=each.process.stop, args=(grace_s,)) for each in running]
+    for thread in stopping:
+        thread.start()
+    for thread in stopping:
+        thread.join()
+
+
+def _restart_dead(running: list[RunningService], log: ServiceLog) -> None:
+    for each in running:
+        if not each.process.is_alive():
+            code = each.process.returncode
+            log.write(each.service.name, {"event": f"ended with code {code}, starting it again", "level": "error"})
+            each.process.start()
+
+
+def _welcome(stack: LocalStack, handlers: list[str]) -> None:
+    settings = stack.settings
+    err.print(
+        f"\n[bold green]Millstream is up.[/] Handlers: {', '.join(handlers)}\n"
+        f"  Kafka       {settings.kafka.bootstrap} ({stack.broker.kind})\n"
+        f"  ClickHouse  {settings.clickhouse.url}, database {settings.clickhouse.database}\n"
+        f"  Tracker     {settings.tracker.url}/jobs/JOB_ID\n"
+        "  In another terminal, in this folder: millstream submit demo.sleep '{\"seconds\": 0.1}' --tenant acme\n"
+        "  then: millstream job show JOB_ID, millstream report --last 15m, millstream sql, millstream doctor\n"
+        "  ctrl-C stops all.\n"
+    )

@@ -1,0 +1,275 @@
+"""The demonstration: start everything, run a workload, report, and count at every source."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import httpx
+from clickhouse_connect.driver.client import Client
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from millstream.analytics import queries
+from millstream.analytics.queries import AttemptCounts
+from millstream.clickhouse import connect
+from millstream.demo.trace import read_trace
+from millstream.demo.verification import Outcomes, read_outcomes
+from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, generated
+from millstream.local.services import RunningService, Service, ServiceLog
+from millstream.local.stack import LocalStack
+from millstream.producers import JobClient, NewJob
+from millstream.report import gather, render
+from millstream.settings import Settings
+
+SUBMIT_AT_ONCE = 200
+READY_WITHIN_S = 60.0
+INSTANCE_TYPES = ("m6i.large", "c6i.xlarge")
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What to run: `jobs` of the generated workload or a `trace`, squeezed into `seconds`, on which broker; `kill` a
+    worker with -9 half way."""
+
+    jobs: int = 6_000
+    trace: Path | None = None
+    seconds: float = 25.0
+    broker: str = "auto"
+    nodes: int = 1
+    kill: bool = False
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What each source counted. `broker` is apache, tansu or address."""
+
+    submitted: int
+    finished: int
+    outcomes: int
+    in_clickhouse: int
+    lost: int
+    doubled: int
+    seconds: float
+    broker: str
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every source counted the same, nothing was lost and nothing doubled."""
+        same = self.submitted == self.finished == self.outcomes == self.in_clickhouse
+        return same and self.lost == 0 and self.doubled == 0 and self.submitted > 0
+
+    @property
+    def line(self) -> str:
+        return (
+            f"demo: submitted={self.submitted} finished={self.finished} outcomes={self.outcomes} "
+            f"in_clickhouse={self.in_clickhouse} lost={self.lost} doubled={self.doubled} "
+            f"seconds={self.seconds:.0f} broker={self.broker}"
+        )
+
+
+class Demo:
+    """One run of the demonstration in a folder of its own that is removed at the end."""
+
+    def __init__(self, plan: DemoPlan, out: Console, err: Console) -> None:
+        self._plan = plan
+        self._out = out
+        self._err = err
+        self._stop = threading.Event()
+
+    def run(self) -> DemoResult:
+        begun = time.monotonic()
+        with (
+            tempfile.TemporaryDirectory(prefix="millstream-demo-") as folder,
+            LocalStack(Path(folder), self._plan.broker, self._plan.nodes, say=self._say) as stack,
+        ):
+            services = self._services(stack)
+            try:
+                result = self._execute(stack, services, begun)
+            finally:
+                stop_services(services)
+        return result
+
+    def _execute(self, stack: LocalStack, services: list[RunningService], begun: float) -> DemoResult:
+        settings = stack.settings
+        self._start(services, settings)
+        start = datetime.now(UTC)
+        client = connect(settings)
+        victim = next(each for each in services if each.service.name == "worker-2")
+        with self._progress() as progress:
+            submitted = self._submit(settings, progress, victim)
+            finished = self._await_tracker(settings, progress, len(submitted))
+            end = datetime.now(UTC) + timedelta(seconds=1)
+            counts = self._await_clickhouse(client, progress, len(submitted), start, end)
+            outcomes = self._read_back(settings, progress)
+        self._out.print(render(gather(client, start, end)))
+        lost = outcomes.lost(submitted)
+        result = DemoResult(
+            submitted=len(submitted),
+            finished=finished,
+            outcomes=len(outcomes.attempts),
+            in_clickhouse=counts.attempts,
+            lost=len(lost),
+            doubled=outcomes.doubled + counts.doubled,
+            seconds=time.monotonic() - begun,
+            broker=stack.broker.kind,
+        )
+        self._print_counts(result)
+        return result
+
+    def _services(self, stack: LocalStack) -> list[RunningService]:
+        log = ServiceLog(self._err, least_level="warning")
+        services = [
+            Service(
+                f"worker-{number}",
+                ("worker", "millstream.demo.jobs", "--name", f"worker-{number}"),
+                {
+                    "MILLSTREAM_WORKER__VERSION": version,
+                    "MILLSTREAM_WORKER__INSTANCE_TYPE": instance_type,
+                    "MILLSTREAM_WORKER__REGION": "local",
+                },
+                ready_event="partitions assigned",
+            )
+            for number, version, instance_type in zip((1, 2), (GOOD_VERSION, BAD_VERSION), INSTANCE_TYPES, strict=True)
+        ]
+        services += [Service("tracker", ("tracker",)), Service("sink", ("sink",))]
+        return [RunningService(each, stack.environment, log) for each in services]
+
+    def _start(self, services: list[RunningService], settings: Settings) -> None:
+        for each in services:
+            each.start()
+        deadline = time.monotonic() + READY_WITHIN_S
+        for each in services:
+            while not each.ready.wait(0.1):
+                if not each.process.is_alive() or time.monotonic() > deadline:
+                    raise RuntimeError(f"{each.service.name} did not become ready")
+        while not _healthy(f"{settings.tracker.url}/health"):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the tracker did not become ready")
+            time.sleep(0.1)
+        self._say("two workers, tracker and sink are ready")
+
+    def _submit(self, settings: Settings, progress: Progress, victim: RunningService) -> list[str]:
+        """Submit the workload at its pace; returns the ids of the jobs that Kafka acknowledged."""
+        jobs = list(self._jobs())
+        task = progress.add_task("submitted", total=len(jobs))
+        ids: list[str] = []
+        begun = time.monotonic()
+        with JobClient(settings.connection, settings.catalogue, settings.codec, source="demo") as client:
+            for at, batch in _paced(jobs, self._plan.seconds):
+                time.sleep(max(0.0, begun + at - time.monotonic()))
+                ids += client.submit_many(batch)
+                progress.update(task, completed=len(ids))
+                if self._plan.kill and victim.process.is_alive() and len(ids) >= len(jobs) // 2:
+                    self._say(f"[bold]kill -9 {victim.service.name}[/] (pid {victim.process.pid})")
+                    victim.process.kill()
+        return ids
+
+    def _jobs(self) -> Iterator[tuple[float, NewJob]]:
+        """The workload as (moment, job); moments are fractions of the run, from 0 to 1."""
+        plan = self._plan
+        if plan.trace is None:
+            for number, job in enumerate(generated(plan.jobs)):
+                yield number / plan.jobs, job
+            return
+        span = max(each.at for each in read_trace(plan.trace, 0.0)) or 1.0
+        for each in read_trace(plan.trace, plan.seconds / span):
+            yield each.at / span, each.job
+
+    def _await_tracker(self, settings: Settings, progress: Progress, expected: int) -> int:
+        task = progress.add_task("finished, by the tracker", total=expected)
+        count = 0
+        for _ in _polling(self._patience(expected)):
+            states = httpx.get(f"{settings.tracker.url}/counts", timeout=10).json()["states"]
+            count = sum(states.get(state, 0) for state in ("succeeded", "failed", "timed_out", "cancelled"))
+            progress.update(task, completed=count)
+            if count >= expected:
+                break
+        return count
+
+    def _await_clickhouse(
+        self, client: Client, progress: Progress, expected: int, start: datetime, end: datetime
+    ) -> AttemptCounts:
+        task = progress.add_task("attempts in ClickHouse", total=expected)
+        counts = queries.attempt_counts(client, start, end)
+        for _ in _polling(self._patience(expected)):
+            counts = queries.attempt_counts(client, start, end)
+            progress.update(task, completed=counts.attempts)
+            if counts.attempts >= expected:
+                break
+        return counts
+
+    def _read_back(self, settings: Settings, progress: Progress) -> Outcomes:
+        task = progress.add_task("events read back", total=None)
+        return read_outcomes(
+            settings.connection,
+            settings.catalogue.events,
+            settings.codec,
+            lambda read: progress.update(task, completed=read, total=read),
+        )
+
+    def _patience(self, jobs: int) -> float:
+        """Seconds to wait for stragglers: a killed worker's partitions move after its session and transaction end."""
+        return 30.0 + jobs / 500 + (30.0 if self._plan.kill else 0.0)
+
+    def _print_counts(self, result: DemoResult) -> None:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", title="Counted at each source")
+        table.title_justify = "left"
+        table.title_style = "bold"
+        table.add_column("what")
+        table.add_column("counted by")
+        table.add_column("", justify="right")
+        for what, source, count in (
+            ("requests acknowledged", "the producer", result.submitted),
+            ("jobs in a terminal state", "the tracker", result.finished),
+            ("attempts with an outcome", "an independent read_committed reader", result.outcomes),
+            ("attempts stored", "ClickHouse", result.in_clickhouse),
+            ("jobs lost", "producer against reader", result.lost),
+            ("outcomes doubled", "reader and ClickHouse", result.doubled),
+        ):
+            wrong = count != (0 if what in ("jobs lost", "outcomes doubled") else result.submitted)
+            table.add_row(what, source, f"[{'red' if wrong else 'green'}]{count:,}[/]")
+        self._out.print(table)
+
+    def _progress(self) -> Progress:
+        columns = (TextColumn("{task.description:<26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        return Progress(*columns, console=self._err)
+
+    def _say(self, text: str) -> None:
+        self._err.print(f"[dim]{text}[/]")
+
+
+def stop_services(services: list[RunningService]) -> None:
+    """Ask all services to stop at once, and wait for each."""
+    stopping = [threading.Thread(target=each.process.stop, args=(10.0,)) for each in services]
+    for thread in stopping:
+        thread.start()
+    for thread in stopping:
+        thread.join()
+
+
+def _paced(jobs: list[tuple[float, NewJob]], seconds: float) -> Iterator[tuple[float, list[NewJob]]]:
+    """The jobs in batches, each with the moment (seconds from the start) at which it is due."""
+    waiting = iter(jobs)
+    while batch := list(islice(waiting, SUBMIT_AT_ONCE)):
+        yield batch[0][0] * seconds, [job for _, job in batch]
+
+
+def _polling(patience_s: float) -> Iterable[None]:
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.25)
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

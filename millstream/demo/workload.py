@@ -1,0 +1,59 @@
+"""The generated workload: four tenants, four job types, and one planted incident.
+
+Half of the workers run release 1.4.2, which forgot to ship a template: every `reports.render` of tenant `initech` that
+lands on one of them fails. Besides that a few jobs fail as jobs do, so that the incident has to stand out.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from millstream.producers import NewJob
+
+GOOD_VERSION, BAD_VERSION = "1.4.1", "1.4.2"
+INCIDENT_TENANT, INCIDENT_TYPE = "initech", "reports.render"
+
+TENANTS = {"acme": 0.45, "globex": 0.25, "initech": 0.2, "umbrella": 0.1}
+"""Share of the jobs of each tenant."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One job type: its share, its lane, its median run time in seconds, and how much it computes."""
+
+    job_type: str
+    share: float
+    lane: str
+    seconds: float
+    cpu_rounds: int
+
+
+KINDS = (
+    Kind("emails.send", 0.4, "high", 0.008, 0),
+    Kind("images.resize", 0.3, "default", 0.015, 600),
+    Kind("reports.render", 0.2, "default", 0.04, 300),
+    Kind("exports.csv", 0.1, "bulk", 0.08, 0),
+)
+
+
+def generated(count: int, seed: int = 7) -> Iterator[NewJob]:
+    """`count` jobs, the same ones for the same seed."""
+    dice = random.Random(seed)
+    tenants, weights = list(TENANTS), list(TENANTS.values())
+    shares = [kind.share for kind in KINDS]
+    for number in range(count):
+        tenant = dice.choices(tenants, weights)[0]
+        kind = dice.choices(KINDS, shares)[0]
+        planted = tenant == INCIDENT_TENANT and kind.job_type == INCIDENT_TYPE
+        yield NewJob(
+            kind.job_type,
+            {
+                "seconds": round(min(kind.seconds * dice.lognormvariate(0, 0.5), 1.0), 4),
+                "cpu_rounds": kind.cpu_rounds,
+                "fails": "connection refused by the upstream service" if dice.random() < 0.01 else "",
+                "fails_on": [BAD_VERSION] if planted else [],
+            },
+            tenant=tenant,
+            lane=kind.lane,
+            labels={"team": "growth" if tenant in ("acme", "globex") else "core", "order": str(number % 10)},
+        )

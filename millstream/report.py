@@ -1,0 +1,210 @@
+"""What happened in a window of time, as a report that a person likes to read.
+
+Every figure comes from a view in ClickHouse (`analytics/views/`), so it can be asked again with `millstream sql`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import plotext
+from clickhouse_connect.driver.client import Client
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from millstream.analytics import queries
+from millstream.analytics.queries import (
+    AttemptCounts,
+    Failures,
+    Latency,
+    TenantCost,
+    Throughput,
+    TimelineStep,
+)
+
+PLOT_WIDTH, PLOT_HEIGHT = 100, 16
+TIMELINE_WIDTH = 48
+MOST_ROWS = 12
+STAGES = {"queue_wait": "queue wait", "run": "run", "total": "total"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answers for [start, end). `timeline` is of one telling job: a failed one where there is one."""
+
+    start: datetime
+    end: datetime
+    step_seconds: int
+    counts: AttemptCounts
+    throughput: list[Throughput]
+    latency: list[Latency]
+    failures: list[Failures]
+    costs: list[TenantCost]
+    job_id: str
+    timeline: list[TimelineStep]
+
+
+def gather(client: Client, start: datetime, end: datetime) -> Report:
+    """Ask every question of the report."""
+    step = max(1, round((end - start).total_seconds() / (PLOT_WIDTH - 20)))
+    job_id = queries.telling_job(client, start, end)
+    return Report(
+        start,
+        end,
+        step,
+        queries.attempt_counts(client, start, end),
+        queries.throughput(client, start, end, step),
+        queries.latency(client, start, end),
+        queries.failures(client, start, end),
+        queries.cost_by_tenant(client, start, end),
+        job_id or "",
+        queries.job_timeline(client, job_id) if job_id else [],
+    )
+
+
+def render(report: Report) -> RenderableType:
+    """The report for a terminal."""
+    if not report.counts.attempts:
+        window = f"{report.start:%Y-%m-%d %H:%M} to {report.end:%H:%M} UTC"
+        return Panel(f"No job ended in the window {window}.", title="Millstream report", title_align="left")
+    return Group(*_sections(report))
+
+
+def _sections(report: Report) -> Iterator[RenderableType]:
+    yield _headline(report)
+    yield _section("Throughput over time", _plot(report))
+    yield _section("Latency by stage", _latency(report.latency))
+    yield _section("Failures by tenant and type, most first", _failures(report.failures))
+    yield _section("Cost by tenant, and what was wasted", _costs(report.costs))
+    if report.timeline:
+        yield _section(f"The life of one job: {report.job_id}", _timeline(report.timeline))
+
+
+def _section(title: str, body: RenderableType) -> RenderableType:
+    return Group(Text(), Text(title, style="bold"), body)
+
+
+def _headline(report: Report) -> RenderableType:
+    counts = report.counts
+    failed = sum(each.failed + each.timed_out for each in report.failures)
+    seconds = (report.end - report.start).total_seconds()
+    line = (
+        f"[bold]{counts.jobs:,}[/] jobs, [bold]{counts.attempts:,}[/] attempts in {seconds:,.0f} s "
+        f"([bold]{counts.attempts / max(seconds, 1):,.0f}[/] a second), "
+        f"[{'red' if failed else 'green'}]{failed:,} failed ({failed / counts.attempts:.1%})[/]"
+    )
+    window = f"{report.start:%Y-%m-%d %H:%M:%S} to {report.end:%H:%M:%S} UTC"
+    return Panel(line, title=f"Millstream report, {window}", title_align="left", box=box.ROUNDED)
+
+
+def _plot(report: Report) -> RenderableType:
+    first = report.throughput[0].step
+    at = [(each.step - first).total_seconds() for each in report.throughput]
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plot_size(PLOT_WIDTH, PLOT_HEIGHT)
+    step = report.step_seconds
+    plotext.plot(at, [each.submitted / step for each in report.throughput], label="submitted/s", color="blue")
+    plotext.plot(at, [each.finished_per_s for each in report.throughput], label="finished/s", color="green")
+    if any(each.failed for each in report.throughput):
+        plotext.plot(at, [each.failed / step for each in report.throughput], label="failed/s", color="red")
+    plotext.ylim(0, None)
+    plotext.xlabel(f"seconds since {first:%H:%M:%S} UTC")
+    return Text.from_ansi(plotext.build())
+
+
+def _latency(latencies: list[Latency]) -> RenderableType:
+    table = _table("stage", "attempts", "mean", "p50", "p90", "p95", "p99", "max")
+    by_stage = {each.stage: each for each in latencies}
+    for stage, title in STAGES.items():
+        if row := by_stage.get(stage):
+            values = (row.mean_ms, row.p50_ms, row.p90_ms, row.p95_ms, row.p99_ms, row.max_ms)
+            table.add_row(title, f"{row.attempts:,}", *map(_duration, values))
+    return table
+
+
+def _failures(failures: list[Failures]) -> RenderableType:
+    if not failures:
+        return Text("none", style="green")
+    table = _table("tenant", "job type", "attempts", "failed", "rate", "", "most frequent error", left=(0, 1, 5, 6))
+    for row in failures[:MOST_ROWS]:
+        error = f"{row.top_error}: {row.top_error_message}"
+        rate = f"[red]{row.failure_rate:.1%}[/]" if row.failure_rate > 0.1 else f"{row.failure_rate:.1%}"
+        bar = Text(_bar(row.failure_rate, 12), style="red")
+        table.add_row(
+            row.tenant,
+            row.job_type,
+            f"{row.attempts:,}",
+            f"{row.failed + row.timed_out:,}",
+            rate,
+            bar,
+            Text(error[:70]),
+        )
+    if len(failures) > MOST_ROWS:
+        table.caption = f'and {len(failures) - MOST_ROWS} more: millstream sql "SELECT * FROM failures(...)"'
+    return table
+
+
+def _costs(costs: list[TenantCost]) -> RenderableType:
+    table = _table("tenant", "attempts", "vCPU hours", "cost", "wasted", "wasted share", "")
+    for row in costs[:MOST_ROWS]:
+        share = f"{row.wasted_share:.1%}"
+        table.add_row(
+            row.tenant,
+            f"{row.attempts:,}",
+            f"{row.slot_hours:.4f}",
+            f"{row.cost:.6f} {row.currency}",
+            f"{row.wasted_cost:.6f}",
+            share,
+            Text(_bar(row.wasted_share, 12), style="yellow"),
+        )
+    if len(costs) > MOST_ROWS:
+        table.caption = f'and {len(costs) - MOST_ROWS} more: millstream sql "SELECT * FROM cost_by_tenant(...)"'
+    return table
+
+
+def _timeline(steps: list[TimelineStep]) -> RenderableType:
+    last = max(each.since_submit_ms for each in steps) or 1.0
+    first = steps[0]
+    table = _table("after", "", "event", "attempt", "where", "what", left=(1, 2, 4, 5))
+    table.title = f"{first.job_type} of {first.tenant} on lane {first.lane}"
+    table.title_justify = "left"
+    for each in steps:
+        position = round(each.since_submit_ms / last * (TIMELINE_WIDTH - 1))
+        track = Text("─" * position + "●" + "┄" * (TIMELINE_WIDTH - 1 - position), style="cyan")
+        where = f"{each.worker_id} {each.worker_version}".strip()
+        table.add_row(_duration(each.since_submit_ms), track, each.kind, str(each.attempt), where, Text(_what(each)))
+    return table
+
+
+def _what(step: TimelineStep) -> str:
+    if step.error_type and step.kind != "dead_lettered":
+        return f"{step.error_type}: {step.error_message}"[:70]
+    if step.kind == "started" and step.wait_ms is not None:
+        return f"waited {_duration(step.wait_ms)}"
+    if step.run_ms is not None:
+        return f"ran {_duration(step.run_ms)}"
+    return step.message
+
+
+def _table(*columns: str, left: tuple[int, ...] = (0,)) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", caption_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index in left else "right", no_wrap=True)
+    return table
+
+
+def _bar(share: float, width: int) -> str:
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
+
+
+def _duration(milliseconds: float) -> str:
+    if milliseconds < 1000:
+        return f"{milliseconds:,.1f} ms"
+    if milliseconds < 120_000:
+        return f"{milliseconds / 1000:,.2f} s"
+    return f"{milliseconds / 60_000:,.1f} min"

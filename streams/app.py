@@ -1,0 +1,87 @@
+"""The Faust application around the tracker."""
+
+from typing import Any
+
+import faust
+
+from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
+from millstream.streams.config import TrackerConfig
+from millstream.streams.credentials import credentials
+from millstream.streams.tracker import Tracker
+from millstream.streams.transport import CommittedTransport
+from millstream.streams.views import add_views
+
+EVICT_EVERY_S = 10.0
+SESSION_S = 6.0
+
+
+def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, config: TrackerConfig) -> faust.App:
+    """The application, ready for `run_tracker`. Raises `UnsupportedOption` for a connection it cannot make."""
+    partitions = {topic.name: topic.partitions for topic in topics}
+    app = faust.App(
+        f"{topics.prefix}tracker",
+        broker=[f"kafka://{address}" for address in connection.bootstrap.split(",")],
+        broker_credentials=credentials(connection.options),
+        store="memory://",
+        broker_session_timeout=SESSION_S,
+        broker_heartbeat_interval=SESSION_S / 4,
+        broker_request_timeout=15.0,
+        broker_max_poll_interval=300.0,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        producer_acks=-1,
+        producer_linger=0.002,
+        topic_replication_factor=config.replicas,
+        topic_partitions=partitions[topics.events],
+        # Topics are made by `millstream topics apply`, with their retention and cleanup policy.
+        topic_allow_declare=False,
+        web_host=config.host,
+        web_bind=config.host,
+        web_port=config.port,
+        worker_redirect_stdouts=False,
+    )
+    app.transport = CommittedTransport(app.conf.broker_consumer, app)
+    events = app.topic(topics.events, key_serializer="raw", value_serializer="raw")
+    states = app.topic(
+        topics.states,
+        partitions=partitions[topics.states],
+        compacting=True,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+    # A write outside the stream's own iteration needs the partitioner to find a key's partition.
+    table = app.Table("states", key_type=bytes, value_type=bytes, changelog_topic=states, use_partitioner=True)
+    tracker = Tracker(table, codec, config.retention_s)
+
+    @app.agent(events, concurrency=1, name="track")
+    async def track(stream: Any) -> None:
+        # Faust may commit past an unfinished message when several finish out of order; one batch at a time has no
+        # such order, and a batch is acknowledged when the next one is asked for.
+        await _know_partitions(app, topics.states)
+        async for batch in stream.take_events(config.batch, within=config.batch_within_s):
+            await tracker.absorb(event.message for event in batch)
+
+    @table.on_recover
+    async def recovered() -> None:
+        await _know_partitions(app, topics.states)
+        owned = {tp.partition for tp in app.assignor.assigned_actives() if tp.topic == topics.states}
+        for key in [key for key in table.data if _partition(app, topics.states, key) not in owned]:
+            del table.data[key]
+        tracker.restore(table.data.items())
+
+    @app.timer(EVICT_EVERY_S)  # type: ignore[untyped-decorator]
+    async def evict() -> None:
+        if tracker.recovered:
+            await tracker.evict()
+
+    add_views(app, table, tracker)
+    return app
+
+
+async def _know_partitions(app: faust.App, topic: str) -> None:
+    """Wait until the producer knows a topic's partitions: Faust asks for a key's partition without waiting."""
+    await app.producer._ensure_producer().partitions_for(topic)
+
+
+def _partition(app: faust.App, topic: str, key: bytes) -> int:
+    return int(app.producer.key_partition(topic, key).partition)

@@ -1,0 +1,129 @@
+"""The life of a job as a pure function: (state, events) -> (state, findings).
+
+Events may come twice and in any order; the state that results is the same. What decides is not when an event came but
+what it says: a later attempt outranks an earlier one, within an attempt the outcome outranks the start, and the final
+outcome outranks everything. The tracker is derived state: nothing executes or is stored because of it.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from millstream.schemas import OUTCOMES, EventKind, JobEvent, JobState, State
+
+MOST_MARKS = 64
+"""Marks of applied events that a state keeps. They guard only the counters, so that forgetting the oldest of a job with
+very many attempts may count a start twice and harms nothing else."""
+
+_RANKS = {State.SUBMITTED: 0, State.SCHEDULED: 1, State.RUNNING: 2, State.RETRYING: 3}
+_STATES = {
+    EventKind.SUBMITTED: State.SUBMITTED,
+    EventKind.SCHEDULED: State.SCHEDULED,
+    EventKind.STARTED: State.RUNNING,
+    EventKind.PROGRESS: State.RUNNING,
+    EventKind.RETRY_SCHEDULED: State.RETRYING,
+}
+_FINAL_STATES = {
+    EventKind.SUCCEEDED: State.SUCCEEDED,
+    EventKind.FAILED: State.FAILED,
+    EventKind.TIMED_OUT: State.TIMED_OUT,
+    EventKind.CANCELLED: State.CANCELLED,
+}
+
+
+class Finding(NamedTuple):
+    """Something in a job's events that should not be."""
+
+    kind: str
+    job_id: str
+    detail: str
+
+
+def apply(state: JobState | None, events: Iterable[JobEvent]) -> tuple[JobState, list[Finding]]:
+    """The state after these events of one job, and what was found wrong. `events` must not be empty when there is no
+    state yet."""
+    findings: list[Finding] = []
+    fields: dict[str, Any] = {} if state is None else dict(state.__dict__)
+    for event in events:
+        if not fields:
+            fields = _first(event)
+        _absorb(fields, event, findings)
+    fields["applied"] = fields["applied"][-MOST_MARKS:]
+    return JobState.model_construct(**fields), findings
+
+
+def _first(event: JobEvent) -> dict[str, Any]:
+    """A state that knows only what every event of the job says."""
+    return {
+        **{name: field.get_default(call_default_factory=True) for name, field in JobState.model_fields.items()},
+        "job_id": event.job_id,
+        "tenant": event.tenant,
+        "job_type": event.job_type,
+        "lane": event.lane,
+        "submitted_at": event.submitted_at,
+        "labels": event.labels,
+        "state": State.SUBMITTED,
+        "updated_at": event.occurred_at,
+    }
+
+
+def _absorb(fields: dict[str, Any], event: JobEvent, findings: list[Finding]) -> None:
+    fields["updated_at"] = max(fields["updated_at"], event.occurred_at)
+    if event.execution_id:
+        _note_execution(fields, event)
+    if event.kind in OUTCOMES:
+        _note_outcome(fields, event, findings)
+    elif event.kind is EventKind.PROGRESS:
+        _note_progress(fields, event)
+    target = _STATES.get(event.kind)
+    if target and not fields["state"].terminal:
+        here = (fields["attempt"], _RANKS[fields["state"]])
+        if (event.attempt, _RANKS[target]) > here:
+            fields["state"], fields["attempt"] = target, event.attempt
+
+
+def _note_execution(fields: dict[str, Any], event: JobEvent) -> None:
+    """Every event of an execution tells of its start; the newest execution is the one to show."""
+    mark = f"{event.attempt}:{event.execution_id}"
+    if mark not in fields["applied"]:
+        fields["applied"] = [*fields["applied"], mark]
+        fields["executions"] += 1
+    if event.started_at is None or event.execution_id == fields["execution_id"]:
+        return
+    shown = fields["started_at"]
+    newest = (event.attempt, event.started_at, event.execution_id)
+    if shown is None or newest > (fields["attempt"], shown, fields["execution_id"]):
+        fields["started_at"], fields["execution_id"] = event.started_at, event.execution_id
+        fields["worker_id"], fields["host"], fields["wait_ms"] = event.worker_id, event.host, event.wait_ms
+        fields["progress"], fields["message"] = None, ""
+        if not fields["state"].terminal and (event.attempt, _RANKS[State.RUNNING]) > (
+            fields["attempt"],
+            _RANKS[fields["state"]],
+        ):
+            fields["state"], fields["attempt"] = State.RUNNING, event.attempt
+
+
+def _note_progress(fields: dict[str, Any], event: JobEvent) -> None:
+    told = (event.progress or 0.0, event.message)
+    if event.execution_id == fields["execution_id"] and told > (fields["progress"] or -1.0, fields["message"]):
+        fields["progress"], fields["message"] = told
+
+
+def _note_outcome(fields: dict[str, Any], event: JobEvent, findings: list[Finding]) -> None:
+    mark = f"{event.attempt}={event.event_id}"
+    if mark in fields["applied"]:
+        return
+    if any(each.startswith(f"{event.attempt}=") for each in fields["applied"]):
+        findings.append(Finding("doubled outcome", event.job_id, f"attempt {event.attempt} has another {event.kind}"))
+    else:
+        fields["outcomes"] += 1
+    fields["applied"] = [*fields["applied"], mark]
+    if fields["state"].terminal:
+        return
+    if event.final:
+        fields["state"], fields["attempt"] = _FINAL_STATES[event.kind], event.attempt
+        fields["finished_at"] = event.occurred_at
+    elif (event.attempt, _RANKS[State.RETRYING]) > (fields["attempt"], _RANKS[fields["state"]]):
+        fields["state"], fields["attempt"] = State.RETRYING, event.attempt
+    if event.attempt >= fields["attempt"]:
+        fields["run_ms"] = event.run_ms
+        fields["error_type"], fields["error_message"] = event.error_type, event.error_message
