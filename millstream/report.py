@@ -26,7 +26,10 @@ from millstream.analytics.queries import (
 )
 
 PLOT_WIDTH, PLOT_HEIGHT = 100, 16
-TIMELINE_WIDTH = 48
+WIDE = 110
+"""Columns from which bars have a place beside the figures."""
+
+TIMELINE_WIDTH = 40
 MOST_ROWS = 12
 STAGES = {"queue_wait": "queue wait", "run": "run", "total": "total"}
 
@@ -65,22 +68,25 @@ def gather(client: Client, start: datetime, end: datetime) -> Report:
     )
 
 
-def render(report: Report) -> RenderableType:
-    """The report for a terminal."""
+def render(report: Report, width: int) -> RenderableType:
+    """The report for a terminal of `width` columns."""
     if not report.counts.attempts:
         window = f"{report.start:%Y-%m-%d %H:%M} to {report.end:%H:%M} UTC"
         return Panel(f"No job ended in the window {window}.", title="Millstream report", title_align="left")
-    return Group(*_sections(report))
+    return Group(*_sections(report, width))
 
 
-def _sections(report: Report) -> Iterator[RenderableType]:
+def _sections(report: Report, width: int) -> Iterator[RenderableType]:
     yield _headline(report)
-    yield _section("Throughput over time", _plot(report))
+    yield _section("Throughput over time", _plot(report, min(width, PLOT_WIDTH)))
     yield _section("Latency by stage", _latency(report.latency))
-    yield _section("Failures by tenant and type, most first", _failures(report.failures))
+    yield _section("Failures by tenant and type, most first", _failures(report.failures, width >= WIDE))
     yield _section("Cost by tenant, and what was wasted", _costs(report.costs))
     if report.timeline:
-        yield _section(f"The life of one job: {report.job_id}", _timeline(report.timeline))
+        yield _section(
+            f"The life of one job: {report.job_id}",
+            _timeline(report.timeline, TIMELINE_WIDTH if width >= WIDE else TIMELINE_WIDTH // 3),
+        )
 
 
 def _section(title: str, body: RenderableType) -> RenderableType:
@@ -100,12 +106,13 @@ def _headline(report: Report) -> RenderableType:
     return Panel(line, title=f"Millstream report, {window}", title_align="left", box=box.ROUNDED)
 
 
-def _plot(report: Report) -> RenderableType:
+def _plot(report: Report, width: int) -> RenderableType:
     first = report.throughput[0].step
     at = [(each.step - first).total_seconds() for each in report.throughput]
     plotext.clear_figure()
     plotext.theme("clear")
-    plotext.plot_size(PLOT_WIDTH, PLOT_HEIGHT)
+    plotext.limit_size(False, False)
+    plotext.plot_size(width, PLOT_HEIGHT)
     step = report.step_seconds
     plotext.plot(at, [each.submitted / step for each in report.throughput], label="submitted/s", color="blue")
     plotext.plot(at, [each.finished_per_s for each in report.throughput], label="finished/s", color="green")
@@ -126,14 +133,16 @@ def _latency(latencies: list[Latency]) -> RenderableType:
     return table
 
 
-def _failures(failures: list[Failures]) -> RenderableType:
+def _failures(failures: list[Failures], wide: bool) -> RenderableType:
     if not failures:
         return Text("none", style="green")
     table = _table("tenant", "job type", "attempts", "failed", "rate", "", "most frequent error", left=(0, 1, 5, 6))
+    table.columns[6].ratio = 1
+    table.expand = True
     for row in failures[:MOST_ROWS]:
         error = f"{row.top_error}: {row.top_error_message}"
         rate = f"[red]{row.failure_rate:.1%}[/]" if row.failure_rate > 0.1 else f"{row.failure_rate:.1%}"
-        bar = Text(_bar(row.failure_rate, 12), style="red")
+        bar = Text(_bar(row.failure_rate, 10) if wide else "", style="red")
         table.add_row(
             row.tenant,
             row.job_type,
@@ -141,7 +150,7 @@ def _failures(failures: list[Failures]) -> RenderableType:
             f"{row.failed + row.timed_out:,}",
             rate,
             bar,
-            Text(error[:70]),
+            Text(error),
         )
     if len(failures) > MOST_ROWS:
         table.caption = f'and {len(failures) - MOST_ROWS} more: millstream sql "SELECT * FROM failures(...)"'
@@ -166,15 +175,17 @@ def _costs(costs: list[TenantCost]) -> RenderableType:
     return table
 
 
-def _timeline(steps: list[TimelineStep]) -> RenderableType:
+def _timeline(steps: list[TimelineStep], width: int) -> RenderableType:
     last = max(each.since_submit_ms for each in steps) or 1.0
     first = steps[0]
     table = _table("after", "", "event", "attempt", "where", "what", left=(1, 2, 4, 5))
     table.title = f"{first.job_type} of {first.tenant} on lane {first.lane}"
     table.title_justify = "left"
+    table.columns[5].ratio = 1
+    table.expand = True
     for each in steps:
-        position = round(each.since_submit_ms / last * (TIMELINE_WIDTH - 1))
-        track = Text("─" * position + "●" + "┄" * (TIMELINE_WIDTH - 1 - position), style="cyan")
+        position = round(each.since_submit_ms / last * (width - 1))
+        track = Text("─" * position + "●" + "┄" * (width - 1 - position), style="cyan")
         where = f"{each.worker_id} {each.worker_version}".strip()
         table.add_row(_duration(each.since_submit_ms), track, each.kind, str(each.attempt), where, Text(_what(each)))
     return table

@@ -58,6 +58,8 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         # Faust may commit past an unfinished message when several finish out of order; one batch at a time has no
         # such order, and a batch is acknowledged when the next one is asked for.
         await _know_partitions(app, topics.states)
+        # Every batch waits for its own writes; Faust need not hold the stream back for them as well.
+        app.producer.buffer.max_messages = 2 * config.batch
         async for batch in stream.take_events(config.batch, within=config.batch_within_s):
             await tracker.absorb(event.message for event in batch)
 

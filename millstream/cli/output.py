@@ -8,8 +8,11 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+PIPED_WIDTH = 120
+"""Columns to write for when the output is no terminal and so has no width of its own."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPED_WIDTH)
 
 
 class Failure(Exception):

@@ -8,7 +8,7 @@ import typer
 
 from millstream import settings as settings_module
 from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer
+from millstream.cli.output import Failure, answer, out
 from millstream.clickhouse import connect
 from millstream.report import gather, render
 
@@ -34,7 +34,7 @@ def report(
     if since >= until:
         raise Failure(f"the window starts at {since:%H:%M:%S} and ends at {until:%H:%M:%S}", "swap them", code=2)
     found = gather(connect(settings_module.load()), since, until)
-    answer(as_json, asdict(found), lambda: render(found))
+    answer(as_json, asdict(found), lambda: render(found, out.width))
 
 
 def _length(text: str) -> timedelta:

@@ -108,7 +108,7 @@ class Demo:
             end = datetime.now(UTC) + timedelta(seconds=1)
             counts = self._await_clickhouse(client, progress, len(submitted), start, end)
             outcomes = self._read_back(settings, progress)
-        self._out.print(render(gather(client, start, end)))
+        self._out.print(render(gather(client, start, end), self._out.width))
         lost = outcomes.lost(submitted)
         result = DemoResult(
             submitted=len(submitted),
