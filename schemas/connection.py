@@ -21,6 +21,8 @@ class KafkaConnection:
             "bootstrap.servers": self.bootstrap,
             # A broker that comes back is found again within a second.
             "reconnect.backoff.max.ms": 1000,
+            # Notices, warnings and errors; not what the client thinks of its own queues.
+            "log_level": 5,
             **self.options,
             **{name.replace("_", "."): value for name, value in properties.items()},
         }

@@ -35,6 +35,8 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         topic_partitions=partitions[topics.events],
         # Topics are made by `millstream topics apply`, with their retention and cleanup policy.
         topic_allow_declare=False,
+        # Nothing here asks which tracker leads.
+        topic_disable_leader=True,
         web_host=config.host,
         web_bind=config.host,
         web_port=config.port,

@@ -35,18 +35,26 @@ class UpstreamRefused(ConnectionError):
     """A service outside said no."""
 
 
+class FailedInTrace(RuntimeError):
+    """The recorded job did not succeed, so this one does not either."""
+
+
 @job("demo.sleep")
 async def sleep(payload: Sleep) -> None:
     await asyncio.sleep(payload.seconds)
 
 
 async def _work(payload: Work) -> None:
+    await _spend(payload)
+    if payload.fails:
+        raise UpstreamRefused(payload.fails)
+
+
+async def _spend(payload: Work) -> None:
     if payload.seconds:
         await asyncio.sleep(payload.seconds)
     if payload.cpu_rounds:
         hashlib.pbkdf2_hmac("sha256", b"millstream", b"demo", payload.cpu_rounds)
-    if payload.fails:
-        raise UpstreamRefused(payload.fails)
 
 
 @job("reports.render")
@@ -75,4 +83,6 @@ async def export(payload: Work) -> None:
 @job("trace.job")
 async def replayed(payload: Work) -> None:
     """A job of a recorded trace, with its run time compressed."""
-    await _work(payload)
+    await _spend(payload)
+    if payload.fails:
+        raise FailedInTrace(payload.fails)
