@@ -22,11 +22,14 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a batch is cut: whichever comes first. `seconds` is the age of its oldest record."""
+    """When a batch is cut: whichever comes first. Times are the age of its oldest record."""
 
     rows: int
     bytes: int
     seconds: float
+    """While the partition's end has been reached, so that waiting would bring little."""
+    seconds_behind: float
+    """While more is waiting in Kafka: a larger batch is cheaper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class PartitionBuffer:
     _oldest_at: float = 0.0
     _newest_at: float = 0.0
     _reached: int = 0
+    _at_end: bool = False
 
     def add(self, records: Iterable[Record], now: float) -> None:
         """Take records that were read at `now` (seconds, monotonic). Those below what was read before are ignored."""
@@ -65,12 +69,15 @@ class PartitionBuffer:
             if self.start is None:
                 self.start = record.offset
             self._reached = record.offset + 1
+            self._at_end = False
             self.records.append(record)
             self.size += len(record.value or b"")
 
-    def reach(self, offset: int) -> None:
-        """Everything below `offset` has been read, though the last offsets before it may hold no record."""
-        self._reached = max(self._reached, offset)
+    def reach(self, end: int) -> None:
+        """The partition ends at `end` for now; the last offsets before it may hold no record."""
+        if end >= self._reached:
+            self._reached = end
+            self._at_end = True
 
     def cut(self, limits: Limits, now: float) -> Batch | None:
         """The next batch, once one of the limits is met; None before."""
@@ -85,7 +92,7 @@ class PartitionBuffer:
 
     def _due(self, limits: Limits, now: float) -> bool:
         full = len(self.records) >= limits.rows or self.size >= limits.bytes
-        return full or now - self._oldest_at >= limits.seconds
+        return full or now - self._oldest_at >= (limits.seconds if self._at_end else limits.seconds_behind)
 
     def _cut_exact(self, start: int, end: int) -> Batch | None:
         if self._reached < end:

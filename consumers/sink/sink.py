@@ -51,7 +51,7 @@ class SinkConfig:
     max_rows: int = 50_000
     max_bytes: int = 32 * 1024 * 1024
     min_seconds: float = 0.1
-    """Age at which a batch is inserted while ClickHouse answers fast."""
+    """Age at which a batch is inserted while nothing more waits in Kafka and ClickHouse answers fast."""
     max_seconds: float = 1.0
     """Age at which a batch is inserted at the latest."""
     max_buffered_bytes: int = 128 * 1024 * 1024
@@ -203,7 +203,7 @@ class Sink:
 
     def _start(self) -> None:
         now = time.monotonic()
-        limits = Limits(self.config.max_rows, self.config.max_bytes, self._patience())
+        limits = Limits(self.config.max_rows, self.config.max_bytes, self._patience(), self.config.max_seconds)
         ready = []
         for partition in self._partitions.values():
             if partition.batch is None:
@@ -260,10 +260,10 @@ class Sink:
         paused = [part for part in self._partitions.values() if part.paused]
         if memory > self.config.max_buffered_bytes and running:
             self._consumer.pause([self._position(part) for part in running])
-            log.info("paused", waiting_bytes=memory, last_error=self.last_error)
+            log.debug("paused", waiting_bytes=memory, last_error=self.last_error)
         elif memory < self.config.max_buffered_bytes / 2 and paused:
             self._consumer.resume([self._position(part) for part in paused])
-            log.info("resumed")
+            log.debug("resumed")
         else:
             return
         for partition in running + paused:

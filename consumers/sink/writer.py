@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from millstream.consumers.sink.avro_file import AvroFile
+from millstream.consumers.sink.avro_file import HEADER_BYTES, AvroFile
 from millstream.consumers.sink.batch import Batch, Record
 from millstream.schemas.codec import DecodeError, schema_id_of
 from millstream.schemas.registry import Registry, UnknownSchema
@@ -67,7 +67,7 @@ class Writer:
         self._identity = f"{topic}:{topic_id}"
         self._table = table
         self._check_table = check_table
-        self._files: dict[int, AvroFile] = {}
+        self._files: dict[bytes, AvroFile] = {}
         self._columns: frozenset[str] = frozenset()
 
     def write(self, partition: int, batch: Batch) -> Written:
@@ -76,11 +76,10 @@ class Writer:
         Raises what clickhouse-connect raises while ClickHouse is unreachable or unwell, and what the registry raises
         while it is; the caller repeats the call as often as it takes.
         """
-        schema_id, readable, unreadable = self._sort_out(batch.records)
-        if schema_id is None:
+        file, readable, unreadable = self._sort_out(batch.records)
+        if file is None:
             return Written(0, unreadable)
         token = f"{self._identity}:{partition}:{batch.range.start}:{batch.range.end}"
-        file = self._files[schema_id]
         try:
             self._insert(self._table, file, partition, readable, token)
         except DatabaseError as error:
@@ -96,24 +95,27 @@ class Writer:
                 self._insert(self._table, file, partition, readable, token)
         return Written(len(readable), unreadable)
 
-    def _sort_out(self, records: Sequence[Record]) -> tuple[int | None, list[Record], list[Unreadable]]:
-        """The batch's schema id, the records written with it, and those that are not events in the wire format."""
+    def _sort_out(self, records: Sequence[Record]) -> tuple[AvroFile | None, list[Record], list[Unreadable]]:
+        """How to write the batch's schema, the records written with it, and those that are not events."""
         readable: list[Record] = []
         unreadable: list[Unreadable] = []
-        found: int | None = None
+        found: AvroFile | None = None
         for record in records:
+            header = record.value[:HEADER_BYTES] if record.value else b""
             try:
-                schema_id = schema_id_of(record.value)
-                if schema_id not in self._files:
-                    schema = self._registry.schema_of(schema_id)
-                    if schema["name"] != "JobEvent":
-                        raise DecodeError(f"schema {schema_id} is {schema['name']}, not JobEvent")
-                    self._files[schema_id] = AvroFile(schema)
-                found = schema_id
+                found = self._files.get(header) or self._file(header)
                 readable.append(record)
             except (DecodeError, UnknownSchema) as error:
                 unreadable.append(Unreadable(record, str(error)))
         return found, readable, unreadable
+
+    def _file(self, header: bytes) -> AvroFile:
+        schema_id = schema_id_of(header)
+        schema = self._registry.schema_of(schema_id)
+        if schema["name"] != "JobEvent":
+            raise DecodeError(f"schema {schema_id} is {schema['name']}, not JobEvent")
+        self._files[header] = AvroFile(schema)
+        return self._files[header]
 
     def _refusal(self, file: AvroFile, partition: int, records: Sequence[Record]) -> str | None:
         """Why ClickHouse does not read these records; None when it does."""

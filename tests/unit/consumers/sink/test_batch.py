@@ -13,7 +13,7 @@ values = st.one_of(
     st.binary(max_size=8),
 )
 gaps_and_values = st.lists(st.tuples(st.integers(1, 5), values), min_size=1, max_size=60)
-limits = st.builds(Limits, st.integers(1, 20), st.integers(1, 200), st.just(0.0))
+limits = st.builds(Limits, st.integers(1, 20), st.integers(1, 200), st.just(0.0), st.just(0.0))
 
 
 def records_of(gaps: list[tuple[int, bytes | None]], first: int = 0) -> list[Record]:
@@ -65,7 +65,7 @@ def test_an_announced_range_is_cut_again_exactly_whatever_the_limits_are_now(
     records = records_of(gaps, first=50)
     first = PartitionBuffer(50)
     first.add(records, now=0.0)
-    announced = first.cut(Limits(7, 100, 0.0), now=1.0)
+    announced = first.cut(Limits(7, 100, 0.0, 0.0), now=1.0)
     assert announced is not None
 
     again = PartitionBuffer(50, exact_end=announced.range.end)
@@ -79,9 +79,9 @@ def test_an_announced_range_is_cut_again_exactly_whatever_the_limits_are_now(
 def test_an_announced_range_waits_until_its_end_was_read() -> None:
     buffer = PartitionBuffer(10, exact_end=20)
     buffer.add([Record(10, None, OLD), Record(12, None, OLD)], now=0.0)
-    assert buffer.cut(Limits(1, 1, 0.0), now=99.0) is None
+    assert buffer.cut(Limits(1, 1, 0.0, 0.0), now=99.0) is None
     buffer.reach(20)
-    batch = buffer.cut(Limits(1, 1, 0.0), now=99.0)
+    batch = buffer.cut(Limits(1, 1, 0.0, 0.0), now=99.0)
     assert batch is not None
     assert batch.range == Intent(10, 20)
     assert [record.offset for record in batch.records] == [10, 12]
@@ -90,9 +90,9 @@ def test_an_announced_range_waits_until_its_end_was_read() -> None:
 def test_an_announced_range_that_retention_has_emptied_is_an_empty_batch() -> None:
     buffer = PartitionBuffer(10, exact_end=20)
     buffer.add([Record(35, None, OLD)], now=0.0)
-    batch = buffer.cut(Limits(10, 1000, 0.0), now=1.0)
+    batch = buffer.cut(Limits(10, 1000, 0.0, 0.0), now=1.0)
     assert batch == Batch(Intent(10, 20), [], 0)
-    following = buffer.cut(Limits(10, 1000, 0.0), now=1.0)
+    following = buffer.cut(Limits(10, 1000, 0.0, 0.0), now=1.0)
     assert following is not None
     assert following.range == Intent(20, 36)
 
@@ -100,7 +100,7 @@ def test_an_announced_range_that_retention_has_emptied_is_an_empty_batch() -> No
 def test_nothing_is_cut_before_a_limit_is_met() -> None:
     buffer = PartitionBuffer(0)
     buffer.add([Record(0, None, OLD)], now=5.0)
-    waiting = Limits(rows=2, bytes=100, seconds=1.0)
+    waiting = Limits(rows=2, bytes=100, seconds=1.0, seconds_behind=1.0)
     assert buffer.cut(waiting, now=5.9) is None
     buffer.add([Record(1, None, OLD)], now=5.9)
     assert buffer.cut(waiting, now=5.9) is not None
@@ -117,8 +117,21 @@ def test_records_that_were_read_before_are_ignored() -> None:
 
 def test_a_partition_without_a_commit_starts_at_its_first_record() -> None:
     buffer = PartitionBuffer(None)
-    assert buffer.cut(Limits(1, 1, 0.0), now=0.0) is None
+    assert buffer.cut(Limits(1, 1, 0.0, 0.0), now=0.0) is None
     buffer.add([Record(42, None, OLD)], now=0.0)
-    batch = buffer.cut(Limits(1, 1, 0.0), now=0.0)
+    batch = buffer.cut(Limits(1, 1, 0.0, 0.0), now=0.0)
     assert batch is not None
     assert batch.range == Intent(42, 43)
+
+
+def test_a_partition_that_is_behind_waits_for_a_larger_batch() -> None:
+    buffer = PartitionBuffer(0)
+    limits = Limits(rows=100, bytes=1000, seconds=0.1, seconds_behind=1.0)
+    buffer.add([Record(0, None, OLD)], now=0.0)
+    assert buffer.cut(limits, now=0.5) is None
+    buffer.reach(1)
+    assert buffer.cut(limits, now=0.5) is not None
+    buffer.add([Record(1, None, OLD), Record(2, None, OLD)], now=0.5)
+    buffer.reach(1)
+    assert buffer.cut(limits, now=0.7) is None, "the end was before what has come since"
+    assert buffer.cut(limits, now=1.5) is not None
