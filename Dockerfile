@@ -2,7 +2,7 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /build
-COPY pyproject.toml README.md requirements.lock ./
+COPY pyproject.toml README.md deploy/requirements.lock ./
 COPY schemas schemas
 COPY producers producers
 COPY consumers consumers
@@ -11,7 +11,7 @@ COPY analytics analytics
 COPY millstream millstream
 RUN python -m venv /opt/millstream \
  && /opt/millstream/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
- && /opt/millstream/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+ && /opt/millstream/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home millstream

@@ -30,10 +30,14 @@ lint: setup
 bench: setup
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done
 
-# Resolves the newest versions that pyproject.toml allows, for every Python from 3.11 on, with hashes and without hosts.
+# Resolves the newest versions that pyproject.toml allows, for every Python from 3.11 on, with hashes and without hosts:
+# everything for developers, and only what the services need for the image.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --no-header pyproject.toml
+
 lock: setup
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --no-header --all-extras --group dev pyproject.toml -o requirements.lock
+	@$(COMPILE) --all-extras --group dev -o requirements.lock
+	@$(COMPILE) --extra schema-registry --extra tracing -o deploy/requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

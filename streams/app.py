@@ -84,7 +84,8 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
 
 async def _know_partitions(app: faust.App, topic: str) -> None:
     """Wait until the producer knows a topic's partitions: Faust asks for a key's partition without waiting."""
-    await app.producer._ensure_producer().partitions_for(topic)
+    producer: Any = app.producer
+    await producer._ensure_producer().partitions_for(topic)
 
 
 def _partition(app: faust.App, topic: str, key: bytes) -> int:

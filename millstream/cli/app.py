@@ -5,20 +5,18 @@ from typing import Annotated
 import typer
 
 import millstream
-from millstream.cli import (
-    config,
-    demo,
-    doctor,
-    job,
-    migrate,
-    report,
-    services,
-    sql,
-    submit,
-    topics,
-    up,
-)
+from millstream.cli.config import app as config_commands
+from millstream.cli.demo import demo
+from millstream.cli.doctor import doctor
+from millstream.cli.job import app as job_commands
+from millstream.cli.migrate import migrate
 from millstream.cli.output import out
+from millstream.cli.report import report
+from millstream.cli.services import sink, tracker, worker
+from millstream.cli.sql import sql
+from millstream.cli.submit import submit
+from millstream.cli.topics import app as topic_commands
+from millstream.cli.up import up
 
 app = typer.Typer(
     name="millstream",
@@ -37,16 +35,16 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-app.command("up", rich_help_panel="Start here")(up.up)
-app.command("demo", rich_help_panel="Start here")(demo.demo)
-app.command("doctor", rich_help_panel="Start here")(doctor.doctor)
-app.command("submit", rich_help_panel="Jobs")(submit.submit)
-app.add_typer(job.app, name="job", rich_help_panel="Jobs")
-app.command("report", rich_help_panel="Answers")(report.report)
-app.command("sql", rich_help_panel="Answers")(sql.sql)
-app.command("worker", rich_help_panel="Services")(services.worker)
-app.command("tracker", rich_help_panel="Services")(services.tracker)
-app.command("sink", rich_help_panel="Services")(services.sink)
-app.add_typer(topics.app, name="topics", rich_help_panel="Operations")
-app.command("migrate", rich_help_panel="Operations")(migrate.migrate)
-app.add_typer(config.app, name="config", rich_help_panel="Operations")
+app.command("up", rich_help_panel="Start here")(up)
+app.command("demo", rich_help_panel="Start here")(demo)
+app.command("doctor", rich_help_panel="Start here")(doctor)
+app.command("submit", rich_help_panel="Jobs")(submit)
+app.add_typer(job_commands, name="job", rich_help_panel="Jobs")
+app.command("report", rich_help_panel="Answers")(report)
+app.command("sql", rich_help_panel="Answers")(sql)
+app.command("worker", rich_help_panel="Services")(worker)
+app.command("tracker", rich_help_panel="Services")(tracker)
+app.command("sink", rich_help_panel="Services")(sink)
+app.add_typer(topic_commands, name="topics", rich_help_panel="Operations")
+app.command("migrate", rich_help_panel="Operations")(migrate)
+app.add_typer(config_commands, name="config", rich_help_panel="Operations")
