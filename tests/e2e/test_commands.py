@@ -1,0 +1,156 @@
+"""The commands as a new user types them, against the stack that `millstream up` started."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from millstream.local.process import ChildProcess
+
+PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MILLSTREAM_")}
+
+
+def millstream(folder: Path, *arguments: str, code: int = 0, **variables: str) -> str:
+    """Run a command in a folder and return what it printed to stdout."""
+    done = subprocess.run(
+        [sys.executable, "-m", "millstream", *arguments],
+        cwd=folder,
+        env={**PLAIN, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == code, f"{arguments}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout if code == 0 else done.stdout + done.stderr
+
+
+class Up:
+    """`millstream up` in a folder."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.process = ChildProcess([sys.executable, "-m", "millstream", "up", *arguments], cwd=folder, env=PLAIN)
+
+    def start(self) -> None:
+        self.process.start()
+        deadline = time.monotonic() + 120
+        while "Millstream is up" not in self.process.tail:
+            assert self.process.is_alive(), self.process.tail
+            assert time.monotonic() < deadline, self.process.tail
+            time.sleep(0.1)
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def ctrl_c(self) -> None:
+        """SIGINT, as the terminal sends it; every child must be gone afterwards."""
+        children = self.children()
+        assert len(children) >= 5
+        os.kill(self.process.pid, signal.SIGINT)
+        self.process.wait(90)
+        assert self.process.returncode == 0, self.process.tail
+        left = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+        assert left == []
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    stack = Up(tmp_path_factory.mktemp("project"))
+    stack.start()
+    yield stack
+    if stack.process.is_alive():
+        stack.process.stop(60)
+
+
+def eventually(ask: Any, enough: Any, within_s: float = 60) -> Any:
+    """What `ask` returns once it is `enough`."""
+    deadline = time.monotonic() + within_s
+    while not enough(answer := ask()):
+        assert time.monotonic() < deadline, f"still {answer}"
+        time.sleep(0.3)
+    return answer
+
+
+def test_submit_show_report_and_sql_find_the_stack_by_themselves(up: Up) -> None:
+    submitted = json.loads(
+        millstream(up.folder, "submit", "demo.sleep", '{"seconds": 0.1}', "--tenant", "acme", "--count", "3", "--json")
+    )
+    job_id = submitted["job_ids"][0]
+    show = ["job", "show", job_id, "--json"]
+    eventually(lambda: json.loads(millstream(up.folder, *show))["state"], lambda state: state == "succeeded")
+    shown = millstream(up.folder, "job", "show", job_id)
+    assert "succeeded" in shown and "acme" in shown
+    count = "SELECT count() AS attempts FROM job_attempts"
+    eventually(
+        lambda: json.loads(millstream(up.folder, "sql", "--json", count))["attempts"],
+        lambda attempts: int(attempts) >= 3,
+    )
+    report = millstream(up.folder, "report", "--last", "10m")
+    assert "Latency by stage" in report and "queue wait" in report
+    gathered = json.loads(millstream(up.folder, "report", "--last", "10m", "--json"))
+    assert gathered["counts"]["doubled"] == 0
+
+
+def test_doctor_finds_everything_well(up: Up) -> None:
+    findings = json.loads(millstream(up.folder, "doctor", "--json"))
+    assert {each["check"]: each["status"] for each in findings if each["status"] != "ok"} == {}
+    assert {"kafka", "topics", "clickhouse", "tables", "clock", "tracker"} <= {each["check"] for each in findings}
+
+
+def test_topics_and_migrate_are_safe_to_repeat(up: Up) -> None:
+    assert {each["status"] for each in json.loads(millstream(up.folder, "topics", "apply", "--json"))} == {"ok"}
+    assert {each["status"] for each in json.loads(millstream(up.folder, "topics", "list", "--json"))} == {"ok"}
+    assert json.loads(millstream(up.folder, "migrate", "--json")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["submit", "demo.sleep", "{not json"], 2, "payload is not JSON"),
+        (["submit", "demo.sleep", "{}", "--tenant", "no good"], 2, "tenant='no good'"),
+        (["submit", "demo.sleep", "{}", "--lane", "nowhere"], 2, "there are only the lanes"),
+        (["job", "show", "01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0"], 1, "knows no job"),
+        (["sql", "SELECT nonsense"], 3, "nonsense"),
+        (["report", "--last", "soon"], 2, "not a length of time"),
+        (["worker", "no.such.module"], 2, "cannot import 'no.such.module'"),
+    ],
+)
+def test_a_wrong_command_says_what_is_wrong_and_exits_with_a_code(
+    up: Up, arguments: list[str], code: int, said: str
+) -> None:
+    printed = millstream(up.folder, *arguments, code=code)
+    assert said in re.sub(r"\s+", " ", printed)
+    assert "Traceback" not in printed
+
+
+def test_without_a_stack_the_commands_say_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
+    nowhere = {"MILLSTREAM_KAFKA__BOOTSTRAP": "127.0.0.1:1", "MILLSTREAM_CLICKHOUSE__URL": "http://127.0.0.1:1"}
+    printed = millstream(tmp_path, "doctor", code=1, **nowhere)
+    assert "does not answer" in printed and "millstream up" in printed
+    printed = millstream(tmp_path, "report", code=3, **nowhere)
+    assert "127.0.0.1:1" in printed and "Traceback" not in printed
+    printed = millstream(tmp_path, "topics", "list", code=3, MILLSTREAM_KAFKA__BOOTSTRAP="127.0.0.1:1")
+    assert "Kafka" in printed and "Traceback" not in printed
+
+
+def test_ctrl_c_leaves_no_process_and_the_data_survives_a_restart(up: Up) -> None:
+    count = "SELECT count() AS attempts FROM job_attempts"
+    before = json.loads(millstream(up.folder, "sql", "--json", count))["attempts"]
+    up.ctrl_c()
+    assert "no answer" in millstream(up.folder, "sql", count, code=3)
+    up.start()
+    assert json.loads(millstream(up.folder, "sql", "--json", count))["attempts"] == before
+    job_id = millstream(up.folder, "submit", "demo.sleep", "{}").strip()
+    show = ["job", "show", job_id, "--json"]
+    eventually(lambda: json.loads(millstream(up.folder, *show))["state"], lambda state: state == "succeeded")
+    up.ctrl_c()

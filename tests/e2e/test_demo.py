@@ -1,0 +1,75 @@
+"""The demo counts the same at every source, also when a worker is killed half way."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TRACE = Path(__file__).parents[3] / "shared" / "data" / "jobs" / "helios_15000.csv.gz"
+LAST_LINE = re.compile(
+    r"demo: submitted=(\d+) finished=(\d+) outcomes=(\d+) in_clickhouse=(\d+) lost=(\d+) doubled=(\d+) "
+    r"seconds=\d+ broker=(apache|tansu)$"
+)
+
+
+def demo(folder: Path, *arguments: str) -> tuple[list[int], str]:
+    """The counts of the last line, and all that was printed to stdout."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MILLSTREAM_", "DEMO_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "millstream", "demo", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found = LAST_LINE.search(done.stdout.strip().splitlines()[-1])
+    assert found, done.stdout
+    return [int(number) for number in found.groups()[:6]], done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--broker", "auto"), ("--broker", "tansu"), ("--kill",)])
+def test_every_source_counts_the_same(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    counts, printed = demo(tmp_path, "--jobs", "900", "--seconds", "6", *arguments)
+    assert counts == [900, 900, 900, 900, 0, 0]
+    for section in (
+        "Throughput over time",
+        "Latency by stage",
+        "Failures by tenant",
+        "Cost by tenant",
+        "The life of one",
+    ):
+        assert section in printed
+
+
+def test_the_planted_incident_is_the_first_failure_in_the_report(tmp_path: Path) -> None:
+    _, printed = demo(tmp_path, "--jobs", "1500", "--seconds", "8")
+    failures = printed.split("Failures by tenant and type")[1].splitlines()
+    first = next(line for line in failures if re.match(r"\s*\w+\s+\w+\.\w+", line))
+    assert "initech" in first and "reports.render" in first and "TemplateMissing" in first
+
+
+def test_a_real_trace_is_replayed_whole(tmp_path: Path) -> None:
+    if not TRACE.exists():
+        pytest.skip("needs the recorded Helios trace beside the project")
+    counts, _ = demo(tmp_path, "--trace", str(TRACE), "--seconds", "15")
+    assert counts == [15_000] * 4 + [0, 0]
+
+
+def test_a_file_that_is_no_trace_is_named(tmp_path: Path) -> None:
+    (tmp_path / "trace.csv").write_text("a,b\n1,2\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "millstream", "demo", "--trace", "trace.csv"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "fit no profile" in done.stderr
