@@ -25,6 +25,9 @@ def configure_logging(log_format: str = "auto", level: str = "info", **fields: s
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    for chatty in ("faust", "mode", "aiokafka"):
+        # They tell of every service they start and stop inside.
+        logging.getLogger(chatty).setLevel("WARNING")
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -2,6 +2,7 @@
 
 from millstream.streams.app import build_app
 from millstream.streams.config import TrackerConfig
+from millstream.streams.credentials import UnsupportedOption
 from millstream.streams.runner import run_tracker
 
-__all__ = ["TrackerConfig", "build_app", "run_tracker"]
+__all__ = ["TrackerConfig", "UnsupportedOption", "build_app", "run_tracker"]

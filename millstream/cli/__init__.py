@@ -3,16 +3,18 @@
 import sys
 
 import click
-import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 
+from millstream.analytics import ClickHouseUnavailable, MigrationError
 from millstream.cli.app import app
 from millstream.cli.output import Failure, complain
+from millstream.local.broker import BrokerUnavailable
+from millstream.local.process import DidNotStart
+from millstream.local.stack import StackRunning
 from millstream.producers import InvalidJob, SubmitError
 from millstream.settings import InvalidSettings
-
-log = structlog.get_logger(__name__)
+from millstream.streams import UnsupportedOption
 
 
 def main() -> None:
@@ -35,5 +37,11 @@ def main() -> None:
     except KafkaException as error:
         text = f"Kafka: {error.args[0].str()}"
         sys.exit(complain(Failure(text, "`millstream doctor` looks for the cause; `millstream up` starts one", code=3)))
+    except ClickHouseUnavailable as error:
+        sys.exit(complain(Failure(str(error), "`millstream up` starts one; `millstream doctor` looks closer", code=3)))
     except ClickHouseError as error:
-        sys.exit(complain(Failure(f"ClickHouse: {error}", "`millstream doctor` looks for the cause", code=3)))
+        sys.exit(complain(Failure(f"ClickHouse: {str(error).strip()}", code=3)))
+    except (UnsupportedOption, BrokerUnavailable) as error:
+        sys.exit(complain(Failure(str(error), code=2)))
+    except (StackRunning, DidNotStart, MigrationError) as error:
+        sys.exit(complain(Failure(str(error), code=3)))

@@ -22,6 +22,7 @@ from millstream.clickhouse import connect
 from millstream.demo.trace import read_trace
 from millstream.demo.verification import Outcomes, read_outcomes
 from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, generated
+from millstream.local.process import DidNotStart
 from millstream.local.services import RunningService, Service, ServiceLog
 from millstream.local.stack import LocalStack
 from millstream.producers import JobClient, NewJob
@@ -148,10 +149,10 @@ class Demo:
         for each in services:
             while not each.ready.wait(0.1):
                 if not each.process.is_alive() or time.monotonic() > deadline:
-                    raise RuntimeError(f"{each.service.name} did not become ready")
+                    raise DidNotStart(f"{each.service.name} did not become ready")
         while not _healthy(f"{settings.tracker.url}/health"):
             if time.monotonic() > deadline:
-                raise RuntimeError("the tracker did not become ready")
+                raise DidNotStart("the tracker did not become ready")
             time.sleep(0.1)
         self._say("two workers, tracker and sink are ready")
 

@@ -31,6 +31,10 @@ _DIE_WITH_PARENT = (
 )
 
 
+class DidNotStart(RuntimeError):
+    """A child process ended, or stayed silent, before it was ready; the text holds the end of its output."""
+
+
 class ChildProcess:
     """One program, started in a session of its own so that a ctrl-C in the terminal reaches only the parent.
 

@@ -61,7 +61,7 @@ def test_a_wrong_setting_is_named_with_its_value_and_variable(
 
 def test_a_file_that_is_no_toml_is_named(elsewhere: Path) -> None:
     (elsewhere / "millstream.toml").write_text("bootstrap = = 1")
-    with pytest.raises(InvalidSettings, match="millstream.toml"):
+    with pytest.raises(InvalidSettings, match=r"millstream\.toml"):
         load()
 
 

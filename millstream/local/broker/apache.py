@@ -14,7 +14,7 @@ from typing import Literal
 from millstream.local.broker.artifacts import kafka_jars
 from millstream.local.broker.tansu import await_nodes
 from millstream.local.ports import free_port, is_free
-from millstream.local.process import ChildProcess
+from millstream.local.process import ChildProcess, DidNotStart
 
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 20.0
@@ -89,7 +89,7 @@ class ApacheKafka:
         cluster = known.get("cluster") or base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         ports = [tuple(pair) for pair in known.get("ports", [])]
         if len(ports) not in (0, self._count):
-            raise RuntimeError(f"{self._folder} holds a cluster of {len(ports)} nodes, not {self._count}")
+            raise DidNotStart(f"{self._folder} holds a cluster of {len(ports)} nodes, not {self._count}")
         if not ports or not all(is_free(port) for pair in ports for port in pair):
             ports = [(free_port(), free_port()) for _ in range(self._count)]
         file.write_text(json.dumps({"cluster": cluster, "ports": ports}), "utf-8")
@@ -138,7 +138,7 @@ class Node:
             check=False,
         )
         if formatted.returncode != 0:
-            raise RuntimeError(f"Apache Kafka could not format {self.folder}:\n{formatted.stdout}{formatted.stderr}")
+            raise DidNotStart(f"Apache Kafka could not format {self.folder}:\n{formatted.stdout}{formatted.stderr}")
 
     def launch(self) -> None:
         """Start the process without waiting for it."""

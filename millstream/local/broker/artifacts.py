@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from millstream.local.process import ChildProcess
+from millstream.local.process import ChildProcess, DidNotStart
 
 KAFKA_VERSION = "4.3.1"
 JARS = 42
@@ -19,7 +19,7 @@ JARS = 42
 def kafka_jars(say: Callable[[str], None]) -> Path:
     """The folder with the jars, after fetching them when this is the first time.
 
-    Several processes may ask at once: one fetches, the others wait. Raises RuntimeError with Maven's last lines.
+    Several processes may ask at once: one fetches, the others wait. Raises `DidNotStart` with Maven's last lines.
     """
     home = cache_folder()
     ready = home / f"kafka-{KAFKA_VERSION}"
@@ -60,4 +60,4 @@ def _fetch(working: Path, say: Callable[[str], None]) -> None:
                 told = count
                 say(f"  {count} of about {JARS} jars")
     if code != 0:
-        raise RuntimeError(f"Maven could not fetch Apache Kafka (exit code {code}):\n{maven.tail}")
+        raise DidNotStart(f"Maven could not fetch Apache Kafka (exit code {code}):\n{maven.tail}")

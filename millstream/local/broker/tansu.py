@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from millstream.local.ports import free_port
-from millstream.local.process import ChildProcess
+from millstream.local.process import ChildProcess, DidNotStart
 
 START_WITHIN_S = 20.0
 
@@ -74,7 +74,7 @@ class Tansu:
 
 
 def await_nodes(bootstrap: str, nodes: int, process: ChildProcess, within_s: float) -> None:
-    """Wait until a broker answers and names that many nodes. Raises RuntimeError with the end of its log."""
+    """Wait until a broker answers and names that many nodes. Raises `DidNotStart` with the end of its log."""
     deadline = time.monotonic() + within_s
     # The client's own complaints about a broker that is still starting are no news.
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
@@ -85,7 +85,7 @@ def await_nodes(bootstrap: str, nodes: int, process: ChildProcess, within_s: flo
         except KafkaException:
             pass
         if not process.is_alive():
-            raise RuntimeError(f"the broker ended with code {process.returncode}:\n{process.tail}")
+            raise DidNotStart(f"the broker ended with code {process.returncode}:\n{process.tail}")
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the broker at {bootstrap} did not answer within {within_s:.0f} s:\n{process.tail}")
+            raise DidNotStart(f"the broker at {bootstrap} did not answer within {within_s:.0f} s:\n{process.tail}")
         time.sleep(0.05)

@@ -3,12 +3,13 @@
 import re
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from millstream.local.ports import free_port, is_free
-from millstream.local.process import ChildProcess
+from millstream.local.process import ChildProcess, DidNotStart
 
 START_WITHIN_S = 60.0
 
@@ -31,7 +32,9 @@ class EmbeddedClickHouse:
         return self._started().pid
 
     def start(self) -> None:
-        """Return when it answers. Raises RuntimeError with the end of its log when it does not."""
+        """Return when it answers. Raises `DidNotStart` with the end of its log when it does not."""
+        if find_spec("chdb") is None:
+            raise DidNotStart("the ClickHouse engine is not installed: pip install 'millstream[local]'")
         self._folder.mkdir(parents=True, exist_ok=True)
         self._port = self._choose_port()
         self._ready.clear()
@@ -48,7 +51,7 @@ class EmbeddedClickHouse:
             waited += 0.05
             if not self._process.is_alive() or waited > START_WITHIN_S:
                 self._process.kill()
-                raise RuntimeError(f"the ClickHouse engine did not start:\n{self._process.tail}")
+                raise DidNotStart(f"the ClickHouse engine did not start:\n{self._process.tail}")
 
     def stop(self) -> None:
         if self._process and self._process.is_alive():
