@@ -1,0 +1,161 @@
+"""A job's state does not depend on the order of its events, nor on how often each comes."""
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from millstream.schemas import EventKind, JobEvent, JobState, State
+from millstream.schemas.models import new_id
+from millstream.streams.lifecycle import MOST_MARKS, apply
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+JOB = new_id()
+
+
+def event(kind: EventKind, second: float, attempt: int = 0, execution: str | None = None, **fields: object) -> JobEvent:
+    started = START + timedelta(seconds=float(fields.pop("begun", second)))  # type: ignore[arg-type]
+    known = {"execution_id": execution, "started_at": started, "worker_id": f"w-{execution}", "wait_ms": 5.0}
+    return JobEvent.model_validate(
+        {
+            "job_id": JOB,
+            "tenant": "acme",
+            "job_type": "a.b",
+            "lane": "default",
+            "submitted_at": START,
+            "attempt": attempt,
+            "kind": kind,
+            "occurred_at": START + timedelta(seconds=second),
+            **(known if execution else {}),
+            **fields,
+        }
+    )
+
+
+def history(attempts: int, last: EventKind, restarts: set[int]) -> list[JobEvent]:
+    """A legal life: attempts that fail and are tried again, the last one ending as told, some begun twice."""
+    events = [event(EventKind.SUBMITTED, 0)]
+    second = 0.0
+    for attempt in range(1, attempts + 1):
+        executions = [f"{attempt}a", f"{attempt}b"] if attempt in restarts else [f"{attempt}a"]
+        for execution in executions:
+            second += 1
+            begun = second
+            events.append(event(EventKind.STARTED, second, attempt, execution))
+            second += 1
+            events.append(
+                event(EventKind.PROGRESS, second, attempt, execution, begun=begun, progress=0.5, message="half")
+            )
+        second += 1
+        final = attempt == attempts
+        kind = last if final else EventKind.FAILED
+        error = {} if kind is EventKind.SUCCEEDED else {"error_type": "E", "error_message": f"attempt {attempt}"}
+        events.append(
+            event(kind, second, attempt, executions[-1], begun=begun, final=final, run_ms=float(attempt), **error)
+        )
+        if not final:
+            events.append(event(EventKind.RETRY_SCHEDULED, second, attempt, executions[-1], begun=begun))
+        elif kind is not EventKind.SUCCEEDED:
+            events.append(event(EventKind.DEAD_LETTERED, second, attempt, executions[-1], begun=begun))
+    return events
+
+
+OUTCOMES = [EventKind.SUCCEEDED, EventKind.FAILED, EventKind.TIMED_OUT, EventKind.CANCELLED]
+histories = st.builds(history, st.integers(1, 4), st.sampled_from(OUTCOMES), st.sets(st.integers(1, 4)))
+
+
+def told(state: JobState) -> dict[str, object]:
+    """Every field but the marks, which keep the order in which they were made."""
+    return state.model_dump(exclude={"applied"}) | {"applied": sorted(state.applied)}
+
+
+@given(histories, st.randoms(use_true_random=False), st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_order_and_any_repetition_give_the_same_state(
+    events: list[JobEvent], dice: random.Random, data: st.DataObject
+) -> None:
+    expected, findings = apply(None, events)
+    shuffled = events + data.draw(st.lists(st.sampled_from(events), max_size=6))
+    dice.shuffle(shuffled)
+    cut = data.draw(st.integers(1, len(shuffled)))
+    state, found = apply(None, shuffled[:cut])
+    if shuffled[cut:]:
+        state, more = apply(state, shuffled[cut:])
+        found = found + more
+    assert told(state) == told(expected)
+    assert findings == found == []
+
+
+@given(histories)
+def test_a_whole_life_ends_in_the_state_of_its_last_outcome(events: list[JobEvent]) -> None:
+    state, _ = apply(None, events)
+    outcome = next(each for each in events if each.final)
+    assert state.state == State(outcome.kind.value)
+    assert state.state.terminal
+    assert (state.attempt, state.finished_at, state.run_ms) == (outcome.attempt, outcome.occurred_at, outcome.run_ms)
+    assert (state.error_type, state.error_message) == (outcome.error_type, outcome.error_message)
+    assert state.executions == len({each.execution_id for each in events if each.execution_id})
+    assert state.outcomes == outcome.attempt
+
+
+@given(histories, st.data())
+def test_a_finished_job_stays_finished_whatever_comes_late(events: list[JobEvent], data: st.DataObject) -> None:
+    finished, _ = apply(None, events)
+    late = data.draw(
+        st.sampled_from(
+            [
+                event(EventKind.SUBMITTED, 99),
+                event(EventKind.STARTED, 99, 9, "9z"),
+                event(EventKind.PROGRESS, 99, 1, "1a", progress=0.9),
+                event(EventKind.RETRY_SCHEDULED, 99, 9, "9z"),
+            ]
+        )
+    )
+    after, _ = apply(finished, [late])
+    assert (after.state, after.finished_at) == (finished.state, finished.finished_at)
+
+
+def test_a_second_outcome_of_an_attempt_is_found_and_changes_nothing() -> None:
+    life = history(1, EventKind.SUCCEEDED, set())
+    state, _ = apply(None, life)
+    second = event(EventKind.FAILED, 9, 1, "1b", final=True, event_id=new_id())
+    after, findings = apply(state, [second])
+    assert [finding.kind for finding in findings] == ["doubled outcome"]
+    assert after.state is State.SUCCEEDED
+    assert after.outcomes == 1
+    assert apply(after, [second])[1] == []
+
+
+def test_a_job_begun_twice_shows_both_executions_and_the_newest_worker() -> None:
+    state, _ = apply(None, [event(EventKind.STARTED, 5, 1, "b"), event(EventKind.STARTED, 2, 1, "a")])
+    assert (state.state, state.executions, state.worker_id) == (State.RUNNING, 2, "w-b")
+
+
+def test_progress_never_goes_backwards() -> None:
+    begun = {"begun": 1}
+    ahead = event(EventKind.PROGRESS, 3, 1, "a", progress=0.8, message="nearly", **begun)
+    behind = event(EventKind.PROGRESS, 2, 1, "a", progress=0.2, message="begun", **begun)
+    state, _ = apply(None, [event(EventKind.STARTED, 1, 1, "a"), ahead, behind])
+    assert (state.progress, state.message) == (0.8, "nearly")
+
+
+def test_a_job_of_very_many_attempts_keeps_a_bounded_state() -> None:
+    state: JobState | None = None
+    for attempt in range(1, 200):
+        events = [
+            event(EventKind.STARTED, attempt, attempt, f"{attempt}x"),
+            event(EventKind.FAILED, attempt, attempt, f"{attempt}x"),
+        ]
+        state, _ = apply(state, events)
+    assert state is not None
+    assert len(state.applied) <= MOST_MARKS
+    assert state.outcomes == 199
+
+
+@pytest.mark.parametrize("kind", [EventKind.SUBMITTED, EventKind.SCHEDULED])
+def test_a_job_that_has_not_begun_waits(kind: EventKind) -> None:
+    state, _ = apply(None, [event(kind, 0)])
+    assert state.state == State(kind.value)
+    assert not state.state.terminal
