@@ -1,4 +1,4 @@
--- job_events: every event of every job, as it was on the topic jobs.events; the source of all tables below.
+-- job_events: every event of every job, as it was on the topic jobs.events; the source of all later tables.
 --
 -- Rules for every file in this folder: an applied file is never edited (its checksum is recorded); a change is the next
 -- file; every statement may run twice (IF NOT EXISTS, a deduplication token), so two `migrate` at once do no harm.
@@ -46,13 +46,7 @@ CREATE TABLE IF NOT EXISTS job_events
     stack              String                            CODEC(ZSTD(3)) COMMENT 'Traceback',
     due_at             Nullable(DateTime64(6, 'UTC'))    CODEC(Delta, ZSTD(1)) COMMENT 'When a scheduled or retried job is due',
     kafka_partition    Int32                             CODEC(T64, ZSTD(1)) COMMENT 'Where the event was read',
-    kafka_offset       Int64 DEFAULT read_offset + throwIf(record_end != 'MILLSTRM', 'the body of a record is longer or shorter than its schema says')
-                                                         CODEC(Delta, ZSTD(1)) COMMENT 'Where the event was read; (kafka_partition, kafka_offset) is unique',
-
-    -- What the sink sends instead of kafka_offset. Avro bodies follow each other without a frame, so a damaged one would
-    -- shift every value after it unnoticed; with a known mark behind each record the insert fails instead.
-    read_offset        Int64 EPHEMERAL,
-    record_end         FixedString(8) EPHEMERAL,
+    kafka_offset       Int64                             CODEC(Delta, ZSTD(1)) COMMENT 'Where the event was read; (kafka_partition, kafka_offset) is unique',
 
     INDEX by_job job_id TYPE bloom_filter(0.01) GRANULARITY 1
 )
@@ -61,6 +55,32 @@ PARTITION BY toDate(occurred_at)
 ORDER BY (tenant, job_type, occurred_at)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
--- Reads what job_events reads and keeps nothing: the sink finds a record that cannot be read by inserting here, so that
--- looking for it never writes a row. Its columns are those of job_events; a change of one is a change of both.
-CREATE TABLE IF NOT EXISTS job_events_check AS job_events ENGINE = Null;
+-- Where the sink inserts. It keeps nothing: its rows go on to job_events. Its strings are plain, because ClickHouse reads
+-- Avro into LowCardinality columns value by value, which takes twice as long as all the rest of reading; the view below
+-- converts whole columns. Deduplication works through it: the token of an insert goes with its block.
+--
+-- Avro bodies follow each other without a frame, so a damaged one would shift every value after it unnoticed. Therefore
+-- the sink sends read_offset and a known mark behind each record, and an insert without the mark in its place fails.
+CREATE TABLE IF NOT EXISTS job_events_landing
+(
+    job_id UUID, tenant String, job_type String, lane String, ordering_key String, source String,
+    submitted_at DateTime64(6, 'UTC'), traceparent String, labels Map(String, String), attempt UInt32,
+    execution_id Nullable(UUID), worker_id String, host String, region String, instance_type String,
+    worker_version String, request_partition Int32, request_offset Int64, started_at Nullable(DateTime64(6, 'UTC')),
+    wait_ms Nullable(Float64), event_id UUID, kind String, occurred_at DateTime64(6, 'UTC'), final Bool,
+    run_ms Nullable(Float64), cpu_ms Nullable(Float64), max_rss_bytes Nullable(Int64), progress Nullable(Float64),
+    message String, error_type String, error_message String, error_fingerprint String, stack String,
+    due_at Nullable(DateTime64(6, 'UTC')), kafka_partition Int32,
+    kafka_offset Int64 DEFAULT read_offset
+        + throwIf(record_end != 'MILLSTRM', 'the body of a record is longer or shorter than its schema says'),
+    read_offset Int64 EPHEMERAL,
+    record_end FixedString(8) EPHEMERAL
+)
+ENGINE = Null;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS job_events_from_landing TO job_events AS
+SELECT * FROM job_events_landing;
+
+-- Reads what job_events_landing reads and passes nothing on: the sink finds a record that cannot be read by inserting
+-- here, so that looking for it never writes a row. A change of one is a change of all three.
+CREATE TABLE IF NOT EXISTS job_events_check AS job_events_landing ENGINE = Null;

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 import fastavro
@@ -45,38 +44,32 @@ class AvroFile:
 
     def build(self, partition: int, records: Iterable[tuple[int, bytes]]) -> bytes:
         """The file of these (offset, value) pairs; each value is header and body as on the wire."""
+        # A varint begins with the lowest bits; neighbouring offsets differ in nothing else, so 64 of them share an end.
         number = varint(partition)
-        rows = [value[HEADER_BYTES:] + number + _offset(offset) + RECORD_END for offset, value in records]
-        if not rows:
+        starts = [number + bytes([low << 1 | 0x80]) for low in range(64)]
+        ends: dict[int, bytes] = {}
+        pieces: list[bytes] = []
+        for offset, value in records:
+            high = offset >> 6
+            if high not in ends:
+                ends[high] = _unsigned(high) + RECORD_END
+            pieces.append(value[HEADER_BYTES:])
+            pieces.append(starts[offset & 63] + ends[high] if high else number + varint(offset) + RECORD_END)
+        if not pieces:
             return self._header
-        size = sum(map(len, rows))
-        return b"".join((self._header, varint(len(rows)), varint(size), *rows, self._sync))
+        size = sum(map(len, pieces))
+        return b"".join((self._header, varint(len(pieces) // 2), varint(size), *pieces, self._sync))
 
 
 def varint(number: int) -> bytes:
     """`number` as Avro writes ints and longs: zigzag, then seven bits a byte, low bits first."""
-    rest = (number << 1) ^ (number >> 63)
+    return _unsigned((number << 1) ^ (number >> 63))
+
+
+def _unsigned(rest: int) -> bytes:
     out = bytearray()
     while rest > 0x7F:
         out.append((rest & 0x7F) | 0x80)
         rest >>= 7
     out.append(rest)
-    return bytes(out)
-
-
-def _offset(offset: int) -> bytes:
-    # Neighbouring offsets differ in the lowest byte only.
-    return varint(offset) if offset < 64 else _LOW[offset & 0x3F] + _high(offset >> 6)
-
-
-_LOW = [bytes([(low << 1) | 0x80]) for low in range(64)]
-
-
-@lru_cache(maxsize=4096)
-def _high(high: int) -> bytes:
-    out = bytearray()
-    while high > 0x7F:
-        out.append((high & 0x7F) | 0x80)
-        high >>= 7
-    out.append(high)
     return bytes(out)

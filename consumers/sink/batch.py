@@ -6,30 +6,24 @@ jump (transaction markers, aborted records); a range is by offsets, whatever it 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from millstream.consumers.sink.avro_file import HEADER_BYTES
 from millstream.consumers.sink.intent import Intent
 
-
-class Record(NamedTuple):
-    """One Kafka record as it was read."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
+Record = tuple[int, bytes | None, bytes | None]
+"""Offset, key and value of one Kafka record. A bare tuple: the garbage collector soon stops looking at those, and with
+hundreds of thousands of any other object waiting here it would take longer than all other work on them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a batch is cut: whichever comes first. Times are the age of its oldest record."""
+    """How large a batch may be (`rows`, `bytes`), and when it is cut: at so many rows or at this age in seconds."""
 
     rows: int
     bytes: int
     seconds: float
-    """While the partition's end has been reached, so that waiting would bring little."""
-    seconds_behind: float
-    """While more is waiting in Kafka: a larger batch is cheaper."""
+    worthwhile_rows: int
+    """So many rows are worth an insert whatever their age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +50,6 @@ class PartitionBuffer:
     _oldest_at: float = 0.0
     _newest_at: float = 0.0
     _reached: int = 0
-    _at_end: bool = False
 
     def add(self, records: Iterable[Record], now: float) -> None:
         """Take records that were read at `now` (seconds, monotonic). Those below what was read before are ignored."""
@@ -64,20 +57,18 @@ class PartitionBuffer:
             self._oldest_at = now
         self._newest_at = now
         for record in records:
-            if record.offset < self._reached or (self.start is not None and record.offset < self.start):
+            offset, _, value = record
+            if offset < self._reached or (self.start is not None and offset < self.start):
                 continue
             if self.start is None:
-                self.start = record.offset
-            self._reached = record.offset + 1
-            self._at_end = False
+                self.start = offset
+            self._reached = offset + 1
             self.records.append(record)
-            self.size += len(record.value or b"")
+            self.size += len(value or b"")
 
     def reach(self, end: int) -> None:
         """The partition ends at `end` for now; the last offsets before it may hold no record."""
-        if end >= self._reached:
-            self._reached = end
-            self._at_end = True
+        self._reached = max(self._reached, end)
 
     def cut(self, limits: Limits, now: float) -> Batch | None:
         """The next batch, once one of the limits is met; None before."""
@@ -88,25 +79,25 @@ class PartitionBuffer:
         if not self.records or not self._due(limits, now):
             return None
         rows, size = self._prefix(limits)
-        return self._take(self.start, self.records[rows - 1].offset + 1, rows, size)
+        return self._take(self.start, self.records[rows - 1][0] + 1, rows, size)
 
     def _due(self, limits: Limits, now: float) -> bool:
-        full = len(self.records) >= limits.rows or self.size >= limits.bytes
-        return full or now - self._oldest_at >= (limits.seconds if self._at_end else limits.seconds_behind)
+        full = len(self.records) >= min(limits.rows, limits.worthwhile_rows) or self.size >= limits.bytes
+        return full or now - self._oldest_at >= limits.seconds
 
     def _cut_exact(self, start: int, end: int) -> Batch | None:
         if self._reached < end:
             return None
         self.exact_end = None
-        inside = [record for record in self.records if record.offset < end]
-        return self._take(start, end, len(inside), sum(len(record.value or b"") for record in inside))
+        inside = [len(value or b"") for offset, _, value in self.records if offset < end]
+        return self._take(start, end, len(inside), sum(inside))
 
     def _prefix(self, limits: Limits) -> tuple[int, int]:
         """Number and size of the first records that fit into one batch: at least one, one schema id only."""
         header: bytes | None = None
         size = 0
-        for rows, record in enumerate(self.records[: limits.rows]):
-            value = record.value or b""
+        for rows, (_, _, read) in enumerate(self.records[: limits.rows]):
+            value = read or b""
             if len(value) >= HEADER_BYTES and value[0] == 0:
                 if header is None:
                     header = value[:HEADER_BYTES]

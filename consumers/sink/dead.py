@@ -58,7 +58,7 @@ class DeadLetterSender:
             raise KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT, "dead letters were not acknowledged in time"))
 
     def _letter(self, partition: int, found: Unreadable) -> DeadLetter:
-        key = found.record.key or b""
+        key = found.key or b""
         return DeadLetter(
             job_id=key.decode() if UUID_TEXT.fullmatch(key) else "",
             reason=DeadReason.SINK_UNREADABLE,
@@ -67,9 +67,9 @@ class DeadLetterSender:
             worker_id=self._sender,
             topic=self._topics.events,
             partition=partition,
-            offset=found.record.offset,
-            record_key=found.record.key,
-            record_value=found.record.value,
+            offset=found.offset,
+            record_key=found.key,
+            record_value=found.value,
         )
 
     def _connect(self) -> Producer:

@@ -46,12 +46,14 @@ class SinkConfig:
 
     group: str = "millstream-sink"
     """Consumer group; its commits are the sink's only state."""
-    table: str = "job_events"
+    table: str = "job_events_landing"
     check_table: str = "job_events_check"
+    worthwhile_rows: int = 5_000
+    """A batch of so many rows is inserted as soon as there is a free writer; while there is none it grows."""
     max_rows: int = 50_000
     max_bytes: int = 32 * 1024 * 1024
     min_seconds: float = 0.1
-    """Age at which a batch is inserted while nothing more waits in Kafka and ClickHouse answers fast."""
+    """Age at which a smaller batch is inserted while ClickHouse answers fast."""
     max_seconds: float = 1.0
     """Age at which a batch is inserted at the latest."""
     max_buffered_bytes: int = 128 * 1024 * 1024
@@ -166,7 +168,7 @@ class Sink:
             number = message.partition()
             error = message.error()
             if error is None:
-                arrived.setdefault(number, []).append(Record(message.offset(), message.key(), message.value()))
+                arrived.setdefault(number, []).append((message.offset(), message.key(), message.value()))
             elif error.code() == KafkaError._PARTITION_EOF:
                 ends[number] = message.offset()
             elif error.fatal():
@@ -197,18 +199,20 @@ class Sink:
         partition.inserted_at = time.monotonic()
         partition.batch = partition.insert = None
         for found in itertools.islice(written.unreadable, 3):
-            log.warning(
-                "record_unreadable", partition=partition.number, offset=found.record.offset, reason=found.reason
-            )
+            log.warning("record_unreadable", partition=partition.number, offset=found.offset, reason=found.reason)
 
     def _start(self) -> None:
-        now = time.monotonic()
-        limits = Limits(self.config.max_rows, self.config.max_bytes, self._patience(), self.config.max_seconds)
-        ready = []
-        for partition in self._partitions.values():
+        """Give every free writer a batch, of the partition where most is waiting first."""
+        free = self.config.parallel_inserts - sum(part.insert is not None for part in self._partitions.values())
+        idle = [part for part in self._partitions.values() if part.insert is None]
+        now, limits = time.monotonic(), self._limits()
+        ready: list[tuple[_Partition, Batch]] = []
+        for partition in sorted(idle, key=lambda part: part.memory, reverse=True):
+            if len(ready) >= free:
+                break
             if partition.batch is None:
                 partition.batch = partition.buffer.cut(limits, now)
-            if partition.batch is not None and partition.insert is None:
+            if partition.batch is not None:
                 ready.append((partition, partition.batch))
         intents = [self._position(part, batch.range.start, batch.range.metadata) for part, batch in ready]
         if not self._commit(intents):
@@ -217,10 +221,12 @@ class Sink:
             partition.inserted = None
             partition.insert = self._pool.submit(self._insert, partition, batch, self._writer)
 
-    def _patience(self) -> float:
-        """How old a batch may grow: longer while inserts are slow, so that they leave ClickHouse time for others."""
-        busy = self._insert_seconds * len(self._partitions) / self.config.parallel_inserts
-        return min(self.config.max_seconds, max(self.config.min_seconds, 3 * busy))
+    def _limits(self) -> Limits:
+        config = self.config
+        # Batches grow older while inserts are slow, so that small ones leave ClickHouse time for others.
+        busy = self._insert_seconds * len(self._partitions) / config.parallel_inserts
+        patience = min(config.max_seconds, max(config.min_seconds, 3 * busy))
+        return Limits(config.max_rows, config.max_bytes, patience, config.worthwhile_rows)
 
     def _insert(self, partition: _Partition, batch: Batch, writer: Writer) -> Written:
         """On a writer thread: insert until it is done or the partition is released."""

@@ -11,6 +11,7 @@ for them writes no row, and a repeat after a crash is dropped as ever.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
@@ -22,6 +23,8 @@ from millstream.schemas.registry import Registry, UnknownSchema
 
 MOST_ROWS = 1_000_000
 """Largest batch: more rows than this would be more than one block."""
+
+OFFSET, VALUE = itemgetter(0), itemgetter(2)
 
 INSERT_SETTINGS: dict[str, str | int] = {
     # One insert is one block, formed of the same rows each time.
@@ -43,7 +46,9 @@ INSERT_SETTINGS: dict[str, str | int] = {
 class Unreadable:
     """A record that is not inserted, and why."""
 
-    record: Record
+    offset: int
+    key: bytes | None
+    value: bytes | None
     reason: str
 
 
@@ -89,8 +94,8 @@ class Writer:
             if not refused:
                 raise
             unreadable += refused
-            bad = {found.record.offset for found in refused}
-            readable = [record for record in readable if record.offset not in bad]
+            bad = {found.offset for found in refused}
+            readable = [record for record in readable if record[0] not in bad]
             if readable:
                 self._insert(self._table, file, partition, readable, token)
         return Written(len(readable), unreadable)
@@ -101,12 +106,13 @@ class Writer:
         unreadable: list[Unreadable] = []
         found: AvroFile | None = None
         for record in records:
-            header = record.value[:HEADER_BYTES] if record.value else b""
+            value = record[2]
+            header = value[:HEADER_BYTES] if value else b""
             try:
                 found = self._files.get(header) or self._file(header)
                 readable.append(record)
             except (DecodeError, UnknownSchema) as error:
-                unreadable.append(Unreadable(record, str(error)))
+                unreadable.append(Unreadable(*record, str(error)))
         return found, readable, unreadable
 
     def _file(self, header: bytes) -> AvroFile:
@@ -136,7 +142,7 @@ class Writer:
             table,
             # A field that the table does not know yet is left out; a column that the schema does not have is defaulted.
             [name for name in file.field_names if name in self._known_columns()],
-            file.build(partition, [(record.offset, record.value or b"") for record in records]),
+            file.build(partition, zip(map(OFFSET, records), map(VALUE, records), strict=True)),
             settings=settings,
             fmt="Avro",
         )
@@ -154,6 +160,6 @@ def find_refused(records: Sequence[Record], refusal: Callable[[Sequence[Record]]
     if reason is None:
         return []
     if len(records) == 1:
-        return [Unreadable(records[0], reason)]
+        return [Unreadable(*records[0], reason)]
     middle = len(records) // 2
     return find_refused(records[:middle], refusal) + find_refused(records[middle:], refusal)

@@ -17,7 +17,7 @@ FILE = AvroFile(current_schema("JobEvent"))
 
 def insert(client: Client, body: bytes, token: str) -> None:
     settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
-    client.raw_insert("job_events", FILE.field_names, body, settings=settings, fmt="Avro")
+    client.raw_insert("job_events_landing", FILE.field_names, body, settings=settings, fmt="Avro")
 
 
 @pytest.fixture(scope="module")

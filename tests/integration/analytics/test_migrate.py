@@ -82,11 +82,15 @@ def test_retention_follows_the_setting(clickhouse: Client) -> None:
     assert all("toIntervalDay(30)" in engines[name] for name in ("throughput_1m", "latency_1m", "cost_1m"))
 
 
-def test_the_check_table_reads_the_columns_of_job_events(clickhouse: Client) -> None:
+def test_the_landing_and_check_tables_have_the_columns_of_job_events(clickhouse: Client) -> None:
     def columns(table: str) -> list[tuple[str, str, str, str]]:
         return [tuple(row[:4]) for row in clickhouse.query(f"DESCRIBE TABLE {table}").result_rows]
 
-    assert columns("job_events_check") == columns("job_events")
+    def plain(table: str) -> list[tuple[str, str]]:
+        return [(name, kind.replace("LowCardinality(String)", "String")) for name, kind, *_ in columns(table)]
+
+    assert columns("job_events_check") == columns("job_events_landing")
+    assert plain("job_events_landing")[:-2] == plain("job_events")
 
 
 def test_no_clickhouse_is_a_clear_error() -> None:

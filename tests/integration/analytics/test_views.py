@@ -20,7 +20,7 @@ WINDOW = (FIRST, FIRST + timedelta(hours=1))
 def events(clickhouse: Client) -> list[JobEvent]:
     values = [value for _, value in life_of_jobs(400, around=FIRST)]
     file = AvroFile(current_schema("JobEvent"))
-    clickhouse.raw_insert("job_events", file.field_names, file.build(0, enumerate(values)), fmt="Avro")
+    clickhouse.raw_insert("job_events_landing", file.field_names, file.build(0, enumerate(values)), fmt="Avro")
     return [decoded(value) for value in values]
 
 
@@ -29,7 +29,7 @@ def outcomes(events: list[JobEvent]) -> list[JobEvent]:
 
 
 def test_an_event_arrives_with_every_field_as_it_was_sent(clickhouse: Client, events: list[JobEvent]) -> None:
-    names = [name for name in JobEvent.model_fields]
+    names = list(JobEvent.model_fields)
     sent = sorted((event.model_dump() for event in events), key=lambda event: event["event_id"])
     result = clickhouse.query(
         f"SELECT {', '.join(names)} FROM job_events ORDER BY toString(event_id)", tz_mode="aware", query_tz="UTC"

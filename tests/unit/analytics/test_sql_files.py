@@ -35,6 +35,8 @@ def test_every_table_of_rows_remembers_enough_inserts_to_drop_a_repeat(file: obj
     text = file.read_text("utf-8")  # type: ignore[attr-defined]
     for table in re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)\n\(.*?;\n", text, re.DOTALL):
         body = text.split(f"CREATE TABLE IF NOT EXISTS {table}\n")[1].split(";\n")[0]
+        if "ENGINE = Null" in body:
+            continue
         window = re.search(r"non_replicated_deduplication_window = (\d+)", body)
         assert window is not None, f"{table} would store a repeated insert twice"
         assert int(window[1]) >= (100 if table == "price_book" else 10_000)

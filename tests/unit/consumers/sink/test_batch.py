@@ -13,14 +13,14 @@ values = st.one_of(
     st.binary(max_size=8),
 )
 gaps_and_values = st.lists(st.tuples(st.integers(1, 5), values), min_size=1, max_size=60)
-limits = st.builds(Limits, st.integers(1, 20), st.integers(1, 200), st.just(0.0), st.just(0.0))
+limits = st.builds(Limits, st.integers(1, 20), st.integers(1, 200), st.just(0.0), st.just(1))
 
 
 def records_of(gaps: list[tuple[int, bytes | None]], first: int = 0) -> list[Record]:
     records, offset = [], first - 1
     for gap, value in gaps:
         offset += gap
-        records.append(Record(offset, b"key", value))
+        records.append((offset, b"key", value))
     return records
 
 
@@ -32,7 +32,7 @@ def all_batches(buffer: PartitionBuffer, limits: Limits) -> list[Batch]:
 
 
 def ids_in(batch: Batch) -> set[bytes]:
-    return {r.value[:5] for r in batch.records if r.value is not None and len(r.value) >= 5 and r.value[0] == 0}
+    return {v[:5] for _, _, v in batch.records if v is not None and len(v) >= 5 and v[0] == 0}
 
 
 @given(gaps_and_values, limits, st.data())
@@ -50,10 +50,10 @@ def test_batches_follow_each_other_without_overlap_or_gap_and_hold_every_record(
     assert [r for batch in batches for r in batch.records] == records
     assert [b.range.start for b in batches] == [1000, *[b.range.end for b in batches[:-1]]]
     for batch in batches:
-        assert all(batch.range.start <= record.offset < batch.range.end for record in batch.records)
+        assert all(batch.range.start <= offset < batch.range.end for offset, _, _ in batch.records)
         assert len(batch.records) <= limits.rows
         assert len(batch.records) == 1 or batch.size <= limits.bytes
-        assert batch.size == sum(len(record.value or b"") for record in batch.records)
+        assert batch.size == sum(len(value or b"") for _, _, value in batch.records)
         assert len(ids_in(batch)) <= 1
     assert buffer.size == 0
 
@@ -65,7 +65,7 @@ def test_an_announced_range_is_cut_again_exactly_whatever_the_limits_are_now(
     records = records_of(gaps, first=50)
     first = PartitionBuffer(50)
     first.add(records, now=0.0)
-    announced = first.cut(Limits(7, 100, 0.0, 0.0), now=1.0)
+    announced = first.cut(Limits(7, 100, 0.0, 1), now=1.0)
     assert announced is not None
 
     again = PartitionBuffer(50, exact_end=announced.range.end)
@@ -78,60 +78,58 @@ def test_an_announced_range_is_cut_again_exactly_whatever_the_limits_are_now(
 
 def test_an_announced_range_waits_until_its_end_was_read() -> None:
     buffer = PartitionBuffer(10, exact_end=20)
-    buffer.add([Record(10, None, OLD), Record(12, None, OLD)], now=0.0)
-    assert buffer.cut(Limits(1, 1, 0.0, 0.0), now=99.0) is None
+    buffer.add([(10, None, OLD), (12, None, OLD)], now=0.0)
+    assert buffer.cut(Limits(1, 1, 0.0, 1), now=99.0) is None
     buffer.reach(20)
-    batch = buffer.cut(Limits(1, 1, 0.0, 0.0), now=99.0)
+    batch = buffer.cut(Limits(1, 1, 0.0, 1), now=99.0)
     assert batch is not None
     assert batch.range == Intent(10, 20)
-    assert [record.offset for record in batch.records] == [10, 12]
+    assert [offset for offset, _, _ in batch.records] == [10, 12]
 
 
 def test_an_announced_range_that_retention_has_emptied_is_an_empty_batch() -> None:
     buffer = PartitionBuffer(10, exact_end=20)
-    buffer.add([Record(35, None, OLD)], now=0.0)
-    batch = buffer.cut(Limits(10, 1000, 0.0, 0.0), now=1.0)
+    buffer.add([(35, None, OLD)], now=0.0)
+    batch = buffer.cut(Limits(10, 1000, 0.0, 1), now=1.0)
     assert batch == Batch(Intent(10, 20), [], 0)
-    following = buffer.cut(Limits(10, 1000, 0.0, 0.0), now=1.0)
+    following = buffer.cut(Limits(10, 1000, 0.0, 1), now=1.0)
     assert following is not None
     assert following.range == Intent(20, 36)
 
 
 def test_nothing_is_cut_before_a_limit_is_met() -> None:
     buffer = PartitionBuffer(0)
-    buffer.add([Record(0, None, OLD)], now=5.0)
-    waiting = Limits(rows=2, bytes=100, seconds=1.0, seconds_behind=1.0)
+    buffer.add([(0, None, OLD)], now=5.0)
+    waiting = Limits(rows=2, bytes=100, seconds=1.0, worthwhile_rows=2)
     assert buffer.cut(waiting, now=5.9) is None
-    buffer.add([Record(1, None, OLD)], now=5.9)
+    buffer.add([(1, None, OLD)], now=5.9)
     assert buffer.cut(waiting, now=5.9) is not None
-    buffer.add([Record(2, None, OLD)], now=6.0)
+    buffer.add([(2, None, OLD)], now=6.0)
     assert buffer.cut(waiting, now=7.0) is not None
 
 
 def test_records_that_were_read_before_are_ignored() -> None:
     buffer = PartitionBuffer(5)
-    buffer.add([Record(3, None, OLD), Record(5, None, OLD), Record(6, None, OLD)], now=0.0)
-    buffer.add([Record(6, None, OLD), Record(7, None, OLD)], now=0.0)
-    assert [record.offset for record in buffer.records] == [5, 6, 7]
+    buffer.add([(3, None, OLD), (5, None, OLD), (6, None, OLD)], now=0.0)
+    buffer.add([(6, None, OLD), (7, None, OLD)], now=0.0)
+    assert [offset for offset, _, _ in buffer.records] == [5, 6, 7]
 
 
 def test_a_partition_without_a_commit_starts_at_its_first_record() -> None:
     buffer = PartitionBuffer(None)
-    assert buffer.cut(Limits(1, 1, 0.0, 0.0), now=0.0) is None
-    buffer.add([Record(42, None, OLD)], now=0.0)
-    batch = buffer.cut(Limits(1, 1, 0.0, 0.0), now=0.0)
+    assert buffer.cut(Limits(1, 1, 0.0, 1), now=0.0) is None
+    buffer.add([(42, None, OLD)], now=0.0)
+    batch = buffer.cut(Limits(1, 1, 0.0, 1), now=0.0)
     assert batch is not None
     assert batch.range == Intent(42, 43)
 
 
-def test_a_partition_that_is_behind_waits_for_a_larger_batch() -> None:
+def test_a_worthwhile_number_of_rows_is_cut_at_any_age_and_as_large_as_it_has_grown() -> None:
     buffer = PartitionBuffer(0)
-    limits = Limits(rows=100, bytes=1000, seconds=0.1, seconds_behind=1.0)
-    buffer.add([Record(0, None, OLD)], now=0.0)
-    assert buffer.cut(limits, now=0.5) is None
-    buffer.reach(1)
-    assert buffer.cut(limits, now=0.5) is not None
-    buffer.add([Record(1, None, OLD), Record(2, None, OLD)], now=0.5)
-    buffer.reach(1)
-    assert buffer.cut(limits, now=0.7) is None, "the end was before what has come since"
-    assert buffer.cut(limits, now=1.5) is not None
+    limits = Limits(rows=100, bytes=1000, seconds=9.0, worthwhile_rows=3)
+    buffer.add([(0, None, OLD), (1, None, OLD)], now=0.0)
+    assert buffer.cut(limits, now=0.0) is None
+    buffer.add([(number, None, OLD) for number in range(2, 50)], now=0.0)
+    batch = buffer.cut(limits, now=0.0)
+    assert batch is not None
+    assert len(batch.records) == 50

@@ -75,13 +75,13 @@ BAD += [GOOD[:-3], GOOD[:5], GOOD[:40]]
 
 
 def batch_of(values: Sequence[bytes | None]) -> Batch:
-    records = [Record(100 + at, b"k", value) for at, value in enumerate(values)]
+    records = [(100 + at, b"k", value) for at, value in enumerate(values)]
     return Batch(Intent(100, 100 + len(records)), records, 0)
 
 
 def writer_to(clickhouse: PretendedClickHouse) -> Writer:
     client: Any = clickhouse
-    return Writer(client, PinnedRegistry(), "jobs.events", "id", "job_events", "job_events_check")
+    return Writer(client, PinnedRegistry(), "jobs.events", "id", "job_events_landing", "job_events_check")
 
 
 @given(st.lists(st.sampled_from([GOOD, GOOD, GOOD, *BAD]), min_size=1, max_size=25))
@@ -90,7 +90,7 @@ def test_every_readable_record_is_inserted_once_and_every_other_one_is_named(val
     written = writer_to(clickhouse).write(4, batch_of(values))
     assert clickhouse.rows == [(4, 100 + at) for at, value in enumerate(values) if value == GOOD]
     assert written.rows == len(clickhouse.rows)
-    assert sorted(found.record.offset for found in written.unreadable) == [
+    assert sorted(found.offset for found in written.unreadable) == [
         100 + at for at, value in enumerate(values) if value != GOOD
     ]
     assert all(found.reason for found in written.unreadable)
@@ -125,9 +125,9 @@ def test_an_unwell_clickhouse_that_refuses_everything_blames_no_record() -> None
 
 @given(st.sets(st.integers(0, 99)), st.integers(1, 100))
 def test_halving_finds_exactly_the_refused_ones(bad: set[int], count: int) -> None:
-    records = [Record(at, None, b"") for at in range(count)]
+    records: list[Record] = [(at, None, b"") for at in range(count)]
 
     def refusal(some: Sequence[Record]) -> str | None:
-        return "no" if any(record.offset in bad for record in some) else None
+        return "no" if any(offset in bad for offset, _, _ in some) else None
 
-    assert [found.record.offset for found in find_refused(records, refusal)] == sorted(b for b in bad if b < count)
+    assert [found.offset for found in find_refused(records, refusal)] == sorted(b for b in bad if b < count)
