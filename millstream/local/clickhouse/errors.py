@@ -14,16 +14,16 @@ NOT_IMPLEMENTED = 48
 
 # ClickHouse's own mapping (exceptionCodeToHTTPStatus in its source); codes that are not listed are 500.
 _STATUS_CODES = {
-    401: (194,),  # REQUIRED_PASSWORD
-    403: (291, 492, 497, AUTHENTICATION_FAILED),
-    400: (
-        *(6, 16, 26, 27, 36, 38, 41, 43, 44, 46, 47, 53, 62, 63, 69, 70, 72, 107, 117, 130, 131, 169, 184, 215, 321),
-        *(386, 456, 457),
-    ),
-    404: (10, 20, 50, 51, 60, 61, 81, 115, 128, 178, 218, 376),
-    413: (307,),
+    # what cannot be parsed, and statements that are not well-formed
+    400: (6, 25, 26, 27, 37, 38, 41, 53, 62, 72, 117, 123, 167, 168, 223, 374, 408),
+    401: (194,),  # a password is required
+    403: (192, 193, AUTHENTICATION_FAILED),
+    # tables, functions, columns, types, engines, databases, formats and settings that are unknown
+    404: (46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336),
+    411: (381,),  # the body's length is required
+    413: (229,),  # the query is too large
     501: (NOT_IMPLEMENTED,),
-    504: (159, 160, 209),
+    503: (76, 209),  # a file cannot be opened, a socket timed out
 }
 _STATUS = {code: status for status, codes in _STATUS_CODES.items() for code in codes}
 _CODE = re.compile(r"Code: (\d+)\.")
