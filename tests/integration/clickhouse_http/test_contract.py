@@ -204,7 +204,8 @@ class TestClickHouseConnect:
     def test_values_of_every_kind_survive_both_ways(self, client: Client) -> None:
         client.command(
             "CREATE TABLE t (i Int64, f Float64, s String, n Nullable(String), l LowCardinality(String),"
-            " a Array(UInt8), m Map(String, String), u UUID, d DateTime64(6, 'UTC'), b Bool) ENGINE = MergeTree ORDER BY i"
+            " a Array(UInt8), m Map(String, String), u UUID, d DateTime64(6, 'UTC'), b Bool)"
+            " ENGINE = MergeTree ORDER BY i"
         )
         moment = datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
         kept = [1, 0.5, "it's \n ü", None, "low", [1, 2], {"k": "v"}, uuid.uuid4(), moment, True]
