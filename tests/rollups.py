@@ -36,7 +36,8 @@ QUESTIONS = [
     (
         "throughput_1m",
         "SELECT minute, lane, tenant, job_type, kind, sum(events) FROM throughput_1m GROUP BY ALL ORDER BY ALL",
-        "SELECT toStartOfMinute(occurred_at), lane, tenant, job_type, kind, count() FROM job_events GROUP BY ALL ORDER BY ALL",
+        "SELECT toStartOfMinute(occurred_at), lane, tenant, job_type, kind, count() "
+        "FROM job_events GROUP BY ALL ORDER BY ALL",
     ),
     (
         "latency_1m",
@@ -58,6 +59,7 @@ QUESTIONS = [
     (
         "job_attempts",
         "SELECT job_id, attempt, outcome, finished_at, wait_ms, run_ms, error_type FROM job_attempts ORDER BY ALL",
-        f"SELECT job_id, attempt, kind, occurred_at, wait_ms, run_ms, error_type FROM job_events WHERE {OUTCOME} ORDER BY ALL",
+        "SELECT job_id, attempt, kind, occurred_at, wait_ms, run_ms, error_type "
+        f"FROM job_events WHERE {OUTCOME} ORDER BY ALL",
     ),
 ]

@@ -28,7 +28,7 @@ from millstream.analytics import connect
 from millstream.consumers.sink import Sink, SinkConfig
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 bootstrap, url, database, prefix = sys.argv[1:]
-config = SinkConfig(max_rows=1500, min_seconds=0.02, instance_id="one")
+config = SinkConfig(group=prefix, max_rows=1500, min_seconds=0.02, instance_id="one")
 client = connect(url, database=database)
 Sink(KafkaConnection(bootstrap), TopicCatalogue(prefix, partitions=4), client, Codec(), config).run(threading.Event())
 """
@@ -128,7 +128,7 @@ def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
     client = connect(server.url, database="millstream")
     migrate(client, "millstream")
     port = int(server.url.rsplit(":", 1)[1])
-    config = SinkConfig(max_rows=2000, min_seconds=0.02, max_buffered_bytes=4_000_000)
+    config = SinkConfig(group=topics.prefix, max_rows=2000, min_seconds=0.02, max_buffered_bytes=20_000_000)
     sink = Sink(KafkaConnection(kafka.bootstrap), topics, client, CODEC, config)
     stop = threading.Event()
     running = threading.Thread(target=sink.run, args=(stop,))
@@ -167,9 +167,9 @@ def test_a_clickhouse_that_hangs_does_not_cost_the_sink_its_place_in_the_group(
         return insert(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(clickhouse, "raw_insert", slow)
-    config = SinkConfig(max_rows=2000, max_buffered_bytes=8_000_000)
+    config = SinkConfig(group=topics.prefix, max_rows=2000, max_buffered_bytes=8_000_000)
     sink = Sink(
-        KafkaConnection(kafka.bootstrap, {"max.poll.interval.ms": 6000, "session.timeout.ms": 6000}),
+        KafkaConnection(kafka.bootstrap, {"max.poll.interval.ms": 6000}),
         topics,
         clickhouse,
         CODEC,

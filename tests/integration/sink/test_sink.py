@@ -52,7 +52,7 @@ def until(condition: Callable[[], bool], seconds: float = 40) -> None:
 
 def committed_events(connection: KafkaConnection, topics: TopicCatalogue) -> set[tuple[int, int]]:
     """What an independent read_committed reader finds: (partition, offset) of each event."""
-    consumer = Consumer(connection.consumer("independent", enable_partition_eof=True))
+    consumer = Consumer(connection.consumer(f"{topics.prefix}independent", enable_partition_eof=True))
     consumer.assign([TopicPartition(topics.events, number, 0) for number in range(4)])
     found, ended = set(), 0
     while ended < 4:
@@ -66,7 +66,7 @@ def committed_events(connection: KafkaConnection, topics: TopicCatalogue) -> set
 
 
 def dead_letters(connection: KafkaConnection, topics: TopicCatalogue) -> list[DeadLetter]:
-    consumer = Consumer(connection.consumer("dead", enable_partition_eof=True))
+    consumer = Consumer(connection.consumer(f"{topics.prefix}dead", enable_partition_eof=True))
     consumer.assign([TopicPartition(topics.dead, number, 0) for number in range(4)])
     found, ended = [], 0
     while ended < 4:
@@ -80,7 +80,7 @@ def dead_letters(connection: KafkaConnection, topics: TopicCatalogue) -> list[De
 
 
 def group_offsets(connection: KafkaConnection, topics: TopicCatalogue) -> dict[int, TopicPartition]:
-    consumer = Consumer(connection.consumer(SinkConfig().group))
+    consumer = Consumer(connection.consumer(topics.prefix))
     found = consumer.committed([TopicPartition(topics.events, number) for number in range(4)], timeout=10)
     consumer.close()
     return {part.partition: part for part in found}
@@ -97,7 +97,7 @@ def test_what_is_committed_arrives_once_and_what_is_aborted_never(
 ) -> None:
     producer = Producer(connection.producer(transactional_id=f"{topics.prefix}writer"))
     producer.init_transactions()
-    with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(max_rows=700))) as sink:
+    with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix, max_rows=700))) as sink:
         for turn in range(12):
             producer.begin_transaction()
             for key, value in life_of_jobs(150, seed=turn):
@@ -132,7 +132,7 @@ def test_broken_records_go_to_the_dead_letters_and_everything_else_arrives(
                 producer.produce(topics.events, broken, key, partition=2)
     producer.flush()
     times = len([number for number in range(len(events)) if number % 20 == 7])
-    with running(Sink(connection, topics, clickhouse, CODEC)) as sink:
+    with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix))) as sink:
         until(lambda: sink.rows_inserted >= len(events) and sink.dead_records >= len(damaged) * times)
     assert counts(clickhouse)["raw"] == counts(clickhouse)["distinct"] == len(events)
     letters = dead_letters(connection, topics)
@@ -155,21 +155,23 @@ def test_an_announced_batch_is_inserted_again_as_it_was(
         producer.produce(topics.events, value, key, partition=0)
     producer.flush()
     if inserted_before:
-        with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(max_rows=600))) as sink:
+        with running(
+            Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix, max_rows=600))
+        ) as sink:
             until(lambda: sink.rows_inserted == 600)
     else:
         # Another group has the table filled up to here, so only [350, 600) is new.
-        with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(max_rows=600, group="x"))):
+        with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=f"{topics.prefix}x", max_rows=600))):
             until(lambda: counts(clickhouse)["raw"] == 600)
         clickhouse.command("TRUNCATE TABLE job_events")
-    consumer = Consumer(connection.consumer(SinkConfig().group))
+    consumer = Consumer(connection.consumer(topics.prefix))
     start = 0 if inserted_before else 350
     consumer.commit(offsets=[TopicPartition(topics.events, 0, start, "v1 until=600")], asynchronous=False)
     consumer.close()
     for key, value in life_of_jobs(10, seed=2):
         producer.produce(topics.events, value, key, partition=0)
     producer.flush()
-    with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(max_rows=100))) as sink:
+    with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix, max_rows=100))) as sink:
         until(lambda: sink.rows_inserted >= 600 - start + 30)
         assert sink.repeated_batches == 1
     found = counts(clickhouse)
@@ -185,7 +187,7 @@ def test_a_quiet_partition_has_its_last_batch_acknowledged(
     for key, value in life_of_jobs(5):
         producer.produce(topics.events, value, key, partition=1)
     producer.flush()
-    with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(acknowledge_seconds=0.2))):
+    with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix, acknowledge_seconds=0.2))):
         until(
             lambda: (
                 (group_offsets(connection, topics)[1].offset, group_offsets(connection, topics)[1].metadata)
@@ -197,11 +199,11 @@ def test_a_quiet_partition_has_its_last_batch_acknowledged(
 def test_foreign_metadata_stops_the_sink_instead_of_losing_or_doubling_events(
     connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client
 ) -> None:
-    consumer = Consumer(connection.consumer(SinkConfig().group))
+    consumer = Consumer(connection.consumer(topics.prefix))
     consumer.commit(offsets=[TopicPartition(topics.events, 0, 3, "something else")], asynchronous=False)
     consumer.close()
     with pytest.raises(UnknownIntent, match="something else"):
-        Sink(connection, topics, clickhouse, CODEC).run(threading.Event())
+        Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix)).run(threading.Event())
 
 
 def test_members_that_come_and_go_lose_and_double_nothing(
@@ -209,7 +211,7 @@ def test_members_that_come_and_go_lose_and_double_nothing(
 ) -> None:
     producer = Producer(connection.producer())
     sent = 0
-    config = SinkConfig(max_rows=200, min_seconds=0.02)
+    config = SinkConfig(group=topics.prefix, max_rows=200, min_seconds=0.02)
 
     def send(jobs: int) -> None:
         nonlocal sent
