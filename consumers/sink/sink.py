@@ -132,6 +132,9 @@ class Sink:
             self._connection.consumer(
                 self.config.group,
                 partition_assignment_strategy="cooperative-sticky",
+                # The lowest that a stock broker allows: a sink that dies is replaced after six seconds.
+                session_timeout_ms=6000,
+                heartbeat_interval_ms=1500,
                 enable_partition_eof=True,
                 queued_max_messages_kbytes=32 * 1024,
                 topic_metadata_refresh_interval_ms=10_000,
