@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Every script of bench/ that measures; the others are what they share.
+BENCHES := $(filter-out bench/rig.py bench/noop_jobs.py,$(wildcard bench/*.py))
+
 .PHONY: setup demo test lint bench lock clean
 
 setup: $(STAMP)
@@ -28,7 +31,7 @@ lint: setup
 	@$(BIN)/lint-imports
 
 bench: setup
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done
+	@for script in $(BENCHES); do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done
 
 # Resolves the newest versions that pyproject.toml allows, for every Python from 3.11 on, with hashes and without hosts:
 # everything for developers, and only what the services need for the image.

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -31,7 +32,9 @@ class Service:
 class RunningService:
     """A service's process and what it said."""
 
-    def __init__(self, service: Service, environment: Mapping[str, str], log: "ServiceLog") -> None:
+    def __init__(
+        self, service: Service, environment: Mapping[str, str], log: "ServiceLog", folder: Path | None = None
+    ) -> None:
         self.service = service
         self.ready = threading.Event()
         self._log = log
@@ -44,6 +47,7 @@ class RunningService:
                 **environment,
                 **service.environment,
             },
+            cwd=folder,
             on_line=self._hear,
         )
 
