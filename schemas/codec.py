@@ -97,7 +97,9 @@ def _without_uuid(node: Any) -> Any:
 
 
 def _as_datum(record: Record) -> dict[str, Any]:
+    """The record's fields; only a list of records inside it has to be unfolded."""
     datum = record.__dict__
-    if any(isinstance(value, list) for value in datum.values()):
-        return record.model_dump()
+    for value in datum.values():
+        if isinstance(value, list) and value and isinstance(value[0], Record):
+            return record.model_dump()
     return datum

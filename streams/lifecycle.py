@@ -30,6 +30,9 @@ _FINAL_STATES = {
 }
 
 
+_DEFAULTS = {name: field.default for name, field in JobState.model_fields.items() if field.default_factory is None}
+
+
 class Finding(NamedTuple):
     """Something in a job's events that should not be."""
 
@@ -54,7 +57,8 @@ def apply(state: JobState | None, events: Iterable[JobEvent]) -> tuple[JobState,
 def _first(event: JobEvent) -> dict[str, Any]:
     """A state that knows only what every event of the job says."""
     return {
-        **{name: field.get_default(call_default_factory=True) for name, field in JobState.model_fields.items()},
+        **_DEFAULTS,
+        "applied": [],
         "job_id": event.job_id,
         "tenant": event.tenant,
         "job_type": event.job_type,
