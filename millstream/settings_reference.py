@@ -60,7 +60,7 @@ def _default(field: FieldInfo) -> str:
         # What is worked out on the machine (host name, process id) has no one value to print.
         value = field.get_default(call_default_factory=True) if field.default_factory in (dict, list) else None
         return f"`{value}`" if value is not None else "of the machine"
-    if isinstance(value, SecretStr) or value in ("", ()):
+    if isinstance(value, SecretStr) or value in ("", (), None):
         return "empty"
     if isinstance(value, tuple):
         return f"`{', '.join(map(str, value))}`"

@@ -27,9 +27,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import AdminClient
 
 from millstream.consumers.sink.batch import Batch, Limits, PartitionBuffer, Record
+from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.dead import DeadLetterSender
 from millstream.consumers.sink.intent import read_intent
-from millstream.consumers.sink.writer import MOST_ROWS, Writer, Written
+from millstream.consumers.sink.writer import Writer, Written
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
 log = structlog.get_logger("millstream.sink")
@@ -38,37 +39,6 @@ POLL_SECONDS = 0.05
 POLL_RECORDS = 10_000
 ROW_OVERHEAD = 250
 """Memory of one waiting record beside its value, in bytes."""
-
-
-@dataclass(frozen=True)
-class SinkConfig:
-    """How the sink works. The defaults suit both a quiet system and 100,000 events a second."""
-
-    group: str = "millstream-sink"
-    """Consumer group; its commits are the sink's only state."""
-    table: str = "job_events_landing"
-    check_table: str = "job_events_check"
-    worthwhile_rows: int = 5_000
-    """A batch of so many rows is inserted as soon as there is a free writer; while there is none it grows."""
-    max_rows: int = 50_000
-    max_bytes: int = 32 * 1024 * 1024
-    min_seconds: float = 0.1
-    """Age at which a smaller batch is inserted while ClickHouse answers fast."""
-    max_seconds: float = 1.0
-    """Age at which a batch is inserted at the latest."""
-    max_buffered_bytes: int = 128 * 1024 * 1024
-    """Partitions are paused while more than this waits for ClickHouse."""
-    parallel_inserts: int = 2
-    acknowledge_seconds: float = 1.0
-    """A partition without a next batch has its last one acknowledged after this."""
-    release_seconds: float = 3.0
-    """How long a rebalance or a stop waits for inserts under way; what is not done is repeated by the next owner."""
-    instance_id: str | None = None
-    """Static membership: a sink that restarts under the same id gets its partitions back without a rebalance."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_rows <= MOST_ROWS:
-            raise ValueError(f"max_rows is {self.max_rows}; it must be from 1 to {MOST_ROWS:,}")
 
 
 @dataclass(eq=False)

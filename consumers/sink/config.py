@@ -1,0 +1,44 @@
+"""Everything that can be set about a sink."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from millstream.consumers.sink.writer import MOST_ROWS
+
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class SinkConfig(BaseModel):
+    """The sink, which writes events to ClickHouse. The defaults suit a quiet system and 100,000 events a second."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group: str = Field("millstream-sink", description="Consumer group; its commits are the sink's only state.")
+    table: str = Field("job_events_landing", description="Table that events are inserted into.")
+    check_table: str = Field(
+        "job_events_check", description="Table on which records that were refused are tried alone."
+    )
+    worthwhile_rows: Positive = Field(
+        5_000, description="A batch of so many rows is inserted as soon as there is a free writer, else it grows."
+    )
+    max_rows: int = Field(50_000, ge=1, le=MOST_ROWS, description="Rows of a batch at most.")
+    max_bytes: Positive = Field(32 * 1024 * 1024, description="Bytes of a batch at most.")
+    min_seconds: Seconds = Field(
+        0.1, description="Age at which a smaller batch is inserted while ClickHouse answers fast, in seconds."
+    )
+    max_seconds: Seconds = Field(1.0, description="Age at which a batch is inserted at the latest, in seconds.")
+    max_buffered_bytes: Positive = Field(
+        128 * 1024 * 1024, description="Partitions are paused while more than this waits for ClickHouse."
+    )
+    parallel_inserts: Positive = Field(2, description="Inserts at once.")
+    acknowledge_seconds: Seconds = Field(
+        1.0, description="A partition without a next batch has its last one acknowledged after this, in seconds."
+    )
+    release_seconds: Seconds = Field(
+        3.0, description="How long a rebalance or a stop waits for inserts under way; the next owner repeats the rest."
+    )
+    instance_id: str | None = Field(
+        None, description="Static membership: a sink that restarts under the same id gets its partitions back at once."
+    )
