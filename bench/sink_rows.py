@@ -48,10 +48,10 @@ def main() -> None:
         found = [
             {
                 "raw_consume_rows_per_s": raw_consume(rig, stack, rows),
+                "clickhouse_insert_rows_per_s": clickhouse_insert(rig, stack, rows, turn),
                 "sink_rows_per_s": sink(rig, stack, rows, turn),
                 "decode_insert_rows_per_s": decode_insert(rig, stack, rows, turn, decode_with_codec),
                 "fastavro_insert_rows_per_s": decode_insert(rig, stack, rows, turn, decode_with_fastavro),
-                "clickhouse_insert_rows_per_s": clickhouse_insert(rig, stack, rows, turn),
             }
             for turn in range(rounds)
         ]
