@@ -86,7 +86,7 @@ class ApacheKafka:
         """The cluster's id and each node's ports (clients, controllers): those of last time where they are free."""
         file = self._folder / "cluster.json"
         known = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        cluster = known.get("cluster") or base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = known.get("cluster") or _new_cluster_id()
         ports = [tuple(pair) for pair in known.get("ports", [])]
         if len(ports) not in (0, self._count):
             raise DidNotStart(f"{self._folder} holds a cluster of {len(ports)} nodes, not {self._count}")
@@ -170,6 +170,14 @@ class Node:
 
     def resume(self) -> None:
         self._process.resume()
+
+
+def _new_cluster_id() -> str:
+    """A random id in Kafka's form. One that begins with a dash would be taken for an option."""
+    while True:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not cluster.startswith("-"):
+            return cluster
 
 
 def _properties(node: Node, voters: str, count: int, stock: bool) -> str:

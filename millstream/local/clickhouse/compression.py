@@ -60,14 +60,23 @@ def decompressed(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
             "UNKNOWN_COMPRESSION_METHOD",
             f"Content-Encoding {encoding!r} is not supported here, only {known}",
         )
-    decompressor = _DECOMPRESSORS[encoding]()
+    start = _DECOMPRESSORS[encoding]
+    decompressor = start()
+    fed = False
     try:
         for piece in pieces:
-            if plain := decompressor.decompress(piece):
-                yield plain
+            left = piece
+            while left:
+                # A body may be several frames, one after the other.
+                if decompressor.eof:
+                    decompressor = start()
+                if plain := decompressor.decompress(left):
+                    yield plain
+                left = decompressor.unused_data if decompressor.eof else b""
+                fed = True
     except (zlib.error, RuntimeError, zstd.ZstdError, EOFError) as error:
         raise _damaged(encoding, str(error)) from error
-    if not decompressor.eof:
+    if fed and not decompressor.eof:
         raise _damaged(encoding, "it ends early")
 
 

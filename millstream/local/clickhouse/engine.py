@@ -1,5 +1,7 @@
 """The engine. The only file that knows chDB."""
 
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from typing import Any
 from chdb import _chdb
 
 from millstream.local.clickhouse.errors import ClickHouseError
+from millstream.local.clickhouse.statement import Insert
 
 # The module is compiled and carries no types.
 _driver: Any = _chdb
@@ -48,6 +51,10 @@ class Engine:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = str(folder)
+        # Bodies of inserts on their way; what a killed process left is of no use.
+        self._spool = folder.parent / "spool"
+        shutil.rmtree(self._spool, ignore_errors=True)
+        self._spool.mkdir()
         # The engine ends with its last connection; this one keeps it.
         self._keeper = _driver.connect(self._path)
         self.version = str(self._keeper.query("SELECT version()", "TSV").bytes().decode()).strip()
@@ -55,7 +62,7 @@ class Engine:
 
     def connect(self) -> "Connection":
         """A connection: settings, current database and temporary tables of its own; one query at a time."""
-        return Connection(_driver.connect(self._path))
+        return Connection(_driver.connect(self._path), self._spool)
 
     def close(self) -> None:
         self._keeper.close()
@@ -64,8 +71,9 @@ class Engine:
 class Connection:
     """One conversation with the engine. Every method raises `ClickHouseError`."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, spool: Path) -> None:
         self._connection = connection
+        self._spool = spool
         self.turn = threading.Lock()
 
     def use(self, database: str, settings: Mapping[str, str]) -> None:
@@ -106,20 +114,18 @@ class Connection:
         except RuntimeError as error:
             raise ClickHouseError(str(error)) from error
 
-    def insert(self, statement: str, input_format: str, data: Iterator[bytes]) -> Answer:
-        """Insert what `data` gives, encoded in the input format; nothing is stored of a piece that never ends."""
-        try:
-            handle = self._connection.send_insert(statement, input_format)
-            try:
-                for piece in data:
-                    self._connection.insert_append(handle, piece)
-            except BaseException:
-                self._connection.insert_cancel(handle)
-                raise
-            written = self._connection.insert_done(handle)
-            return Answer(b"", rows_written=written.rows_written(), bytes_written=written.bytes_written())
-        except RuntimeError as error:
-            raise ClickHouseError(str(error)) from error
+    def insert(self, insert: Insert, data: Iterator[bytes]) -> Answer:
+        """Insert what `data` gives; nothing is stored of a body that never ends or cannot be read.
+
+        The body goes through a file: the engine's own streaming insert does not tell of errors that come after
+        parsing, such as one in a materialised view.
+        """
+        with tempfile.NamedTemporaryFile(dir=self._spool, prefix="insert-") as file:
+            for piece in data:
+                file.write(piece)
+            file.flush()
+            result = self._run(insert.from_file(file.name))
+            return Answer(b"", rows_written=result.rows_written(), bytes_written=result.bytes_written())
 
     def changes_something(self, text: str) -> bool:
         """Whether the statement writes. Raises `ClickHouseError` for several statements at once."""

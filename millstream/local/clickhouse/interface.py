@@ -128,7 +128,7 @@ class HttpInterface:
         if insert is None:
             text = await self._in_thread(_whole, head, pieces)
         else:
-            text = insert.statement
+            text = insert.from_file("/dev/null")
         connection = await self._in_thread(
             self._sessions.take, asked.session_id, asked.session_timeout_s, asked.session_must_exist
         )
@@ -329,7 +329,7 @@ def _insert(connection: Connection, insert: Insert, pieces: Iterator[bytes]) -> 
             yield insert.data
         yield from pieces
 
-    return connection.insert(insert.statement, insert.input_format, data())
+    return connection.insert(insert, data())
 
 
 def _beginning(chunks: Iterator[bytes]) -> tuple[bytes, bool]:

@@ -12,16 +12,24 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_FORMAT_NAME = re.compile(rb"\s+([A-Za-z0-9_]+)[ \t]*(;|\r?\n)?")
 _READS = {b"SELECT", b"WITH"}
 
 
 @dataclass(frozen=True)
 class Insert:
-    """An INSERT whose data comes with the request: the statement without its FORMAT, the format, the first data."""
+    """An INSERT whose data comes with the request: `into` is the statement up to its SETTINGS, which are empty when
+    there are none; then the format, and the first data."""
 
-    statement: str
+    into: str
+    settings: str
     input_format: str
     data: bytes
+
+    def from_file(self, path: str) -> str:
+        """The same INSERT, reading its data from a file."""
+        quoted = path.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{self.into} FROM INFILE '{quoted}' COMPRESSION 'none' {self.settings} FORMAT {self.input_format}"
 
 
 def parse_insert(text: bytes) -> Insert | None:
@@ -32,6 +40,7 @@ def parse_insert(text: bytes) -> Insert | None:
     depth = 0
     first = True
     at = 0
+    settings: int | None = None
     while match := _TOKEN.match(text, at):
         at = match.end()
         if match["other"] in (b"(", b"["):
@@ -46,8 +55,10 @@ def parse_insert(text: bytes) -> Insert | None:
         first = False
         if depth == 0 and word in (b"SELECT", b"VALUES", b"WITH"):
             return None
+        if depth == 0 and word == b"SETTINGS":
+            settings = match.start()
         if depth == 0 and word == b"FORMAT":
-            return _with_format(text, match.start(), at)
+            return _with_format(text, settings, match.start(), at)
     return None
 
 
@@ -82,11 +93,9 @@ def output_format(text: str, default: str) -> str:
     return found
 
 
-def _with_format(text: bytes, begin: int, at: int) -> Insert | None:
-    named = re.compile(rb"\s+([A-Za-z0-9_]+)[ \t]*(;|\r?\n)?").match(text, at)
-    if not named:
+def _with_format(text: bytes, settings: int | None, begin: int, at: int) -> Insert | None:
+    named = _FORMAT_NAME.match(text, at)
+    if not named or named[1].upper() == b"VALUES":
         return None
-    name = named[1].decode()
-    if name.upper() == "VALUES":
-        return None
-    return Insert(text[:begin].decode("utf-8"), name, text[named.end() :])
+    cut = begin if settings is None else settings
+    return Insert(text[:cut].decode("utf-8"), text[cut:begin].decode("utf-8"), named[1].decode(), text[named.end() :])

@@ -169,6 +169,30 @@ class TestPlainHttp:
                 raw = b"".join(packed.iter_raw())
             assert unpack(raw).count(b"\n") == 300_000
 
+    def test_a_body_of_several_frames_is_read_whole(self, clickhouse_url: str, database: str) -> None:
+        ask(clickhouse_url, "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a", database=database)
+        for encoding, pack in {"lz4": lz4.frame.compress, "zstd": zstd.compress, "gzip": gzip.compress}.items():
+            frames = [pack(b"".join(b"%d\n" % n for n in range(part, part + 1000))) for part in range(0, 50_000, 1000)]
+            answer = httpx.post(
+                clickhouse_url,
+                params={"query": "INSERT INTO t FORMAT CSV", "database": database},
+                content=iter(frames),
+                headers={"Content-Encoding": encoding},
+            )
+            assert answer.status_code == 200, answer.text
+        assert ask(clickhouse_url, "SELECT count(), uniqExact(a) FROM t", database=database).text == "150000\t50000\n"
+
+    def test_an_error_after_parsing_is_told(self, clickhouse_url: str, database: str) -> None:
+        ask(
+            clickhouse_url,
+            "CREATE TABLE t (a UInt64, b UInt64 DEFAULT a + throwIf(a = 3, 'three is refused')) "
+            "ENGINE = MergeTree ORDER BY a",
+            database=database,
+        )
+        answer = ask(clickhouse_url, "1\n2\n3\n", query="INSERT INTO t (a) FORMAT CSV", database=database)
+        assert "three is refused" in answer.text
+        assert ask(clickhouse_url, "SELECT count() FROM t", database=database).text == "0\n"
+
     def test_a_damaged_body_is_an_error(self, clickhouse_url: str) -> None:
         headers = {"Content-Encoding": "gzip"}
         answer = httpx.post(clickhouse_url, content=gzip.compress(b"SELECT 1")[:-6], headers=headers)

@@ -1,24 +1,24 @@
 """docker-compose.yml is what the Compose specification says, and starts what the platform needs."""
 
+import json
 import shutil
 import subprocess
-import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 
 COMPOSE = Path(__file__).parents[3] / "docker-compose.yml"
 
 
 def test_it_is_valid_by_the_compose_specification() -> None:
-    checked = subprocess.run(
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stdout
+    # Only the file is wanted, not the package, whose command needs another click than Faust allows.
+    vendored = distribution("check-jsonschema").locate_file("check_jsonschema/builtin_schemas/vendor/compose-spec.json")
+    schema = json.loads(Path(str(vendored)).read_text("utf-8"))
+    problems = list(Draft7Validator(schema).iter_errors(yaml.safe_load(COMPOSE.read_text("utf-8"))))
+    assert [f"{'.'.join(map(str, each.path))}: {each.message}" for each in problems] == []
 
 
 def test_docker_compose_accepts_it() -> None:
