@@ -49,12 +49,13 @@ class AvroFile:
         starts = [number + bytes([low << 1 | 0x80]) for low in range(64)]
         ends: dict[int, bytes] = {}
         pieces: list[bytes] = []
+        add = pieces.append
         for offset, value in records:
             high = offset >> 6
             if high not in ends:
                 ends[high] = _unsigned(high) + RECORD_END
-            pieces.append(value[HEADER_BYTES:])
-            pieces.append(starts[offset & 63] + ends[high] if high else number + varint(offset) + RECORD_END)
+            add(value[HEADER_BYTES:])
+            add(starts[offset & 63] + ends[high] if high else number + varint(offset) + RECORD_END)
         if not pieces:
             return self._header
         size = sum(map(len, pieces))

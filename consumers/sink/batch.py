@@ -4,7 +4,7 @@ Batches of a partition follow each other without overlap or gap: each starts whe
 jump (transaction markers, aborted records); a range is by offsets, whatever it holds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from millstream.consumers.sink.avro_file import HEADER_BYTES
@@ -51,20 +51,21 @@ class PartitionBuffer:
     _newest_at: float = 0.0
     _reached: int = 0
 
-    def add(self, records: Iterable[Record], now: float) -> None:
+    def add(self, records: Sequence[Record], now: float) -> None:
         """Take records that were read at `now` (seconds, monotonic). Those below what was read before are ignored."""
         if not self.records:
             self._oldest_at = now
         self._newest_at = now
-        for record in records:
-            offset, _, value = record
-            if offset < self._reached or (self.start is not None and offset < self.start):
-                continue
-            if self.start is None:
-                self.start = offset
-            self._reached = offset + 1
-            self.records.append(record)
-            self.size += len(value or b"")
+        lowest = max(self._reached, self.start or 0)
+        if records and records[0][0] < lowest:
+            records = [record for record in records if record[0] >= lowest]
+        if not records:
+            return
+        if self.start is None:
+            self.start = records[0][0]
+        self._reached = records[-1][0] + 1
+        self.records += records
+        self.size += sum(len(value) for _, _, value in records if value)
 
     def reach(self, end: int) -> None:
         """The partition ends at `end` for now; the last offsets before it may hold no record."""
@@ -94,6 +95,8 @@ class PartitionBuffer:
 
     def _prefix(self, limits: Limits) -> tuple[int, int]:
         """Number and size of the first records that fit into one batch: at least one, one schema id only."""
+        if len(self.records) <= limits.rows and self.size <= limits.bytes and self._one_schema():
+            return len(self.records), self.size
         header: bytes | None = None
         size = 0
         for rows, (_, _, read) in enumerate(self.records[: limits.rows]):
@@ -107,6 +110,10 @@ class PartitionBuffer:
                 return rows, size
             size += len(value)
         return min(len(self.records), limits.rows), size
+
+    def _one_schema(self) -> bool:
+        """Whether every record begins with the same header, as nearly always."""
+        return len({value[:HEADER_BYTES] if value else b"" for _, _, value in self.records}) == 1
 
     def _take(self, start: int, end: int, rows: int, size: int) -> Batch:
         taken, self.records = self.records[:rows], self.records[rows:]

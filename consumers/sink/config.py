@@ -21,7 +21,7 @@ class SinkConfig(BaseModel):
         "job_events_check", description="Table on which records that were refused are tried alone."
     )
     worthwhile_rows: Positive = Field(
-        5_000, description="A batch of so many rows is inserted as soon as there is a free writer, else it grows."
+        50_000, description="A batch of so many rows is inserted as soon as there is a free writer, else it grows."
     )
     max_rows: int = Field(50_000, ge=1, le=MOST_ROWS, description="Rows of a batch at most.")
     max_bytes: Positive = Field(32 * 1024 * 1024, description="Bytes of a batch at most.")
@@ -30,7 +30,7 @@ class SinkConfig(BaseModel):
     )
     max_seconds: Seconds = Field(1.0, description="Age at which a batch is inserted at the latest, in seconds.")
     max_buffered_bytes: Positive = Field(
-        128 * 1024 * 1024, description="Partitions are paused while more than this waits for ClickHouse."
+        256 * 1024 * 1024, description="Partitions are paused while more than this waits for ClickHouse."
     )
     parallel_inserts: Positive = Field(2, description="Inserts at once.")
     acknowledge_seconds: Seconds = Field(

@@ -141,7 +141,11 @@ class Sink:
             number = message.partition()
             error = message.error()
             if error is None:
-                arrived.setdefault(number, []).append((message.offset(), message.key(), message.value()))
+                record = message.offset(), message.key(), message.value()
+                if number in arrived:
+                    arrived[number].append(record)
+                else:
+                    arrived[number] = [record]
             elif error.code() == KafkaError._PARTITION_EOF:
                 ends[number] = message.offset()
             elif error.fatal():
@@ -175,8 +179,8 @@ class Sink:
             log.warning("record_unreadable", partition=partition.number, offset=found.offset, reason=found.reason)
 
     def _start(self) -> None:
-        """Give every free writer a batch, of the partition where most is waiting first."""
-        free = self.config.parallel_inserts - sum(part.insert is not None for part in self._partitions.values())
+        """Keep a batch ready for every writer besides the one it inserts, of the partitions where most is waiting."""
+        free = 2 * self.config.parallel_inserts - sum(part.insert is not None for part in self._partitions.values())
         idle = [part for part in self._partitions.values() if part.insert is None]
         now, limits = time.monotonic(), self._limits()
         ready: list[tuple[_Partition, Batch]] = []

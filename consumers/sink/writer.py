@@ -105,6 +105,10 @@ class Writer:
         readable: list[Record] = []
         unreadable: list[Unreadable] = []
         found: AvroFile | None = None
+        headers = {value[:HEADER_BYTES] if value else b"" for _, _, value in records}
+        known = self._files.get(next(iter(headers))) if len(headers) == 1 else None
+        if known:
+            return known, list(records), unreadable
         for record in records:
             value = record[2]
             header = value[:HEADER_BYTES] if value else b""
