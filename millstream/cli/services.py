@@ -1,5 +1,6 @@
 """`millstream worker`, `tracker`, `sink`: the long-running services."""
 
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -63,6 +64,9 @@ def sink(name: Annotated[str, typer.Option(help="Name of this sink in logs.")] =
     _log(settings, name)
     stop = threading.Event()
     _on_signals(stop.set)
+    # Waiting records are many, live long and form no cycles: looking through them would cost more than reading them.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     writer = Sink(settings.connection, settings.catalogue, connect(settings), settings.codec, settings.sink)
     writer.run(stop)
 
