@@ -36,7 +36,7 @@ GIVE_UP_AFTER_S = 120.0
 
 def main() -> None:
     rig = Rig(__doc__)
-    jobs, seconds = (10_000, 6) if rig.quick else (60_000, 30)
+    jobs, seconds = (6_000, 5) if rig.quick else (60_000, 30)
     with rig.stack() as stack:
         submits_per_s = submit(rig, stack, jobs)
         with services(stack, worker()):

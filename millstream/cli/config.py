@@ -1,6 +1,7 @@
 """`millstream config`"""
 
 import sys
+from typing import Any
 
 import typer
 from rich.table import Table
@@ -17,13 +18,14 @@ app = typer.Typer(help="The settings in force, and the reference of all settings
 def show(as_json: AsJson = False) -> None:
     """Print the settings in force, secrets masked."""
     in_force = settings_module.load().model_dump(mode="json")
+    in_force["kafka"]["options"] = _masked(in_force["kafka"]["options"])
 
     def table() -> Table:
         rows = Table("setting", "value", box=None, pad_edge=False)
         for name, value in in_force.items():
             pairs = value.items() if isinstance(value, dict) else [("", value)]
             for inner, each in pairs:
-                rows.add_row(f"{name}.{inner}".rstrip("."), _masked(inner, each))
+                rows.add_row(f"{name}.{inner}".rstrip("."), str(each))
         return rows
 
     answer(as_json, in_force, table)
@@ -35,8 +37,7 @@ def print_reference() -> None:
     sys.stdout.write(reference())
 
 
-def _masked(name: str, value: object) -> str:
-    if name == "options" and isinstance(value, dict):
-        hidden = ("password", "secret", "key")
-        return str({k: "**********" if any(word in k for word in hidden) else v for k, v in value.items()})
-    return str(value)
+def _masked(options: dict[str, Any]) -> dict[str, Any]:
+    """Client properties with those hidden that are secrets by their name."""
+    hidden = ("password", "secret", "ssl.key")
+    return {name: "**********" if any(word in name for word in hidden) else value for name, value in options.items()}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from millstream.cli.config import show
 from millstream.settings import InvalidSettings, load, running_stack
 from millstream.settings_reference import reference
 
@@ -78,3 +79,15 @@ def test_secrets_are_masked_wherever_settings_are_printed(monkeypatch: pytest.Mo
 def test_the_configuration_reference_is_the_one_the_settings_make() -> None:
     page = Path(__file__).parents[2] / "docs" / "configuration.md"
     assert page.read_text("utf-8") == reference(), "run: millstream config reference > docs/configuration.md"
+
+
+def test_a_secret_among_the_client_options_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"ssl.key.password": "hunter2", "sasl.oauthbearer.client.secret": "hunter2", "security.protocol": "ssl"}
+    monkeypatch.setenv("MILLSTREAM_KAFKA__OPTIONS", json.dumps(options))
+    for as_json in (True, False):
+        show(as_json)
+        printed = capsys.readouterr().out
+        assert "hunter2" not in printed
+        assert "security.protocol" in printed
