@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from millstream.cli.output import err
-from millstream.local.services import RunningService, Service, ServiceLog
+from millstream.local.services import RunningService, Service, ServiceLog, stop_all
 from millstream.local.stack import LocalStack
 
 STOP_GRACE_S = 30.0
@@ -54,16 +54,7 @@ def up(
                 _restart_dead(running, log)
         finally:
             err.print("[dim]stopping; jobs that run may finish[/]")
-            stop_all(running)
-
-
-def stop_all(running: list[RunningService], grace_s: float = STOP_GRACE_S) -> None:
-    """Ask all services to stop at once, and wait for each."""
-    stopping = [threading.Thread(target=each.process.stop, args=(grace_s,)) for each in running]
-    for thread in stopping:
-        thread.start()
-    for thread in stopping:
-        thread.join()
+            stop_all(running, STOP_GRACE_S)
 
 
 def _restart_dead(running: list[RunningService], log: ServiceLog) -> None:

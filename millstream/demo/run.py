@@ -1,7 +1,6 @@
 """The demonstration: start everything, run a workload, report, and count at every source."""
 
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from millstream.demo.trace import read_trace
 from millstream.demo.verification import Outcomes, read_outcomes
 from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, generated
 from millstream.local.process import DidNotStart
-from millstream.local.services import RunningService, Service, ServiceLog
+from millstream.local.services import RunningService, Service, ServiceLog, stop_all
 from millstream.local.stack import LocalStack
 from millstream.producers import JobClient, NewJob
 from millstream.report import gather, render
@@ -31,6 +30,7 @@ from millstream.settings import Settings
 
 SUBMIT_AT_ONCE = 200
 READY_WITHIN_S = 60.0
+STOP_GRACE_S = 10.0
 INSTANCE_TYPES = ("m6i.large", "c6i.xlarge")
 
 
@@ -82,7 +82,6 @@ class Demo:
         self._plan = plan
         self._out = out
         self._err = err
-        self._stop = threading.Event()
 
     def run(self) -> DemoResult:
         begun = time.monotonic()
@@ -94,7 +93,7 @@ class Demo:
             try:
                 result = self._execute(stack, services, begun)
             finally:
-                stop_services(services)
+                stop_all(services, STOP_GRACE_S)
         return result
 
     def _execute(self, stack: LocalStack, services: list[RunningService], begun: float) -> DemoResult:
@@ -244,15 +243,6 @@ class Demo:
 
     def _say(self, text: str) -> None:
         self._err.print(f"[dim]{text}[/]")
-
-
-def stop_services(services: list[RunningService]) -> None:
-    """Ask all services to stop at once, and wait for each."""
-    stopping = [threading.Thread(target=each.process.stop, args=(10.0,)) for each in services]
-    for thread in stopping:
-        thread.start()
-    for thread in stopping:
-        thread.join()
 
 
 def _paced(jobs: list[tuple[float, NewJob]], seconds: float) -> Iterator[tuple[float, list[NewJob]]]:

@@ -4,7 +4,8 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +62,12 @@ class RunningService:
         if said.get("event") == self.service.ready_event:
             self.ready.set()
         self._log.write(self.service.name, said)
+
+
+def stop_all(running: Sequence[RunningService], grace_s: float) -> None:
+    """Ask all services to stop at once, and wait for each."""
+    with ThreadPoolExecutor(len(running)) as pool:
+        list(pool.map(lambda each: each.process.stop(grace_s), running))
 
 
 class ServiceLog:

@@ -1,6 +1,7 @@
 """What a statement is, as far as the HTTP interface has to know: where its inline data begins, and its format."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _TOKEN = re.compile(
@@ -13,7 +14,6 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _FORMAT_NAME = re.compile(rb"\s+([A-Za-z0-9_]+)[ \t]*(;|\r?\n)?")
-_READS = {b"SELECT", b"WITH"}
 
 
 @dataclass(frozen=True)
@@ -37,60 +37,46 @@ def parse_insert(text: bytes) -> Insert | None:
 
     `INSERT ... VALUES` and `INSERT ... SELECT` are whole statements: the engine reads them as they are.
     """
-    depth = 0
-    first = True
-    at = 0
     settings: int | None = None
-    while match := _TOKEN.match(text, at):
-        at = match.end()
-        if match["other"] in (b"(", b"["):
-            depth += 1
-        elif match["other"] in (b")", b"]"):
-            depth -= 1
-        word = (match["word"] or b"").upper()
-        if match["skip"]:
-            continue
-        if first and word != b"INSERT":
+    for number, token in enumerate(_top_level(text)):
+        word = (token["word"] or b"").upper()
+        if (number == 0) != (word == b"INSERT") or word in (b"SELECT", b"VALUES", b"WITH"):
             return None
-        first = False
-        if depth == 0 and word in (b"SELECT", b"VALUES", b"WITH"):
-            return None
-        if depth == 0 and word == b"SETTINGS":
-            settings = match.start()
-        if depth == 0 and word == b"FORMAT":
-            return _with_format(text, settings, match.start(), at)
+        if word == b"SETTINGS":
+            settings = token.start()
+        if word == b"FORMAT":
+            return _with_format(text, settings, token.start(), token.end())
     return None
 
 
 def reads(text: str) -> bool:
     """Whether the statement is a SELECT, whose result can be streamed."""
-    at = 0
-    raw = text.encode()
-    while match := _TOKEN.match(raw, at):
-        at = match.end()
-        if match["word"]:
-            return match["word"].upper() in _READS
-        if not match["skip"] and match["other"] != b"(":
-            return False
-    return False
+    first = next(_top_level(text.encode()), None)
+    return first is not None and (first["word"] or b"").upper() in (b"SELECT", b"WITH")
 
 
 def output_format(text: str, default: str) -> str:
     """The format that a statement names with FORMAT outside brackets, else the default."""
-    depth, found, awaiting, at = 0, default, False, 0
-    raw = text.encode()
-    while match := _TOKEN.match(raw, at):
-        at = match.end()
-        if match["other"] in (b"(", b"["):
-            depth += 1
-        elif match["other"] in (b")", b"]"):
-            depth -= 1
-        if match["skip"]:
-            continue
-        if awaiting and match["word"]:
-            found = match["word"].decode()
-        awaiting = depth == 0 and (match["word"] or b"").upper() == b"FORMAT"
+    found, awaiting = default, False
+    for token in _top_level(text.encode()):
+        word = token["word"] or b""
+        if awaiting and word:
+            found = word.decode()
+        awaiting = word.upper() == b"FORMAT"
     return found
+
+
+def _top_level(text: bytes) -> Iterator[re.Match[bytes]]:
+    """The tokens outside brackets, without white space and comments."""
+    depth = at = 0
+    while token := _TOKEN.match(text, at):
+        at = token.end()
+        if token["other"] in (b"(", b"["):
+            depth += 1
+        elif token["other"] in (b")", b"]"):
+            depth -= 1
+        elif depth == 0 and not token["skip"]:
+            yield token
 
 
 def _with_format(text: bytes, settings: int | None, begin: int, at: int) -> Insert | None:
