@@ -66,6 +66,7 @@ class ChildProcess:
             raise RuntimeError(f"{self._argv[0]} runs already as process {self.pid}")
         if shutil.which(self._argv[0]) is None:
             raise FileNotFoundError(f"there is no program {self._argv[0]!r} on the PATH")
+        self._tail.clear()
         started = threading.Event()
         failure: list[OSError] = []
 

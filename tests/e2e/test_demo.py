@@ -35,8 +35,8 @@ def demo(folder: Path, *arguments: str) -> tuple[list[int], str]:
 
 @pytest.mark.parametrize("arguments", [("--broker", "tansu"), ("--kill",)])
 def test_every_source_counts_the_same(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    counts, _ = demo(tmp_path, "--jobs", "900", "--seconds", "4", *arguments)
-    assert counts == [900, 900, 900, 900, 0, 0]
+    counts, _ = demo(tmp_path, "--jobs", "600", "--seconds", "3", *arguments)
+    assert counts == [600, 600, 600, 600, 0, 0]
 
 
 def test_the_report_answers_each_question_and_names_the_planted_incident_first(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_report_answers_each_question_and_names_the_planted_incident_first(t
 def test_a_real_trace_is_replayed_whole(tmp_path: Path) -> None:
     if not TRACE.exists():
         pytest.skip("needs the recorded Helios trace beside the project")
-    counts, _ = demo(tmp_path, "--trace", str(TRACE), "--seconds", "15")
+    counts, _ = demo(tmp_path, "--trace", str(TRACE), "--seconds", "8")
     assert counts == [15_000] * 4 + [0, 0]
 
 

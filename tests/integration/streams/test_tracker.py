@@ -190,9 +190,9 @@ def test_killed_again_and_again_it_still_knows_the_end_of_every_job(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
     dice = random.Random(5)
-    jobs = [new_id() for _ in range(4000)]
+    jobs = [new_id() for _ in range(3000)]
     tracker = RunningTracker(kafka.bootstrap, topics, tmp_path)
-    for part in range(4):
+    for part in range(3):
         tracker.start()
         for begin in range(part * 1000, (part + 1) * 1000, 100):
             writer.write([event for job_id in jobs[begin : begin + 100] for event in life(job_id)])
