@@ -1,24 +1,34 @@
 """The Faust application around the tracker."""
 
+import socket
 from typing import Any
 
 import faust
 
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
+from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
 from millstream.streams.tracker import Tracker
 from millstream.streams.transport import CommittedTransport
 from millstream.streams.views import add_views
 
+_ANY_ADDRESS = {"0.0.0.0", "::", ""}
 EVICT_EVERY_S = 10.0
 SESSION_S = 6.0
+
+
+class _App(faust.App):
+    """Faust's application without its folder: the table lives in memory, its changelog in Kafka."""
+
+    def _create_directories(self) -> None:
+        """There is nothing to put into one."""
 
 
 def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, config: TrackerConfig) -> faust.App:
     """The application, ready for `run_tracker`. Raises `UnsupportedOption` for a connection it cannot make."""
     partitions = {topic.name: topic.partitions for topic in topics}
-    app = faust.App(
+    app = _App(
         f"{topics.prefix}tracker",
         broker=[f"kafka://{address}" for address in connection.bootstrap.split(",")],
         broker_credentials=credentials(connection.options),
@@ -31,13 +41,15 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
         producer_linger=0.002,
+        producer_max_request_size=MAX_RECORD_BYTES,
         topic_replication_factor=config.replicas,
         topic_partitions=partitions[topics.events],
         # Topics are made by `millstream topics apply`, with their retention and cleanup policy.
         topic_allow_declare=False,
         # Nothing here asks which tracker leads.
         topic_disable_leader=True,
-        web_host=config.host,
+        # Another tracker forwards to this address, so it names this host even when every address is listened on.
+        web_host=socket.gethostname() if config.host in _ANY_ADDRESS else config.host,
         web_bind=config.host,
         web_port=config.port,
         worker_redirect_stdouts=False,
@@ -63,7 +75,12 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         # Every batch waits for its own writes; Faust need not hold the stream back for them as well.
         app.producer.buffer.max_messages = 2 * config.batch
         async for batch in stream.take_events(config.batch, within=config.batch_within_s):
-            await tracker.absorb(event.message for event in batch)
+            try:
+                await tracker.absorb(event.message for event in batch)
+            except Exception as error:
+                # Faust would start the agent again behind this batch and commit past it.
+                await app.crash(error)
+                raise
 
     @table.on_recover
     async def recovered() -> None:
@@ -73,7 +90,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
             del table.data[key]
         tracker.restore(table.data.items())
 
-    @app.timer(EVICT_EVERY_S)  # type: ignore[untyped-decorator]
+    @app.timer(min(EVICT_EVERY_S, config.retention_s))  # type: ignore[untyped-decorator]
     async def evict() -> None:
         if tracker.recovered:
             await tracker.evict()

@@ -14,6 +14,9 @@ MOST_MARKS = 64
 """Marks of applied events that a state keeps. They guard only the counters, so that forgetting the oldest of a job with
 very many attempts may count a start twice and harms nothing else."""
 
+MOST_TEXT = 2_000
+"""Characters of a job's own message that a state keeps; an event may bring megabytes, a state must stay small."""
+
 _RANKS = {State.SUBMITTED: 0, State.SCHEDULED: 1, State.RUNNING: 2, State.RETRYING: 3}
 _STATES = {
     EventKind.SUBMITTED: State.SUBMITTED,
@@ -93,9 +96,9 @@ def _note_execution(fields: dict[str, Any], event: JobEvent) -> None:
         fields["executions"] += 1
     if event.started_at is None or event.execution_id == fields["execution_id"]:
         return
-    shown = fields["started_at"]
+    shown = fields["execution_id"]
     newest = (event.attempt, event.started_at, event.execution_id)
-    if shown is None or newest > (fields["attempt"], shown, fields["execution_id"]):
+    if shown is None or newest > (_attempt_of(shown, fields), fields["started_at"], shown):
         fields["started_at"], fields["execution_id"] = event.started_at, event.execution_id
         fields["worker_id"], fields["host"], fields["wait_ms"] = event.worker_id, event.host, event.wait_ms
         fields["progress"], fields["message"] = None, ""
@@ -107,7 +110,7 @@ def _note_execution(fields: dict[str, Any], event: JobEvent) -> None:
 
 
 def _note_progress(fields: dict[str, Any], event: JobEvent) -> None:
-    told = (event.progress or 0.0, event.message)
+    told = (event.progress or 0.0, event.message[:MOST_TEXT])
     if event.execution_id == fields["execution_id"] and told > (fields["progress"] or -1.0, fields["message"]):
         fields["progress"], fields["message"] = told
 
@@ -116,7 +119,8 @@ def _note_outcome(fields: dict[str, Any], event: JobEvent, findings: list[Findin
     mark = f"{event.attempt}={event.event_id}"
     if mark in fields["applied"]:
         return
-    if any(each.startswith(f"{event.attempt}=") for each in fields["applied"]):
+    earlier = [int(attempt) for attempt, sign, _ in (each.partition("=") for each in fields["applied"]) if sign]
+    if event.attempt in earlier:
         findings.append(Finding("doubled outcome", event.job_id, f"attempt {event.attempt} has another {event.kind}"))
     else:
         fields["outcomes"] += 1
@@ -128,6 +132,12 @@ def _note_outcome(fields: dict[str, Any], event: JobEvent, findings: list[Findin
         fields["finished_at"] = event.occurred_at
     elif (event.attempt, _RANKS[State.RETRYING]) > (fields["attempt"], _RANKS[fields["state"]]):
         fields["state"], fields["attempt"] = State.RETRYING, event.attempt
-    if event.attempt >= fields["attempt"]:
+    if event.final or event.attempt > max(earlier, default=-1):
         fields["run_ms"] = event.run_ms
         fields["error_type"], fields["error_message"] = event.error_type, event.error_message
+
+
+def _attempt_of(execution_id: str, fields: dict[str, Any]) -> int:
+    """The attempt that an execution belonged to, by its mark; 0 when the mark is forgotten."""
+    marks = (each.partition(":") for each in fields["applied"])
+    return next((int(attempt) for attempt, _, execution in marks if execution == execution_id), 0)

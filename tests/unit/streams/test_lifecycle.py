@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from millstream.schemas import EventKind, JobEvent, JobState, State
 from millstream.schemas.models import new_id
-from millstream.streams.lifecycle import MOST_MARKS, apply
+from millstream.streams.lifecycle import MOST_MARKS, MOST_TEXT, apply
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 JOB = new_id()
@@ -140,6 +140,18 @@ def test_progress_never_goes_backwards() -> None:
     behind = event(EventKind.PROGRESS, 2, 1, "a", progress=0.2, message="begun", **begun)
     state, _ = apply(None, [event(EventKind.STARTED, 1, 1, "a"), ahead, behind])
     assert (state.progress, state.message) == (0.8, "nearly")
+
+
+def test_an_outcome_that_comes_after_the_next_start_is_still_told() -> None:
+    failed = event(EventKind.FAILED, 2, 1, "a", begun=1, run_ms=7.0, error_type="E")
+    state, _ = apply(None, [event(EventKind.STARTED, 3, 2, "b"), failed])
+    assert (state.state, state.attempt, state.execution_id) == (State.RUNNING, 2, "b")
+    assert (state.run_ms, state.error_type) == (7.0, "E")
+
+
+def test_a_message_of_megabytes_is_cut() -> None:
+    state, _ = apply(None, [event(EventKind.PROGRESS, 1, 1, "a", progress=0.5, message="x" * 2_000_000)])
+    assert len(state.message) == MOST_TEXT
 
 
 def test_a_job_of_very_many_attempts_keeps_a_bounded_state() -> None:
