@@ -17,6 +17,8 @@ from confluent_kafka.admin import (
 from millstream.schemas import KafkaConnection, Topic, TopicCatalogue
 
 TIMEOUT_S = 30.0
+REACH_WITHIN_S = 10.0
+"""A broker that says nothing for so long is not there."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class TopicStatus:
 def inspect_topics(connection: KafkaConnection, catalogue: TopicCatalogue) -> list[TopicStatus]:
     """Compare every topic of the catalogue with the broker's. Raises KafkaException when it cannot be reached."""
     admin = AdminClient(connection.client())
-    existing = admin.list_topics(timeout=TIMEOUT_S).topics
+    existing = admin.list_topics(timeout=REACH_WITHIN_S).topics
     present = [topic for topic in catalogue if topic.name in existing]
     configs = _configs(admin, present)
     found = []

@@ -85,25 +85,29 @@ class Demo:
 
     def run(self) -> DemoResult:
         begun = time.monotonic()
+        # A trace that cannot be read is said before anything is started.
+        jobs = list(self._jobs())
         with (
             tempfile.TemporaryDirectory(prefix="millstream-demo-") as folder,
             LocalStack(Path(folder), self._plan.broker, self._plan.nodes, say=self._say) as stack,
         ):
             services = self._services(stack)
             try:
-                result = self._execute(stack, services, begun)
+                result = self._execute(stack, services, jobs, begun)
             finally:
                 stop_all(services, STOP_GRACE_S)
         return result
 
-    def _execute(self, stack: LocalStack, services: list[RunningService], begun: float) -> DemoResult:
+    def _execute(
+        self, stack: LocalStack, services: list[RunningService], jobs: list[tuple[float, NewJob]], begun: float
+    ) -> DemoResult:
         settings = stack.settings
         self._start(services, settings)
         start = datetime.now(UTC)
         client = connect(settings)
         victim = next(each for each in services if each.service.name == "worker-2")
         with self._progress() as progress:
-            submitted = self._submit(settings, progress, victim)
+            submitted = self._submit(jobs, settings, progress, victim)
             finished = self._await_tracker(settings, progress, len(submitted))
             end = datetime.now(UTC) + timedelta(seconds=1)
             counts = self._await_clickhouse(client, progress, len(submitted), start, end)
@@ -155,9 +159,10 @@ class Demo:
             time.sleep(0.1)
         self._say("two workers, tracker and sink are ready")
 
-    def _submit(self, settings: Settings, progress: Progress, victim: RunningService) -> list[str]:
+    def _submit(
+        self, jobs: list[tuple[float, NewJob]], settings: Settings, progress: Progress, victim: RunningService
+    ) -> list[str]:
         """Submit the workload at its pace; returns the ids of the jobs that Kafka acknowledged."""
-        jobs = list(self._jobs())
         task = progress.add_task("submitted", total=len(jobs))
         ids: list[str] = []
         begun = time.monotonic()
