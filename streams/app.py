@@ -1,9 +1,12 @@
 """The Faust application around the tracker."""
 
+import os
 import socket
+import sys
 from typing import Any
 
 import faust
+import structlog
 
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.topics import MAX_RECORD_BYTES
@@ -13,6 +16,9 @@ from millstream.streams.tracker import Tracker
 from millstream.streams.transport import CommittedTransport
 from millstream.streams.views import add_views
 
+log = structlog.get_logger(__name__)
+
+EXIT_UNWRITTEN = 70
 _ANY_ADDRESS = {"0.0.0.0", "::", ""}
 EVICT_EVERY_S = 10.0
 SESSION_S = 6.0
@@ -77,10 +83,12 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         async for batch in stream.take_events(config.batch, within=config.batch_within_s):
             try:
                 await tracker.absorb(event.message for event in batch)
-            except Exception as error:
-                # Faust would start the agent again behind this batch and commit past it.
-                await app.crash(error)
-                raise
+            except Exception:
+                # Faust would start the agent again behind this batch and commit past it, and its orderly stop waits
+                # for ever for a batch that is never acknowledged. The next tracker reads the batch again.
+                log.critical("a batch could not be written; the tracker ends", exc_info=True)
+                sys.stdout.flush()
+                os._exit(EXIT_UNWRITTEN)
 
     @table.on_recover
     async def recovered() -> None:

@@ -20,6 +20,7 @@ from millstream.local.process import ChildProcess
 from millstream.schemas import Codec, EventKind, JobEvent, JobState, KafkaConnection, State, TopicCatalogue
 from millstream.schemas.models import new_id
 from millstream.schemas.topics import MAX_RECORD_BYTES
+from millstream.streams.app import EXIT_UNWRITTEN
 from millstream.topics import apply_topics
 from tests.eventlog import TopicReader
 
@@ -246,18 +247,24 @@ def test_finished_jobs_are_forgotten_after_the_retention(
 def test_a_tracker_whose_writes_fail_ends_and_loses_nothing(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
-    before, during = [new_id() for _ in range(50)], [new_id() for _ in range(50)]
+    jobs = [new_id() for _ in range(50)]
     tracker = RunningTracker(kafka.bootstrap, topics, tmp_path)
+
+    def write_one_more_and_see() -> bool:
+        # The broker takes a moment to refuse records, so one job's events are not sure to be refused.
+        jobs.append(new_id())
+        writer.write(life(jobs[-1]))
+        return tracker.process.is_alive()
+
     with tracker:
-        writer.write([event for job_id in before for event in life(job_id)])
+        writer.write([event for job_id in jobs for event in life(job_id)])
         eventually(tracker.finished, lambda count: count == 50)
         set_largest_record(kafka.bootstrap, topics.states, 10)
-        writer.write([event for job_id in during for event in life(job_id)])
-        eventually(tracker.process.is_alive, lambda alive: not alive)
-    assert tracker.process.returncode != 0
+        eventually(write_one_more_and_see, lambda alive: not alive)
+    assert tracker.process.returncode == EXIT_UNWRITTEN
     set_largest_record(kafka.bootstrap, topics.states, MAX_RECORD_BYTES)
     with tracker:
-        eventually(tracker.finished, lambda count: count == 100)
+        eventually(tracker.finished, lambda count: count == len(jobs))
 
 
 def test_two_trackers_answer_for_each_others_jobs_and_the_one_that_is_left_for_all(
