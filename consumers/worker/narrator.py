@@ -77,8 +77,8 @@ class Narrator:
                 at,
                 final=not again,
                 run_ms=execution.run_ms,
-                cpu_ms=execution.cpu.milliseconds,
-                max_rss_bytes=self._memory.rss_bytes,
+                cpu_ms=execution.cpu_ms,
+                max_rss_bytes=execution.rss_bytes or self._memory.rss_bytes,
                 **outcome.error,
             )
         ]
