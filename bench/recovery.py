@@ -29,7 +29,9 @@ from millstream.topics import apply_topics
 
 LONG_JOBS = 24
 WITHIN_S = 60.0
-SETTLED_S = 2.0
+CHILD_SETTLED_S = 2.0
+WORKER_SETTLED_S = 12.0
+"""A worker that comes back takes partitions over, and long jobs hold each of them for the revoke grace of 5 s."""
 
 
 class Watch:
@@ -143,7 +145,7 @@ def kill_children(fleet: Fleet, kills: int, dice: random.Random, advance: Callab
         fleet.begin()
         taken = []
         while len(taken) < kills:
-            time.sleep(SETTLED_S + dice.random())
+            time.sleep(CHILD_SETTLED_S + dice.random())
             victim = f"supervised-{dice.randrange(3)}"
             seconds = fleet.recovery_s(victim, child(supervised, victim).kill)
             if seconds:
@@ -165,7 +167,7 @@ def kill_workers(fleet: Fleet, kills: int, dice: random.Random, advance: Callabl
         fleet.begin()
         taken = []
         while len(taken) < kills:
-            time.sleep(3 * SETTLED_S + dice.random())
+            time.sleep(WORKER_SETTLED_S + dice.random())
             victim = dice.choice(list(workers))
             seconds = fleet.recovery_s(victim, workers[victim].kill)
             workers[victim].start()

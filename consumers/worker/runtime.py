@@ -187,7 +187,7 @@ class _Life:
             settings |= {
                 "partition_assignment_strategy": "cooperative-sticky",
                 "session_timeout_ms": config.session_timeout_ms,
-                "heartbeat_interval_ms": config.session_timeout_ms // 4,
+                "heartbeat_interval_ms": config.session_timeout_ms // 6,
             }
         if config.static_membership:
             settings["group_instance_id"] = self._worker.transactional_id
