@@ -76,23 +76,27 @@ class FairQueue(Generic[Job]):
         self._quotas = quotas
         self._lanes = [_Lane[Job](name, quotas) for name in lanes]
         self._by_name = {lane.name: lane for lane in self._lanes}
+        self._size = 0
 
     def put(self, job: Job) -> None:
         """Queue a job. Raises KeyError for a lane that this queue does not have."""
         self._by_name[job.lane].put(job)
+        self._size += 1
 
     def pop(self, now: float) -> Job | None:
         """The job that begins now, or None while nothing may. The caller enters it into the quotas, unless it is not
         live any more."""
         for lane in self._lanes:
             if lane.passed_over >= STARVING_AFTER and (job := lane.pop(now)):
+                self._size -= 1
                 return job
         for index, lane in enumerate(self._lanes):
             job = lane.pop(now)
             if job is not None:
-                for lower in itertools.islice(self._lanes, index + 1, None):
+                for lower in self._lanes[index + 1 :]:
                     if lower.has_turns:
                         lower.passed_over += 1
+                self._size -= 1
                 return job
         return None
 
@@ -119,7 +123,7 @@ class FairQueue(Generic[Job]):
         return min((lane.ready_at() for lane in self._lanes), default=math.inf)
 
     def __len__(self) -> int:
-        return sum(lane.size for lane in self._lanes)
+        return self._size
 
 
 class _Tenant(Generic[Job]):
@@ -138,7 +142,6 @@ class _Tenant(Generic[Job]):
 class _Lane(Generic[Job]):
     def __init__(self, name: str, quotas: Quotas) -> None:
         self.name = name
-        self.size = 0
         self.passed_over = 0
         self._quotas = quotas
         self.tenants: dict[str, _Tenant[Job]] = {}
@@ -164,7 +167,6 @@ class _Lane(Generic[Job]):
                 # Another type of its may begin even if those it had may not.
                 self._unpark(tenant)
         queue.append(job)
-        self.size += 1
 
     def pop(self, now: float) -> Job | None:
         if self._wakings and self._wakings[0][0] <= now:
@@ -226,7 +228,6 @@ class _Lane(Generic[Job]):
                 continue
             queue = tenant.queues[job_type]
             job = queue.popleft()
-            self.size -= 1
             if queue:
                 tenant.turns.rotate(-1)
             else:

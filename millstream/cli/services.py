@@ -58,6 +58,9 @@ def worker(
     _log(settings, config.worker_id or "worker")
     running = Worker(settings.connection, settings.catalogue, config, jobs, settings.codec)
     _on_signals(running.stop)
+    # A window of jobs is thousands of objects that live for a moment: looking through them at every 700th costs most.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     if running.run() is Drained.CUT_SHORT:
         raise typer.Exit(CUT_SHORT)
 
