@@ -19,6 +19,7 @@ from millstream.consumers.worker.context import JobContext
 from millstream.consumers.worker.execution import Execution
 from millstream.consumers.worker.fair_queue import FairQueue, OrderingKeys
 from millstream.consumers.worker.jobs import JobType, JobTypes, RunsOn
+from millstream.consumers.worker.journal import RunningJournal
 from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
 from millstream.consumers.worker.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.process_pool import Limits, ProcessPlace
@@ -38,7 +39,8 @@ class UnknownJobType(LookupError):
 class _Places:
     """Where executions of one kind run: how many at once, which run, and which wait for a place."""
 
-    def __init__(self, limit: int, queue: FairQueue[Execution]) -> None:
+    def __init__(self, kind: RunsOn, limit: int, queue: FairQueue[Execution]) -> None:
+        self.kind = kind
         self.limit = limit
         self.queue = queue
         self.running: set[Execution] = set()
@@ -59,11 +61,13 @@ class Executor:
         narrator: Narrator,
         config: WorkerConfig,
         lanes: Sequence[str],
+        journal: RunningJournal,
     ) -> None:
         self.finished: deque[Execution] = deque()
         self.told: deque[OutgoingRecord] = deque()
         self._jobs = jobs
         self._narrator = narrator
+        self._journal = journal
         self._quotas = Quotas(
             {("tenant", name): quota for name, quota in config.tenants.items()}
             | {("job_type", name): quota for name, quota in config.job_types.items()}
@@ -74,7 +78,7 @@ class Executor:
             "thread": config.threads,
             "process": config.job_processes,
         }
-        self._places = {kind: _Places(limit, FairQueue(lanes, self._quotas)) for kind, limit in limits.items()}
+        self._places = {kind: _Places(kind, limit, FairQueue(lanes, self._quotas)) for kind, limit in limits.items()}
         self._cancelled: dict[str, str] = {}
         self._accepting = True
         self._wake_at = math.inf
@@ -165,7 +169,11 @@ class Executor:
 
     def _places_of(self, execution: Execution) -> _Places:
         job_type = self._jobs.get(execution.job_type)
-        return self._places[job_type.runs_on if job_type else "loop"]
+        if job_type is None:
+            return self._places["loop"]
+        if self._journal.suspects and execution.job_id in self._journal.suspects and job_type.importable:
+            return self._places["process"]
+        return self._places[job_type.runs_on]
 
     def _fill(self, places: _Places) -> None:
         """Begin executions while there are places and the queue has something that may begin."""
@@ -179,14 +187,16 @@ class Executor:
                 self._release_key(execution)
                 continue
             self._quotas.enter(execution.tenant, execution.job_type, execution.lane)
+            self._journal.begin(execution.job_id)
             running.add(execution)
             task = self._loop.create_task(self._execute(execution, places))
-            if places is self._places["loop"]:
+            if places.kind == "loop":
                 execution.stop_running = task.cancel
         places.busiest = max(places.busiest, len(running))
 
     def _leave(self, execution: Execution, places: _Places) -> None:
         places.running.discard(execution)
+        self._journal.end(execution.job_id)
         self._quotas.leave(execution.tenant, execution.job_type, execution.lane)
         self._release_key(execution)
         for each in self._places.values():
@@ -234,7 +244,7 @@ class Executor:
             execution.begin()
             self.told.append(self._narrator.started(execution))
             try:
-                ended = await self._attempt(execution)
+                ended = await self._attempt(execution, places.kind)
             except BaseException as error:
                 # SystemExit or KeyboardInterrupt raised by a handler is the job's failure, not the worker's end.
                 execution.stop_clock()
@@ -247,7 +257,7 @@ class Executor:
         finally:
             self._leave(execution, places)
 
-    async def _attempt(self, execution: Execution) -> Outcome:
+    async def _attempt(self, execution: Execution, runs_on: RunsOn) -> Outcome:
         request = execution.read.request
         job_type = self._jobs.get(request.job_type)
         if job_type is None:
@@ -259,7 +269,7 @@ class Executor:
         if request.deadline and request.deadline <= datetime.now(UTC):
             return outcome.timed_out(f"its deadline {request.deadline.isoformat()} passed before it could start")
         limit = _timeout_s(job_type, execution)
-        if job_type.runs_on == "process":
+        if runs_on == "process":
             return await self._in_process(job_type, execution, Limits(limit, job_type.memory_limit_bytes))
         context = execution.context = JobContext(
             request, execution.execution_id, lambda fraction, text: self._tell_progress(execution, fraction, text)
@@ -268,7 +278,7 @@ class Executor:
             arguments = job_type.arguments(request.payload, context)
         except ValidationError as error:
             return outcome.refused(DeadReason.INVALID_PAYLOAD, error)
-        if job_type.runs_on == "thread":
+        if runs_on == "thread":
             run = self._in_thread(job_type, execution, arguments)
         else:
             run = execution.meter.coroutine(job_type.handler(*arguments))
@@ -276,10 +286,10 @@ class Executor:
             await run
         elif not await _within(limit, run):
             context.cancelled = True
-            if job_type.runs_on == "thread":
+            if runs_on == "thread":
                 self._threads.replace_stuck()
             return outcome.timed_out(f"still running after {limit:g} s")
-        if execution.cancelled and job_type.runs_on == "thread":
+        if execution.cancelled and runs_on == "thread":
             return outcome.cancelled(execution.cancelled)
         return SUCCEEDED
 

@@ -30,6 +30,11 @@ class JobType:
     timeout_s: float | None = None
     memory_limit_bytes: int | None = None
 
+    @property
+    def importable(self) -> bool:
+        """Whether another process finds the handler by its module and name."""
+        return "<locals>" not in self.handler.__qualname__ and self.handler.__module__ != "__main__"
+
     def arguments(self, payload: bytes, context: JobContext) -> tuple[Any, ...]:
         """What the handler is called with. Raises pydantic's ValidationError when the payload is not what it takes."""
         given: list[Any] = []

@@ -9,6 +9,7 @@ import enum
 import threading
 import time
 from collections import deque
+from contextlib import closing
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -24,10 +25,11 @@ from millstream.consumers.worker.executor import Executor
 from millstream.consumers.worker.health import HealthServer
 from millstream.consumers.worker.host import HostGauge
 from millstream.consumers.worker.jobs import JobTypes, registered
+from millstream.consumers.worker.journal import RunningJournal
 from millstream.consumers.worker.ledger import Checkpoint, OffsetLedger
 from millstream.consumers.worker.metrics import Metrics
 from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
-from millstream.consumers.worker.slots import claim_worker_id
+from millstream.consumers.worker.slots import claim_worker_id, journal_path
 from millstream.consumers.worker.transaction import OutcomeWriter, TransactionAborted, WriterBroken
 from millstream.consumers.worker.window import Window
 from millstream.schemas import Codec, DecodeError, EventBytes, KafkaConnection, TopicCatalogue, WorkerState
@@ -97,9 +99,9 @@ class Worker:
             lanes=self.lanes,
             job_types=sorted(each.name for each in self.jobs),
         )
-        with HealthServer(self), Beats(self), Control(self) as control:
+        with HealthServer(self), Beats(self), Control(self) as control, closing(self._open_journal()) as journal:
             while True:
-                life = _Life(self, control)
+                life = _Life(self, control, journal)
                 try:
                     return life.live()
                 except WriterBroken as error:
@@ -110,13 +112,24 @@ class Worker:
                     self.ready.clear()
                     life.end()
 
+    def _open_journal(self) -> RunningJournal:
+        config = self.config
+        journal = RunningJournal(
+            journal_path(self.transactional_id),
+            max(config.max_concurrency, config.concurrency) + config.threads + config.job_processes,
+        )
+        if journal.suspects:
+            log.warning("these jobs ran when the last process died, each gets its own", jobs=sorted(journal.suspects))
+        return journal
+
 
 class _Life:
     """A worker from joining the group to leaving it; after a fatal producer error another one follows."""
 
-    def __init__(self, worker: Worker, control: Control) -> None:
+    def __init__(self, worker: Worker, control: Control, journal: RunningJournal) -> None:
         self._worker = worker
         self._control = control
+        self._journal = journal
         self._config = config = worker.config
         self._metrics = worker.metrics
         self._assignments: dict[tuple[str, int], Assignment] = {}
@@ -132,7 +145,7 @@ class _Life:
         self._overflow_of = {worker.topics.lane(lane): worker.topics.overflow(lane) for lane in worker.lanes}
         self._narrator = Narrator(worker.topics, worker.codec, config)
         self._executor = Executor(
-            worker.jobs, self._narrator, config, [*self._lanes.values(), *self._overflows.values()]
+            worker.jobs, self._narrator, config, [*self._lanes.values(), *self._overflows.values()], journal
         )
         self._limit = AdaptiveLimit(config.concurrency, config.min_concurrency, config.max_concurrency)
         self._limited_at = time.monotonic()
@@ -170,6 +183,7 @@ class _Life:
         for assignment in self._assignments.values():
             assignment.give_up()
         self._executor.stop()
+        self._journal.clear()
         self._consumer.close()
         self._writer.stop()
 

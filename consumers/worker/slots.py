@@ -16,13 +16,26 @@ _held: list[int] = []
 
 def claim_worker_id(host: str, prefix: str, folder: Path | None = None) -> str:
     """The first free name on this host among the workers of one topic prefix. Held until the process ends."""
-    folder = folder or Path(tempfile.gettempdir()) / f"millstream-workers-{os.getuid()}"
+    folder = folder or workers_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    group = re.sub(r"[^A-Za-z0-9._-]", "_", prefix)
     number = 0
-    while not _lock(folder / f"{group}{number}.lock"):
+    while not _lock(folder / f"{_plain(prefix)}{number}.lock"):
         number += 1
     return f"{host}-{number}"
+
+
+def journal_path(transactional_id: str) -> Path:
+    """Where a worker of this name keeps what it runs."""
+    return workers_folder() / f"{_plain(transactional_id)}.running"
+
+
+def workers_folder() -> Path:
+    """This user's folder for what outlives a worker process."""
+    return Path(tempfile.gettempdir()) / f"millstream-workers-{os.getuid()}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 def _lock(path: Path) -> bool:
