@@ -14,6 +14,7 @@ from millstream.schemas import KafkaConnection, TopicCatalogue
 from tests.eventlog import EventLog
 from tests.faults.guarantees import History
 
+ROOT = Path(__file__).parents[2]
 TENANTS = ("acme", "globex", "initech")
 KEYS = tuple(f"key-{number}" for number in range(8))
 
@@ -55,6 +56,7 @@ class Fleet:
                 cwd=self._folder,
                 env={
                     **os.environ,
+                    "PYTHONPATH": str(ROOT),
                     "MILLSTREAM_KAFKA__BOOTSTRAP": self._bootstrap,
                     "MILLSTREAM_TOPICS__PREFIX": self.topics.prefix,
                     "MILLSTREAM_WORKER__GROUP": f"{self.topics.prefix}workers",
@@ -69,7 +71,7 @@ class Fleet:
         ids = self._client.submit_many(jobs)
         for job, job_id in zip(jobs, ids, strict=True):
             if job.ordering_key:
-                self._keys[job.ordering_key].append(job_id)
+                self._keys[f"{job.tenant}/{job.ordering_key}"].append(job_id)
         self._accepted += ids
         return ids
 
@@ -104,6 +106,7 @@ class Fleet:
             assert not self._feeder.is_alive()
         wanted, deadline = set(self._accepted), time.monotonic() + within_s
         while not wanted <= self._log.finished and time.monotonic() < deadline:
+            assert all(worker.is_alive() for worker in self.workers), [worker.tail for worker in self.workers]
             self._log.read()
         for _ in range(10):
             self._log.read(0.1)

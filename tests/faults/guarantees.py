@@ -6,6 +6,7 @@ The history is `jobs.events` as an independent read_committed reader sees it, an
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Protocol
 
 from millstream.schemas import OUTCOMES, EventKind, JobEvent
@@ -80,7 +81,7 @@ class OrderPerKey:
         return [
             f"key {key}: {later} started before {earlier} had ended"
             for key, ids in history.keys.items()
-            for earlier, later in zip(ids, ids[1:], strict=False)
+            for earlier, later in pairwise(ids)
             if earlier in ended and later in started and started[later] < ended[earlier]
         ]
 
