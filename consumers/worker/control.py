@@ -1,6 +1,7 @@
 """What a worker hears besides jobs: orders on `jobs.commands`, and the beats of the other workers."""
 
 import threading
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -101,9 +102,8 @@ class Control:
             if is_command:
                 self._order(self._worker.codec.decode(message.value(), Command))
             else:
-                for worker_id, transactional_id in self._peers.heard(
-                    self._worker.codec.decode(message.value(), WorkerBeat)
-                ):
+                beat = self._worker.codec.decode(message.value(), WorkerBeat)
+                for worker_id, transactional_id in self._peers.heard(beat, time.monotonic()):
                     self._fence(worker_id, transactional_id)
         except (DecodeError, ValidationError) as error:
             log.error("order or beat ignored", topic=message.topic(), offset=message.offset(), reason=str(error))

@@ -1,15 +1,20 @@
 """Which of the other workers has fallen silent, and who fences it.
 
 Silence is counted in one's own beats that came by on the same partition since the other's last one: while the topic
-stands still nobody seems silent, and no clock is compared. The living share the work out by rendezvous hashing: the
+stands still nobody seems silent, and no two hosts' clocks are compared; own beats that come at once, after the topic
+stood still, count as one. The living share the work out by rendezvous hashing: the
 first in line fences, the second only when the silence goes on a beat longer, and so on; a fence too many is harmless.
 Pure.
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 from millstream.schemas import WorkerBeat, WorkerState
+
+APART_S = 0.7
+"""Own beats that come closer together count as one; they are sent a second apart."""
 
 
 @dataclass(slots=True)
@@ -25,15 +30,20 @@ class Peers:
         self._worker_id = worker_id
         self._missed_beats = missed_beats
         self._peers: dict[str, _Peer] = {}
+        self._counted_at = -math.inf
 
-    def heard(self, beat: WorkerBeat) -> list[tuple[str, str]]:
-        """Note a beat. Returns the workers to fence now, as (worker id, transactional id)."""
+    def heard(self, beat: WorkerBeat, now: float) -> list[tuple[str, str]]:
+        """Note a beat that came by at `now`, in seconds of a monotonic clock. Returns the workers to fence now, as
+        (worker id, transactional id)."""
         if beat.worker_id != self._worker_id:
             if beat.state is WorkerState.STOPPED:
                 self._peers.pop(beat.worker_id, None)
             else:
                 self._peers[beat.worker_id] = _Peer(beat.transactional_id)
             return []
+        if now - self._counted_at < APART_S:
+            return []
+        self._counted_at = now
         for peer in self._peers.values():
             peer.missed += 1
         living = [name for name, peer in self._peers.items() if peer.missed < self._missed_beats]

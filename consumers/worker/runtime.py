@@ -136,8 +136,11 @@ class _Life:
         self._in_flight: set[Execution] = set()
         self._records: deque[OutgoingRecord] = deque()
         self._batch: list[OutgoingRecord] = []
-        self._window = Window(config.window, config.window_bytes, config.overflow_after_ms / 1000)
+        self._window = Window(
+            config.window, config.window_bytes, config.overflow_after_ms / 1000, places=config.concurrency
+        )
         self._full_since: float | None = None
+        self._ended = False
         self._rebalances = 0
         self._written_at = time.monotonic()
         self._lanes = {worker.topics.lane(lane): lane for lane in worker.lanes}
@@ -180,6 +183,7 @@ class _Life:
         return self._drain()
 
     def end(self) -> None:
+        self._ended = True
         for assignment in self._assignments.values():
             assignment.give_up()
         self._executor.stop()
@@ -298,7 +302,8 @@ class _Life:
             execution = executor.finished.popleft()
             if execution.assignment.held:
                 self._in_flight.discard(execution)
-                self._window.finish(execution.tenant, len(execution.value), execution.assignment.overflow)
+                overflow, ran_s = execution.assignment.overflow, execution.run_ms / 1000
+                self._window.finish(execution.tenant, len(execution.value), overflow, ran_s)
                 batch.extend(self._narrator.ended(execution))
                 execution.assignment.finish(execution.offset)
                 self._metrics.ended(execution)
@@ -377,6 +382,7 @@ class _Life:
             busiest = self._executor.set_concurrency(self._limit.limit)
             limit = self._limit.update(samples, busiest, host.cpu_used, host.memory_used)
             self._executor.set_concurrency(limit)
+            self._window.places = limit
             self._metrics.limit = limit
 
     def _drain(self) -> Drained:
@@ -415,7 +421,14 @@ class _Life:
         self._worker.ready.set()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # What has not begun is left to the next owner; what runs may finish here, so that it does not run twice.
+        if not self._ended:
+            self._hand_over(partitions)
+        self._give_up(partitions)
+        consumer.incremental_unassign(partitions)
+        log.info("partitions handed over", partitions=_names(partitions))
+
+    def _hand_over(self, partitions: list[TopicPartition]) -> None:
+        """What has not begun is left to the next owner; what runs may finish here, so that it does not run twice."""
         leaving = [self._assignments[place] for place in _places(partitions) if place in self._assignments]
         for assignment in leaving:
             assignment.starting = False
@@ -428,9 +441,6 @@ class _Life:
         if any(each.changed for each in leaving):
             # The transaction was aborted; once more, and then what it held runs again elsewhere.
             self._write_out()
-        self._give_up(partitions)
-        consumer.incremental_unassign(partitions)
-        log.info("partitions handed over", partitions=_names(partitions))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._give_up(partitions)

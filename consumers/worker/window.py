@@ -2,21 +2,25 @@
 
 A tenant that holds its share of the window and does not drain it is moved: its further records go to the lane's
 overflow topic, so that what lies behind them in the partition is reached. A tenant that drains its share fast is left
-alone, because running its jobs is as quick as moving them. Pure: the caller says what time it is.
+alone, and so is one whose jobs are so short that the worker itself is what takes the time: running them is as quick as
+moving them. Pure: the caller says what time it is.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 
 MEASURED_OVER_S = 0.1
+HELD_UP = 8
+"""A share that takes so many times the allowed time to drain is moved though its jobs are short: a quota holds it."""
 
 
 @dataclass(slots=True)
 class _Excess:
-    """A tenant over its share: since when, what it finished since, and the verdict."""
+    """A tenant over its share: since when, what it finished since and for how long that ran, and the verdict."""
 
     since: float
     finished: int = 0
+    ran_s: float = 0.0
     moving: bool = False
 
 
@@ -24,10 +28,12 @@ class Window:
     """The records in a worker's hands. Not thread-safe: the poll thread owns it.
 
     `limit_records`, `limit_bytes`: what the window holds of the lanes. What comes back from the overflow topics has a
-    quarter of that, on top. `slow_after_s`: a tenant is moved when its share would take longer to drain.
+    quarter of that, on top. `slow_after_s`: a tenant is moved when its share would take longer to drain. `places`: how
+    many jobs run at once; may be changed.
     """
 
-    def __init__(self, limit_records: int, limit_bytes: int, slow_after_s: float) -> None:
+    def __init__(self, limit_records: int, limit_bytes: int, slow_after_s: float, places: int) -> None:
+        self.places = places
         self._limit_records = limit_records
         self._limit_bytes = limit_bytes
         self._slow_after_s = slow_after_s
@@ -77,8 +83,8 @@ class Window:
         self._bytes += size
         self._by_tenant[tenant] += 1
 
-    def finish(self, tenant: str, size: int, overflow: bool = False) -> None:
-        """Note that it is finished or given up."""
+    def finish(self, tenant: str, size: int, overflow: bool = False, ran_s: float = 0.0) -> None:
+        """Note that it is finished, after running so long, or given up."""
         if overflow:
             self._overflow_records -= 1
             return
@@ -89,6 +95,7 @@ class Window:
             del self._by_tenant[tenant]
         if (excess := self._excess.get(tenant)) is not None:
             excess.finished += 1
+            excess.ran_s += ran_s
             if 2 * self._by_tenant.get(tenant, 0) <= self.share:
                 del self._excess[tenant]
 
@@ -100,10 +107,18 @@ class Window:
                 self._excess[tenant] = _Excess(now)
             return False
         if not excess.moving and (elapsed := now - excess.since) >= MEASURED_OVER_S:
-            excess.moving = self.share * elapsed > self._slow_after_s * excess.finished
+            excess.moving = self._is_slow(excess, elapsed)
             if not excess.moving:
-                excess.since, excess.finished = now, 0
+                excess.since, excess.finished, excess.ran_s = now, 0, 0.0
         return excess.moving
+
+    def _is_slow(self, excess: _Excess, elapsed: float) -> bool:
+        if not excess.finished:
+            return True
+        drain_s = self.share * elapsed / excess.finished
+        in_places_s = self.share * excess.ran_s / excess.finished / self.places
+        held_up = drain_s > HELD_UP * self._slow_after_s
+        return drain_s > self._slow_after_s and (4 * in_places_s > self._slow_after_s or held_up)
 
     @property
     def _moving(self) -> bool:

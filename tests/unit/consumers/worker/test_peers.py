@@ -4,19 +4,31 @@ from millstream.consumers.worker.peers import Peers
 from millstream.schemas import WorkerBeat, WorkerState
 
 
+class Ear:
+    """Peers, with a beat every second."""
+
+    def __init__(self, name: str, missed_beats: int) -> None:
+        self.peers = Peers(name, missed_beats)
+        self.now = 100.0
+
+    def heard(self, beat: WorkerBeat, seconds_later: float = 1.0) -> list[tuple[str, str]]:
+        self.now += seconds_later
+        return self.peers.heard(beat, self.now)
+
+
 def beat(worker: str, state: WorkerState = WorkerState.RUNNING) -> WorkerBeat:
     return WorkerBeat(worker_id=worker, transactional_id=f"txn-{worker}", state=state)
 
 
 def test_a_worker_that_misses_its_beats_is_fenced_once() -> None:
-    peers = Peers("me", 3)
+    peers = Ear("me", 3)
     peers.heard(beat("other"))
     said = [peers.heard(beat("me")) for _ in range(6)]
     assert said == [[], [], [("other", "txn-other")], [], [], []]
 
 
 def test_nobody_is_silent_while_the_topic_stands_still() -> None:
-    peers = Peers("me", 3)
+    peers = Ear("me", 3)
     peers.heard(beat("other"))
     peers.heard(beat("me"))
     for _ in range(10):
@@ -24,7 +36,7 @@ def test_nobody_is_silent_while_the_topic_stands_still() -> None:
 
 
 def test_a_worker_that_said_it_stops_is_not_fenced() -> None:
-    peers = Peers("me", 3)
+    peers = Ear("me", 3)
     peers.heard(beat("other"))
     peers.heard(beat("other", WorkerState.STOPPED))
     assert [peers.heard(beat("me")) for _ in range(5)] == [[]] * 5
@@ -32,7 +44,7 @@ def test_a_worker_that_said_it_stops_is_not_fenced() -> None:
 
 def test_exactly_one_of_the_living_fences_first_and_the_next_only_if_it_does_not() -> None:
     names = ["a", "b", "c"]
-    living = {name: Peers(name, 3) for name in names}
+    living = {name: Ear(name, 3) for name in names}
     for peers in living.values():
         peers.heard(beat("dead"))
     fenced: dict[int, list[str]] = {}
@@ -45,9 +57,15 @@ def test_exactly_one_of_the_living_fences_first_and_the_next_only_if_it_does_not
 
 
 def test_a_worker_that_came_back_is_watched_afresh() -> None:
-    peers = Peers("me", 2)
+    peers = Ear("me", 2)
     peers.heard(beat("other"))
     peers.heard(beat("me"))
     peers.heard(beat("other"))
     assert peers.heard(beat("me")) == []
     assert peers.heard(beat("me")) == [("other", "txn-other")]
+
+
+def test_own_beats_that_come_all_at_once_are_no_silence_of_the_others() -> None:
+    peers = Ear("me", 3)
+    peers.heard(beat("other"))
+    assert [peers.heard(beat("me"), 0.01) for _ in range(10)] == [[]] * 10

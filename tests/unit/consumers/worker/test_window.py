@@ -7,7 +7,7 @@ from millstream.consumers.worker.window import MEASURED_OVER_S, Window
 
 
 def flooded(tenant: str = "flood", records: int = 60) -> Window:
-    window = Window(100, 10**6, slow_after_s=0.15)
+    window = Window(100, 10**6, slow_after_s=0.15, places=10)
     for _ in range(records):
         window.take(tenant, 10)
     return window
@@ -27,6 +27,22 @@ def test_a_tenant_that_drains_fast_is_left_alone() -> None:
         window.finish("flood", 10)
         window.take("flood", 10)
     assert not window.moves("flood", 10.0 + 2 * MEASURED_OVER_S)
+
+
+def drained(window: Window, records: int, ran_s: float) -> bool:
+    """Whether a tenant is moved that ran so many in two tenths of a second."""
+    assert not window.moves("flood", 10.0)
+    for _ in range(records):
+        window.finish("flood", 10, ran_s=ran_s)
+        window.take("flood", 10)
+    return window.moves("flood", 10.0 + 2 * MEASURED_OVER_S)
+
+
+def test_a_tenant_whose_jobs_fill_their_places_is_moved_and_one_whose_jobs_are_short_is_not() -> None:
+    assert drained(flooded(), 20, ran_s=0.1)
+    assert not drained(flooded(), 20, ran_s=0.001)
+    # Three in two tenths of a second, each short: a quota holds them up.
+    assert drained(flooded(), 3, ran_s=0.001)
 
 
 def test_a_tenant_that_has_drained_is_not_moved_any_more() -> None:
@@ -50,7 +66,7 @@ def test_a_full_window_stretches_while_a_tenant_is_moved() -> None:
 
 
 def test_bytes_fill_a_window_as_records_do() -> None:
-    window = Window(1000, 100, 1.0)
+    window = Window(1000, 100, 1.0, 10)
     window.take("a", 60)
     assert not window.full
     window.take("b", 60)
@@ -61,7 +77,7 @@ def test_bytes_fill_a_window_as_records_do() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50), st.booleans()), max_size=100))
 def test_what_is_finished_leaves_nothing_behind(records: list[tuple[str, int, bool]]) -> None:
-    window = Window(10, 100, 0.1)
+    window = Window(10, 100, 0.1, 10)
     for record in records:
         window.take(*record)
         window.moves(record[0], 1.0)
