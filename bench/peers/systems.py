@@ -23,8 +23,12 @@ from peers.tally import FOLDER, jobs_done, waits_ms
 
 BENCH = Path(__file__).parent.parent
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
-GIVE_UP_AFTER_S = 120.0
+GIVE_UP_AFTER_S = 30.0
 BATCH = 10_000
+
+
+class Broken(RuntimeError):
+    """A system that does not do its work here; the text says why."""
 
 
 class Worker:
@@ -43,14 +47,16 @@ class Worker:
     def waits_ms(self) -> list[float]:
         return waits_ms(self._folder)
 
-    def wait_for(self, jobs: int, give_up_after_s: float = GIVE_UP_AFTER_S) -> None:
-        """Wait until so many jobs ran. Raises RuntimeError when they do not."""
-        deadline = time.monotonic() + give_up_after_s
+    def wait_for(self, jobs: int) -> None:
+        """Wait until so many jobs ran. Raises `Broken` when the worker ends or runs none for half a minute."""
+        before, silent_since = 0, time.monotonic()
         while (done := self.jobs_done) < jobs:
-            if not self._process.is_alive():
-                raise RuntimeError(f"the worker of {self.name} ended:\n{self._process.tail}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name}: only {done} of {jobs} jobs ran\n{self._process.tail}")
+            if done > before:
+                before, silent_since = done, time.monotonic()
+            silent = time.monotonic() - silent_since > GIVE_UP_AFTER_S
+            if silent or not self._process.is_alive():
+                what = "did nothing more" if silent else "ended"
+                raise Broken(f"the worker of {self.name} {what} after {done} of {jobs} jobs:\n{self._process.tail}")
             time.sleep(0.005)
 
     def cpu_s(self) -> float:
@@ -183,7 +189,7 @@ class Peer:
             [*self._driver, *map(str, arguments)], env=environment, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise RuntimeError(f"{self.name} could not submit:\n{done.stderr[-2000:]}")
+            raise Broken(f"{self.name} could not submit:\n{done.stderr[-2000:]}")
         return float(done.stdout.split()[-1])
 
     @property
@@ -201,38 +207,42 @@ PEERS = (
 
 
 class Peers:
-    """The systems of other projects that work here, and why the others do not."""
+    """The systems of other projects, and which of them do not work here and why."""
 
-    def __init__(self, found: Sequence[Peer], missing: Mapping[str, str]) -> None:
-        self.found = found
+    def __init__(self, rig: Rig, installed: Sequence[Peer], missing: Mapping[str, str]) -> None:
+        self._rig = rig
+        self._installed = installed
         self.missing = dict(missing)
 
     def __iter__(self) -> Iterator[Peer]:
-        return iter(self.found)
+        """Those that have not turned out to be broken."""
+        return (peer for peer in self._installed if peer.name not in self.missing)
+
+    @contextmanager
+    def trying(self, system: System) -> Iterator[None]:
+        """Note a peer that turns out to be broken as missing and go on; any other system must work."""
+        try:
+            yield
+        except Broken as error:
+            if not isinstance(system, Peer):
+                raise
+            self.missing[system.name] = str(error)
+            self._rig.say(f"[red]{system.name} does not work here[/] {error}")
 
 
 @contextmanager
 def peers(rig: Rig, stack: LocalStack) -> Iterator[Peers]:
-    """Install them if need be, start Redis, and see which of them can be loaded."""
+    """The peers, installed if need be, with a Redis of their own."""
     try:
         python = installed(rig)
     except (subprocess.CalledProcessError, OSError) as error:
         reason = f"not installed: {getattr(error, 'stderr', '') or error}"
         rig.say(f"[red]no peers[/] {reason}")
-        yield Peers((), {name: reason for name, _, _ in PEERS})
+        yield Peers(rig, (), {name: reason for name, _, _ in PEERS})
         return
     with tempfile.TemporaryDirectory(prefix="bench-redis-") as folder, redis(python, Path(folder)) as url:
         environment = {"BENCH_REDIS": url, "BENCH_KAFKA": stack.settings.kafka.bootstrap}
-        found, missing = [], {}
-        for name, module, at_least_once in PEERS:
-            peer = Peer(name, module, at_least_once, python, environment)
-            try:
-                peer.submit("noop", 1)
-                found.append(peer)
-            except RuntimeError as error:
-                missing[name] = str(error)
-                rig.say(f"[red]{name} is missing[/] {error}")
-        yield Peers(found, missing)
+        yield Peers(rig, [Peer(*peer, python, environment) for peer in PEERS], {})
 
 
 def installed(rig: Rig) -> Path:
