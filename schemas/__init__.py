@@ -21,6 +21,7 @@ from millstream.schemas.models import (
     WorkerState,
 )
 from millstream.schemas.registry import ConfluentRegistry, PinnedRegistry, Registry, UnknownSchema
+from millstream.schemas.submission_bytes import SubmissionBytes
 from millstream.schemas.topics import Topic, TopicCatalogue
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Record",
     "Registry",
     "State",
+    "SubmissionBytes",
     "Topic",
     "TopicCatalogue",
     "UnknownSchema",
