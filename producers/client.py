@@ -21,7 +21,7 @@ class JobClient:
             job_id = jobs.submit("reports.render", {"report": 7}, tenant="acme")
 
     `source` names the producing service in every event. `linger_ms` is how long a record may wait for company in a
-    batch. `delivery_timeout_s` is how long Kafka may take to acknowledge before a submit fails.
+    batch while more are handed over; after the last one everything is sent at once. `delivery_timeout_s` is how long Kafka may take to acknowledge before a submit fails.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class JobClient:
         *,
         source: str = "",
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
-        linger_ms: float = 1.0,
+        linger_ms: float = 5.0,
         delivery_timeout_s: float = 30.0,
     ) -> None:
         self._connection = connection
@@ -121,7 +121,8 @@ def _deliver(submission: Submission, jobs: list[PreparedJob], on_accepted: Calla
             if on_accepted:
                 on_accepted(receipt.accepted)
     while not receipt.done:
-        producer.poll(0.05)
+        # Unlike polling, flushing sends at once what lingers. It waits for other threads' jobs too, hence not for long.
+        producer.flush(0.01)
         if on_accepted:
             on_accepted(receipt.accepted)
     if receipt.failed:
