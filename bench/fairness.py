@@ -43,18 +43,18 @@ def main() -> None:
 def small_waits(
     rig: Rig, system: System, flood: int, small: int, per_second: float, to_the_end: bool = True
 ) -> list[float]:
-    """Waits of the small tenant's jobs, in milliseconds; those of all jobs, whether or not the flood is over."""
+    """The wait of each job of the small tenant, in milliseconds. Does not wait for the flood unless `to_the_end`."""
     with rig.step(f"{system.name}, {flood:,}", small) as advance, working(system, 1, CONCURRENCY) as worker:
-        worker.wait_for(system.submit("nap", 1))
+        warm_up = system.submit("nap", 1)
+        worker.wait_for(warm_up)
         with ThreadPoolExecutor(1) as flooding:
             flooded = flooding.submit(system.submit, "nap", flood, NAP_S)
             paced = system.pace(per_second, small)
-            jobs = worker.jobs_done if not to_the_end else 1 + flooded.result() + paced
-        worker.wait_for(jobs)
-        waits = worker.waits_ms
-        while len(waits) < small:
+            jobs = flooded.result() + paced
+        if to_the_end:
+            worker.wait_for(warm_up + jobs)
+        while len(waits := worker.waits_ms) < small:
             worker.wait_for(worker.jobs_done + 1)
-            waits = worker.waits_ms
         advance(small)
         return waits
 

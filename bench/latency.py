@@ -18,7 +18,7 @@ PER_SECOND = 50
 
 def main() -> None:
     rig = Rig(__doc__)
-    seconds = 3 if rig.quick else 30
+    seconds = 2 if rig.quick else 30
     results: dict[str, Value] = {}
     with rig.stack() as stack, peers(rig, stack) as others:
         systems: list[System] = [Millstream(stack), *others]

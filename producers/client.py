@@ -21,7 +21,8 @@ class JobClient:
             job_id = jobs.submit("reports.render", {"report": 7}, tenant="acme")
 
     `source` names the producing service in every event. `linger_ms` is how long a record may wait for company in a
-    batch while more are handed over; after the last one everything is sent at once. `delivery_timeout_s` is how long Kafka may take to acknowledge before a submit fails.
+    batch while more are handed over; after the last one everything is sent at once. `delivery_timeout_s` is how long
+    Kafka may take to acknowledge before a submit fails.
     """
 
     def __init__(
