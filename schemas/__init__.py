@@ -5,6 +5,7 @@ from millstream.schemas.connection import KafkaConnection
 from millstream.schemas.event_bytes import EventBytes, ReadRequest
 from millstream.schemas.models import (
     OUTCOMES,
+    Action,
     Alert,
     Change,
     Command,
@@ -16,6 +17,7 @@ from millstream.schemas.models import (
     JobRequest,
     JobState,
     Record,
+    Scope,
     State,
     WorkerBeat,
     WorkerState,
@@ -26,6 +28,7 @@ from millstream.schemas.topics import Topic, TopicCatalogue
 
 __all__ = [
     "OUTCOMES",
+    "Action",
     "Alert",
     "Change",
     "Codec",
@@ -45,6 +48,7 @@ __all__ = [
     "ReadRequest",
     "Record",
     "Registry",
+    "Scope",
     "State",
     "SubmissionBytes",
     "Topic",

@@ -96,7 +96,7 @@ class TopicCatalogue:
             yield Topic(self.delay(tier), "JobRequest", "job id", f"jobs due in {tier} or more", wide, None)
         yield Topic(self.events, "JobEvent", "job id", "the life of every attempt", wide, days)
         yield Topic(self.beats, "WorkerBeat", "worker id", "signs of life, once a second", 1, DAY_MS)
-        yield Topic(self.commands, "Command", "target", "orders to the workers", 1, None, "compact")
+        yield Topic(self.commands, "Command", "scope, target and kind", "orders to the workers", 1, None, "compact")
         yield Topic(self.dead, "DeadLetter", "job id", "records given up, with the cause", wide, 4 * days)
         # The tracker co-partitions its table with the events, so both have the same number of partitions.
         yield Topic(self.states, "JobState", "job id", "current state of each job", wide, None, "compact")

@@ -14,16 +14,20 @@ class Assignment:
 
     `first_offset`: where reading began. `born`: the number of the rebalance that gave it.
     `starting`: its jobs may begin. `held`: outcomes may be written. `changed`: there is something to commit.
+    `paused`: nothing of it is fetched now. `lane`: the lane it belongs to, or `<lane>.overflow`.
     """
 
     topic: str
     partition: int
+    lane: str = ""
+    overflow: bool = False
     ledger: OffsetLedger = field(default_factory=OffsetLedger)
     first_offset: int = OFFSET_BEGINNING
     born: int = 0
     starting: bool = True
     held: bool = True
     changed: bool = False
+    paused: bool = False
 
     @property
     def place(self) -> tuple[str, int]:

@@ -1,59 +1,91 @@
-"""Runs handlers: coroutines on one event loop in its own thread, plain functions in a pool of threads."""
+"""Runs handlers: coroutines on one event loop in its own thread, plain functions in threads or in child processes."""
 
 import asyncio
 import contextvars
+import math
 import threading
-from collections import deque
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 import structlog
 from pydantic import ValidationError
 
 from millstream.consumers.worker import outcome
+from millstream.consumers.worker.child import Task
 from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.context import JobContext
 from millstream.consumers.worker.execution import Execution
-from millstream.consumers.worker.jobs import JobType, JobTypes
+from millstream.consumers.worker.fair_queue import FairQueue, OrderingKeys
+from millstream.consumers.worker.jobs import JobType, JobTypes, RunsOn
+from millstream.consumers.worker.journal import RunningJournal
 from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
 from millstream.consumers.worker.outcome import SUCCEEDED, Outcome
+from millstream.consumers.worker.process_pool import Limits, ProcessPlace
+from millstream.consumers.worker.quotas import Quotas
+from millstream.consumers.worker.thread_pool import ThreadPool
 from millstream.schemas import DeadReason
 
 log = structlog.get_logger(__name__)
+
+REMEMBERED_CANCELLATIONS = 10_000
 
 
 class UnknownJobType(LookupError):
     """No handler of this worker has the request's job type."""
 
 
-@dataclass(slots=True)
 class _Places:
     """Where executions of one kind run: how many at once, which run, and which wait for a place."""
 
-    limit: int
-    waiting: deque[Execution] = field(default_factory=deque)
-    running: set[asyncio.Task[None]] = field(default_factory=set)
+    def __init__(self, kind: RunsOn, limit: int, queue: FairQueue[Execution]) -> None:
+        self.kind = kind
+        self.limit = limit
+        self.queue = queue
+        self.running: set[Execution] = set()
+        self.busiest = 0
 
 
 class Executor:
-    """Runs executions in the order they were submitted: at most `concurrency` coroutines and `threads` plain functions
-    at once, each kind with its own queue, so that neither waits behind the other.
+    """Runs executions as the fair queue says: at most `concurrency` coroutines, `threads` plain functions and
+    `job_processes` child processes at once, each kind with its own places, so that none waits behind another.
 
-    Any thread may call `submit`; `finished` and `told` are filled on the loop's thread and emptied by the poll thread
-    (appending to and popping from a deque need no lock).
+    Any thread may call `submit` and what changes quotas; the event loop's thread owns the queue. `finished` and `told`
+    are filled there and emptied by the poll thread (appending to and popping from a deque need no lock).
     """
 
-    def __init__(self, jobs: JobTypes, narrator: Narrator, config: WorkerConfig) -> None:
+    def __init__(
+        self,
+        jobs: JobTypes,
+        narrator: Narrator,
+        config: WorkerConfig,
+        lanes: Sequence[str],
+        journal: RunningJournal,
+    ) -> None:
         self.finished: deque[Execution] = deque()
         self.told: deque[OutgoingRecord] = deque()
         self._jobs = jobs
         self._narrator = narrator
-        self._places = {"loop": _Places(config.concurrency), "thread": _Places(config.threads)}
+        self._journal = journal
+        self._quotas = Quotas(
+            {("tenant", name): quota for name, quota in config.tenants.items()}
+            | {("job_type", name): quota for name, quota in config.job_types.items()}
+        )
+        self._keys = OrderingKeys[Execution]()
+        limits: dict[RunsOn, int] = {
+            "loop": config.concurrency,
+            "thread": config.threads,
+            "process": config.job_processes,
+        }
+        self._places = {kind: _Places(kind, limit, FairQueue(lanes, self._quotas)) for kind, limit in limits.items()}
+        self._cancelled: dict[str, str] = {}
         self._accepting = True
-        self._threads = ThreadPoolExecutor(config.threads, thread_name_prefix="millstream-job")
+        self._wake_at = math.inf
+        self._threads = ThreadPool(config.threads, "millstream-thread")
+        self._drivers = ThreadPool(config.job_processes, "millstream-process")
+        self._idle_processes = [ProcessPlace() for _ in range(config.job_processes)]
+        self._processes = list(self._idle_processes)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="millstream-loop", daemon=True)
 
@@ -70,19 +102,59 @@ class Executor:
 
     @property
     def waiting(self) -> int:
-        return sum(len(places.waiting) for places in self._places.values())
+        return sum(len(places.queue) for places in self._places.values()) + len(self._keys)
+
+    @property
+    def capacity(self) -> int:
+        return sum(places.limit for places in self._places.values())
+
+    def queued_by_tenant(self) -> Counter[str]:
+        """How many jobs wait for a place, by tenant."""
+        waiting: Counter[str] = Counter()
+        for places in self._places.values():
+            waiting.update(places.queue.by_tenant())
+        return waiting
+
+    def running_now(self) -> list[Execution]:
+        """The executions that run, in no order."""
+        return [execution for places in self._places.values() for execution in places.running.copy()]
+
+    def set_concurrency(self, limit: int) -> int:
+        """Change how many coroutines run at once; returns the most that did since the last call."""
+        places = self._places["loop"]
+        grown = limit > places.limit
+        places.limit = limit
+        busiest, places.busiest = places.busiest, len(places.running)
+        if grown:
+            self._loop.call_soon_threadsafe(self._fill, places)
+        return busiest
+
+    def change_quotas(self, change: Callable[[Quotas], None]) -> None:
+        """Apply a change to the quotas and let begin what may begin now."""
+        self._loop.call_soon_threadsafe(self._change_quotas, change)
+
+    def cancel(self, job_id: str, reason: str) -> None:
+        """End a job: now if it runs, when its turn comes if it waits or arrives later."""
+        self._loop.call_soon_threadsafe(self._cancel, job_id, reason)
+
+    def cancel_lost(self) -> None:
+        """End what runs for partitions that are another worker's by now."""
+        self._loop.call_soon_threadsafe(self._cancel_lost)
 
     def stop_starting(self) -> None:
         """Start no more executions; what waits will be redelivered to another worker."""
         self._accepting = False
 
     def stop(self) -> None:
-        """Cancel what still runs and end the threads. Outcomes that come after this are not written."""
+        """Cancel what still runs and end the threads and processes. Outcomes that come after this are not written."""
         self._accepting = False
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(2)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for place in self._processes:
+            place.kill()
+        self._threads.stop()
+        self._drivers.stop()
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -90,80 +162,221 @@ class Executor:
 
     def _admit(self, executions: list[Execution]) -> None:
         for execution in executions:
-            job_type = self._jobs.get(execution.read.request.job_type)
-            self._places[job_type.runs_on if job_type else "loop"].waiting.append(execution)
+            if not execution.ordering_key or self._keys.claim(execution):
+                self._places_of(execution).queue.put(execution)
         for places in self._places.values():
             self._fill(places)
 
+    def _places_of(self, execution: Execution) -> _Places:
+        job_type = self._jobs.get(execution.job_type)
+        if job_type is None:
+            return self._places["loop"]
+        if self._journal.suspects and execution.job_id in self._journal.suspects and job_type.importable:
+            return self._places["process"]
+        return self._places[job_type.runs_on]
+
     def _fill(self, places: _Places) -> None:
-        while self._accepting and places.waiting and len(places.running) < places.limit:
-            execution = places.waiting.popleft()
-            if execution.assignment.starting:
-                task = self._loop.create_task(self._execute(execution))
-                places.running.add(task)
-                task.add_done_callback(partial(self._leave, places))
+        """Begin executions while there are places and the queue has something that may begin."""
+        queue, running = places.queue, places.running
+        while self._accepting and len(running) < places.limit and len(queue):
+            execution = queue.pop(time.monotonic())
+            if execution is None:
+                self._wake_later(queue.ready_at())
+                break
+            if not execution.live:
+                self._release_key(execution)
+                continue
+            self._quotas.enter(execution.tenant, execution.job_type, execution.lane)
+            self._journal.begin(execution.job_id)
+            running.add(execution)
+            task = self._loop.create_task(self._execute(execution, places))
+            if places.kind == "loop":
+                execution.stop_running = task.cancel
+        places.busiest = max(places.busiest, len(running))
 
-    def _leave(self, places: _Places, task: asyncio.Task[None]) -> None:
-        places.running.discard(task)
-        self._fill(places)
+    def _leave(self, execution: Execution, places: _Places) -> None:
+        places.running.discard(execution)
+        self._journal.end(execution.job_id)
+        self._quotas.leave(execution.tenant, execution.job_type, execution.lane)
+        self._release_key(execution)
+        for each in self._places.values():
+            if len(each.queue):
+                each.queue.wake(execution.tenant, execution.job_type)
+                self._fill(each)
 
-    async def _execute(self, execution: Execution) -> None:
-        execution.begin()
-        self.told.append(self._narrator.started(execution))
+    def _release_key(self, execution: Execution) -> None:
+        if execution.ordering_key and (following := self._keys.release(execution)):
+            places = self._places_of(following)
+            places.queue.put(following)
+            self._loop.call_soon(self._fill, places)
+
+    def _wake_later(self, moment: float) -> None:
+        if moment < self._wake_at:
+            self._wake_at = moment
+            self._loop.call_later(max(0.0, moment - time.monotonic()), self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._wake_at = math.inf
+        for places in self._places.values():
+            self._fill(places)
+
+    def _change_quotas(self, change: Callable[[Quotas], None]) -> None:
+        change(self._quotas)
+        for places in self._places.values():
+            places.queue.wake_all()
+            self._fill(places)
+
+    def _cancel(self, job_id: str, reason: str) -> None:
+        while len(self._cancelled) >= REMEMBERED_CANCELLATIONS:
+            del self._cancelled[next(iter(self._cancelled))]
+        self._cancelled[job_id] = reason
+        for execution in self.running_now():
+            if execution.job_id == job_id:
+                execution.cancel(reason)
+
+    def _cancel_lost(self) -> None:
+        for execution in self.running_now():
+            if not execution.assignment.held:
+                execution.cancel("its partition is another worker's now")
+
+    async def _execute(self, execution: Execution, places: _Places) -> None:
         try:
-            ended = await self._attempt(execution)
-        except BaseException as error:
-            # SystemExit or KeyboardInterrupt raised by a handler is the job's failure, not the worker's end.
-            execution.stop_clock()
-            ended = outcome.failed(error)
-        execution.end(ended)
-        self.finished.append(execution)
+            execution.begin()
+            self.told.append(self._narrator.started(execution))
+            try:
+                ended = await self._attempt(execution, places.kind)
+            except BaseException as error:
+                # SystemExit or KeyboardInterrupt raised by a handler is the job's failure, not the worker's end.
+                execution.stop_clock()
+                if execution.cancelled and isinstance(error, asyncio.CancelledError):
+                    ended = outcome.cancelled(execution.cancelled)
+                else:
+                    ended = outcome.failed(error)
+            execution.end(ended)
+            self.finished.append(execution)
+        finally:
+            self._leave(execution, places)
 
-    async def _attempt(self, execution: Execution) -> Outcome:
+    async def _attempt(self, execution: Execution, runs_on: RunsOn) -> Outcome:
         request = execution.read.request
         job_type = self._jobs.get(request.job_type)
         if job_type is None:
             known = ", ".join(sorted(each.name for each in self._jobs)) or "none"
             text = f"no handler for job type {request.job_type!r}; this worker knows: {known}"
             return outcome.refused(DeadReason.UNKNOWN_TYPE, UnknownJobType(text))
+        if self._cancelled and (reason := self._cancelled.get(request.job_id)) is not None:
+            return outcome.cancelled(reason)
         if request.deadline and request.deadline <= datetime.now(UTC):
             return outcome.timed_out(f"its deadline {request.deadline.isoformat()} passed before it could start")
-        context = JobContext(
+        limit = _timeout_s(job_type, execution)
+        if runs_on == "process":
+            return await self._in_process(job_type, execution, Limits(limit, job_type.memory_limit_bytes))
+        context = execution.context = JobContext(
             request, execution.execution_id, lambda fraction, text: self._tell_progress(execution, fraction, text)
         )
         try:
             arguments = job_type.arguments(request.payload, context)
         except ValidationError as error:
             return outcome.refused(DeadReason.INVALID_PAYLOAD, error)
-        limit = _timeout_s(job_type, execution)
-        deadline = asyncio.timeout(limit)
-        try:
-            async with deadline:
-                if job_type.runs_on == "loop":
-                    await execution.cpu.coroutine(job_type.handler(*arguments))
-                else:
-                    await self._in_thread(job_type, execution, arguments)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
+        if runs_on == "thread":
+            run = self._in_thread(job_type, execution, arguments)
+        else:
+            run = execution.meter.coroutine(job_type.handler(*arguments))
+        if limit is None:
+            await run
+        elif not await _within(limit, run):
             context.cancelled = True
+            if runs_on == "thread":
+                self._threads.replace_stuck()
             return outcome.timed_out(f"still running after {limit:g} s")
+        if execution.cancelled and runs_on == "thread":
+            return outcome.cancelled(execution.cancelled)
         return SUCCEEDED
 
     async def _in_thread(self, job_type: JobType, execution: Execution, arguments: tuple[object, ...]) -> None:
+        ended: asyncio.Future[None] = self._loop.create_future()
         context = contextvars.copy_context()
-        await self._loop.run_in_executor(self._threads, context.run, execution.cpu.call, job_type.handler, *arguments)
+
+        def work() -> None:
+            try:
+                context.run(execution.meter.call, job_type.handler, *arguments)
+            except BaseException as error:
+                self._settle(ended, error)
+            else:
+                self._settle(ended, None)
+
+        self._threads.submit(work)
+        await ended
+
+    async def _in_process(self, job_type: JobType, execution: Execution, limits: Limits) -> Outcome:
+        ended: asyncio.Future[None] = self._loop.create_future()
+        place = self._idle_processes.pop()
+        cancelled = threading.Event()
+        execution.stop_running = cancelled.set
+        handler = job_type.handler
+        task = Task(
+            handler.__module__, handler.__qualname__, job_type.name, execution.execution_id, execution.read.request
+        )
+        result: list[Outcome] = []
+
+        def drive() -> None:
+            try:
+                answer = place.run(task, limits, cancelled, lambda *said: self._tell_progress(execution, *said))
+                execution.stop_clock()
+                execution.cpu_ms, execution.rss_bytes = answer.cpu_ms, answer.peak_rss_bytes
+                result.append(answer.outcome)
+            except BaseException as error:
+                self._settle(ended, error)
+            else:
+                self._settle(ended, None)
+
+        self._drivers.submit(drive)
+        try:
+            await ended
+        finally:
+            self._idle_processes.append(place)
+        return result[0]
+
+    def _settle(self, future: asyncio.Future[None], error: BaseException | None) -> None:
+        """Finish a future from another thread; one that was given up, or whose loop has ended, needs no answer."""
+
+        def finish() -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(None)
+            elif isinstance(error, StopIteration):
+                # A future cannot carry this one.
+                future.set_exception(RuntimeError(f"the handler raised {error!r}"))
+            else:
+                future.set_exception(error)
+
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(finish)
 
     def _tell_progress(self, execution: Execution, fraction: float, message: str) -> None:
         self.told.append(self._narrator.progress(execution, datetime.now(UTC), fraction, message))
 
 
+async def _within(seconds: float, run: Awaitable[None]) -> bool:
+    """Whether the run ended in time; a TimeoutError of its own is raised as it is."""
+    deadline = asyncio.timeout(seconds)
+    try:
+        async with deadline:
+            await run
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        return False
+    return True
+
+
 def _timeout_s(job_type: JobType, execution: Execution) -> float | None:
     """The shortest of what the handler allows, what the request asks for, and what is left until the deadline."""
     request = execution.read.request
-    limits = [job_type.timeout_s]
+    limit = job_type.timeout_s
     if request.timeout_ms is not None:
-        limits.append(request.timeout_ms / 1000)
+        limit = min(limit or math.inf, request.timeout_ms / 1000)
     if request.deadline is not None:
-        limits.append(max(0.0, (request.deadline - datetime.now(UTC)).total_seconds()))
-    return min((limit for limit in limits if limit is not None), default=None)
+        limit = min(limit or math.inf, max(0.0, (request.deadline - datetime.now(UTC)).total_seconds()))
+    return limit

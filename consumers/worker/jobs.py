@@ -6,7 +6,7 @@ async def render(report: Report, context: JobContext) -> None: ...
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
@@ -14,19 +14,26 @@ from pydantic import TypeAdapter
 from millstream.consumers.worker.context import JobContext
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+RunsOn = Literal["loop", "thread", "process"]
 
 
 @dataclass(frozen=True)
 class JobType:
-    """A job type and how to run it. `runs_on` says where: the event loop for `async def`, a thread otherwise."""
+    """A job type and how to run it. `runs_on` says where: the event loop, a thread, or a child process."""
 
     name: str
     handler: Callable[..., Any]
-    runs_on: Literal["loop", "thread"]
+    runs_on: RunsOn
     takes_payload: bool
     takes_context: bool
     payload: TypeAdapter[Any] | None
-    timeout_s: float | None
+    timeout_s: float | None = None
+    memory_limit_bytes: int | None = None
+
+    @property
+    def importable(self) -> bool:
+        """Whether another process finds the handler by its module and name."""
+        return "<locals>" not in self.handler.__qualname__ and self.handler.__module__ != "__main__"
 
     def arguments(self, payload: bytes, context: JobContext) -> tuple[Any, ...]:
         """What the handler is called with. Raises pydantic's ValidationError when the payload is not what it takes."""
@@ -44,19 +51,37 @@ class JobTypes:
     def __init__(self) -> None:
         self._types: dict[str, JobType] = {}
 
-    def job(self, name: str, *, timeout_s: float | None = None) -> Callable[[Handler], Handler]:
+    def job(
+        self,
+        name: str,
+        *,
+        timeout_s: float | None = None,
+        runs_on: RunsOn | None = None,
+        memory_limit_mb: int | None = None,
+    ) -> Callable[[Handler], Handler]:
         """Register a handler for a job type.
 
         The handler takes the payload, typed by its annotation (a pydantic model or anything pydantic validates; `bytes`
-        for the bytes as they are), and, if it has a parameter annotated `JobContext`, the context. It may be `async
-        def`, or a plain function that runs in a thread. `timeout_s`: longest run of one attempt, in seconds; a request
-        may ask for a shorter one. Raises ValueError for a name that is taken or a handler that cannot be called so.
+        for the bytes as they are), and, if it has a parameter annotated `JobContext`, the context. An `async def` runs
+        on the event loop and a plain function in a thread, unless `runs_on="process"`: then either runs in a process
+        of its own, which a crash, its time limit or `memory_limit_mb` (MiB of resident memory) ends without touching
+        anything else. `timeout_s`: longest run of one attempt, in seconds; a request may ask for a shorter one.
+
+        Raises ValueError for a name that is taken or a handler that cannot be called so.
         """
 
         def register(handler: Handler) -> Handler:
             if name in self._types:
                 raise ValueError(f"job type {name!r} already has the handler {self._types[name].handler.__qualname__}")
-            self._types[name] = _describe(name, handler, timeout_s)
+            described = describe(name, handler)
+            where = runs_on or described.runs_on
+            _check(handler, where, memory_limit_mb)
+            self._types[name] = replace(
+                described,
+                runs_on=where,
+                timeout_s=timeout_s,
+                memory_limit_bytes=None if memory_limit_mb is None else memory_limit_mb * 1024 * 1024,
+            )
             return handler
 
         return register
@@ -77,7 +102,8 @@ registered = JobTypes()
 job = registered.job
 
 
-def _describe(name: str, handler: Callable[..., Any], timeout_s: float | None) -> JobType:
+def describe(name: str, handler: Callable[..., Any]) -> JobType:
+    """How a handler is called, from its signature. Raises ValueError when it cannot be called so."""
     hints = get_type_hints(handler)
     payloads = []
     context_last = False
@@ -101,5 +127,15 @@ def _describe(name: str, handler: Callable[..., Any], timeout_s: float | None) -
         takes_payload=bool(payloads),
         takes_context=context_last,
         payload=None if kind is bytes else TypeAdapter(kind),
-        timeout_s=timeout_s,
     )
+
+
+def _check(handler: Callable[..., Any], runs_on: RunsOn, memory_limit_mb: int | None) -> None:
+    is_async = inspect.iscoroutinefunction(handler)
+    name = handler.__qualname__
+    if (runs_on == "loop" and not is_async) or (runs_on == "thread" and is_async):
+        raise ValueError(f"{name} {'is' if is_async else 'is not'} async, so it cannot run on a {runs_on}")
+    if runs_on == "process" and "<locals>" in name:
+        raise ValueError(f"{name} runs in a process, which must find it by name: define it at the top of a module")
+    if memory_limit_mb is not None and runs_on != "process":
+        raise ValueError(f"{name}: memory_limit_mb needs runs_on='process'; elsewhere memory is shared by all jobs")

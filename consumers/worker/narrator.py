@@ -36,21 +36,21 @@ class Narrator:
     def __init__(self, topics: TopicCatalogue, codec: Codec, config: WorkerConfig) -> None:
         self._topics = topics
         self._codec = codec
-        self._events = EventBytes(codec)
         self._memory = MemoryGauge()
-        self._place = {
+        self._worker_id = config.worker_id
+        place = {
             "worker_id": config.worker_id,
             "host": config.host,
             "region": config.region,
             "instance_type": config.instance_type,
             "worker_version": config.version,
         }
+        self._events = EventBytes(codec, place)
 
     def started(self, execution: Execution) -> OutgoingRecord:
         request = execution.read.request
         execution.attempt_part = self._events.attempt_part(
             {
-                **self._place,
                 "attempt": request.attempt,
                 "execution_id": execution.execution_id,
                 "request_partition": execution.assignment.partition,
@@ -77,8 +77,8 @@ class Narrator:
                 at,
                 final=not again,
                 run_ms=execution.run_ms,
-                cpu_ms=execution.cpu.milliseconds,
-                max_rss_bytes=self._memory.rss_bytes,
+                cpu_ms=execution.cpu_ms,
+                max_rss_bytes=execution.rss_bytes or self._memory.rss_bytes,
                 **outcome.error,
             )
         ]
@@ -106,7 +106,7 @@ class Narrator:
             reason=DeadReason.UNREADABLE,
             error_type="DecodeError",
             error_message=str(error)[:2000],
-            worker_id=self._place["worker_id"],
+            worker_id=self._worker_id,
             topic=assignment.topic,
             partition=assignment.partition,
             offset=offset,
@@ -126,7 +126,7 @@ class Narrator:
                 "job_type": request.job_type,
                 "attempt": request.attempt,
                 "reason": outcome.reason,
-                "worker_id": self._place["worker_id"],
+                "worker_id": self._worker_id,
                 "topic": execution.assignment.topic,
                 "partition": execution.assignment.partition,
                 "offset": execution.offset,

@@ -35,6 +35,11 @@ def refused(reason: DeadReason, error: BaseException) -> Outcome:
     return Outcome(EventKind.FAILED, reason, retryable=False, error=_describe(error))
 
 
+def cancelled(reason: str) -> Outcome:
+    """Somebody called the job off."""
+    return Outcome(EventKind.CANCELLED, retryable=False, error={"error_type": "Cancelled", "error_message": reason})
+
+
 def timed_out(message: str) -> Outcome:
     return Outcome(EventKind.TIMED_OUT, DeadReason.TIMED_OUT, error=_describe(TimeoutError(message)))
 

@@ -1,33 +1,49 @@
-"""The worker: poll -> ledger -> executor -> outcome -> commit.
+"""The worker: poll -> ledger -> fair queue -> limit -> executor -> outcome -> commit.
 
-One thread, the caller's, owns the consumer, the ledgers and the transactional producer, and never runs a job, so no
-lock is needed anywhere and polling goes on however long a job runs. Handlers run on the executor's threads; what they
-did comes back through two deques.
+One thread, the caller's, owns the consumer, the window and the ledgers, and never runs a job, so no lock is needed
+anywhere and polling goes on however long a job runs. Handlers run on the executor's threads; what they did comes back
+through two deques. Transactions are written by a third thread, one at a time, so that a commit delays no start.
 """
 
 import enum
 import threading
 import time
 from collections import deque
+from contextlib import closing
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from millstream.consumers.worker.adaptive_limit import AdaptiveLimit
 from millstream.consumers.worker.assignment import Assignment
+from millstream.consumers.worker.background import BackgroundWriter, Batch
+from millstream.consumers.worker.beats import Beats
 from millstream.consumers.worker.config import WorkerConfig
+from millstream.consumers.worker.control import Control
 from millstream.consumers.worker.execution import Execution
 from millstream.consumers.worker.executor import Executor
+from millstream.consumers.worker.health import HealthServer
+from millstream.consumers.worker.host import HostGauge
 from millstream.consumers.worker.jobs import JobTypes, registered
+from millstream.consumers.worker.journal import RunningJournal
 from millstream.consumers.worker.ledger import Checkpoint, OffsetLedger
+from millstream.consumers.worker.metrics import Metrics
 from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
+from millstream.consumers.worker.slots import claim_worker_id, journal_path
 from millstream.consumers.worker.transaction import OutcomeWriter, TransactionAborted, WriterBroken
-from millstream.schemas import Codec, DecodeError, EventBytes, KafkaConnection, TopicCatalogue
+from millstream.consumers.worker.window import Window
+from millstream.schemas import Codec, DecodeError, EventBytes, KafkaConnection, TopicCatalogue, WorkerState
 
 log = structlog.get_logger(__name__)
 
 IDLE_POLL_S = 0.25
+FULL_POLL_S = 0.002
+BUSY_POLL_S = 0.005
+PAUSE_AFTER_S = 0.2
 TAKE_AT_ONCE = 500
 WRITE_AT_ONCE = 5_000
+LIMIT_EVERY_S = 0.5
+STATISTICS_EVERY_MS = 5_000
 
 
 class Drained(enum.Enum):
@@ -48,7 +64,10 @@ class Worker:
         jobs: JobTypes | None = None,
         codec: Codec | None = None,
     ) -> None:
-        self.config = config or WorkerConfig()
+        config = config or WorkerConfig()
+        if not config.worker_id:
+            config = config.model_copy(update={"worker_id": claim_worker_id(config.host, topics.prefix)})
+        self.config = config
         self.ready = threading.Event()
         self.connection = connection
         self.topics = topics
@@ -56,6 +75,12 @@ class Worker:
         self.codec = codec or Codec()
         self.events = EventBytes(self.codec)
         self.lanes = list(self.config.lanes or topics.lanes)
+        self.transactional_id = f"{topics.prefix}worker-{config.worker_id}"
+        self.metrics = Metrics()
+        self.host = HostGauge()
+        self.state = WorkerState.STARTING
+        self.executor: Executor | None = None
+        self.looped_at = time.monotonic()
         self.stopping = threading.Event()
         self.hurry = threading.Event()
 
@@ -74,85 +99,142 @@ class Worker:
             lanes=self.lanes,
             job_types=sorted(each.name for each in self.jobs),
         )
-        while True:
-            life = _Life(self)
-            try:
-                return life.live()
-            except WriterBroken as error:
-                # Offsets that were committed stay, everything else is redelivered to the new life or another worker.
-                log.error("transactional producer lost, starting over", reason=str(error))
-            finally:
-                life.end()
+        with HealthServer(self), Beats(self), Control(self) as control, closing(self._open_journal()) as journal:
+            while True:
+                life = _Life(self, control, journal)
+                try:
+                    return life.live()
+                except WriterBroken as error:
+                    # Offsets that were committed stay, all else is redelivered to the new life or another worker.
+                    log.error("transactional producer lost, starting over", reason=str(error))
+                    self.metrics.restarts += 1
+                finally:
+                    self.ready.clear()
+                    life.end()
+
+    def _open_journal(self) -> RunningJournal:
+        config = self.config
+        journal = RunningJournal(
+            journal_path(self.transactional_id),
+            max(config.max_concurrency, config.concurrency) + config.threads + config.job_processes,
+        )
+        if journal.suspects:
+            log.warning("these jobs ran when the last process died, each gets its own", jobs=sorted(journal.suspects))
+        return journal
 
 
 class _Life:
     """A worker from joining the group to leaving it; after a fatal producer error another one follows."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, control: Control, journal: RunningJournal) -> None:
         self._worker = worker
+        self._control = control
+        self._journal = journal
         self._config = config = worker.config
+        self._metrics = worker.metrics
         self._assignments: dict[tuple[str, int], Assignment] = {}
         self._in_flight: set[Execution] = set()
         self._records: deque[OutgoingRecord] = deque()
         self._batch: list[OutgoingRecord] = []
-        self._paused = False
+        self._window = Window(config.window, config.window_bytes, config.overflow_after_ms / 1000)
+        self._full_since: float | None = None
         self._rebalances = 0
         self._written_at = time.monotonic()
-        narrator = Narrator(worker.topics, worker.codec, config)
-        self._narrator = narrator
-        self._executor = Executor(worker.jobs, narrator, config)
-        self._writer = OutcomeWriter(
-            worker.connection,
-            f"{worker.topics.prefix}worker-{config.worker_id}",
-            config.transaction_timeout_ms,
+        self._lanes = {worker.topics.lane(lane): lane for lane in worker.lanes}
+        self._overflows = {worker.topics.overflow(lane): f"{lane}.overflow" for lane in worker.lanes}
+        self._overflow_of = {worker.topics.lane(lane): worker.topics.overflow(lane) for lane in worker.lanes}
+        self._narrator = Narrator(worker.topics, worker.codec, config)
+        self._executor = Executor(
+            worker.jobs, self._narrator, config, [*self._lanes.values(), *self._overflows.values()], journal
         )
-        self._consumer = Consumer(
-            worker.connection.consumer(
-                config.group,
-                client_id=config.worker_id,
-                partition_assignment_strategy="cooperative-sticky",
-                session_timeout_ms=config.session_timeout_ms,
-                heartbeat_interval_ms=config.session_timeout_ms // 4,
-                # What is fetched ahead is thrown away when a partition moves on; a window's worth is plenty.
-                queued_min_messages=2 * config.window,
-                queued_max_messages_kbytes=32_768,
-            )
+        self._limit = AdaptiveLimit(config.concurrency, config.min_concurrency, config.max_concurrency)
+        self._limited_at = time.monotonic()
+        self._run_times: list[tuple[str, float]] = []
+        self._outcome_writer = OutcomeWriter(
+            worker.connection, worker.transactional_id, config.transaction_timeout_ms, worker.metrics
         )
+        self._writer = BackgroundWriter(self._outcome_writer)
+        self._consumer = Consumer(self._consumer_settings())
 
     def live(self) -> Drained:
         worker = self._worker
-        self._writer.open()
+        self._outcome_writer.open()
         self._executor.start()
+        self._control.obey(self._executor)
+        worker.executor = worker.metrics.executor = self._executor
         self._consumer.subscribe(
-            [worker.topics.lane(lane) for lane in worker.lanes],
+            [*self._lanes, *self._overflows],
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,
         )
+        worker.state = WorkerState.RUNNING
         while not worker.stopping.is_set():
+            worker.looped_at = time.monotonic()
             self._poll()
+            self._collect()
             self._write_when_due()
             self._pause_or_resume()
+            self._adapt_limit()
+        worker.state = WorkerState.DRAINING
         return self._drain()
 
     def end(self) -> None:
         for assignment in self._assignments.values():
             assignment.give_up()
         self._executor.stop()
+        self._journal.clear()
         self._consumer.close()
+        self._writer.stop()
+
+    def _consumer_settings(self) -> dict[str, str | int | float | bool]:
+        config = self._config
+        settings: dict[str, str | int | float | bool] = {
+            "client_id": config.worker_id,
+            "group_protocol": config.group_protocol,
+            # What is fetched ahead is thrown away when a partition moves on; a window's worth is plenty.
+            "queued_min_messages": 2 * config.window,
+            "queued_max_messages_kbytes": 32_768,
+            "statistics_interval_ms": STATISTICS_EVERY_MS,
+        }
+        if config.group_protocol == "classic":
+            settings |= {
+                "partition_assignment_strategy": "cooperative-sticky",
+                "session_timeout_ms": config.session_timeout_ms,
+                "heartbeat_interval_ms": config.session_timeout_ms // 6,
+            }
+        if config.static_membership:
+            settings["group_instance_id"] = self._worker.transactional_id
+        made = self._worker.connection.consumer(config.group, **settings)
+        return {**made, "stats_cb": self._metrics.read_statistics}  # type: ignore[dict-item]
 
     def _poll(self) -> None:
         """Take what has arrived. Returns as soon as there is something, and in time for the next write."""
-        timeout = IDLE_POLL_S
-        if self._in_flight or self._records or self._batch:
-            timeout = max(0.0, self._written_at + self._config.commit_interval_ms / 1000 - time.monotonic())
-        first = self._consumer.poll(timeout)
+        now = time.monotonic()
+        self._window.settle(now)
+        if self._window.full:
+            self._full_since = self._full_since or now
+            if now - self._full_since < PAUSE_AFTER_S:
+                # Pausing throws away what was fetched ahead, which costs more than a short wait.
+                time.sleep(FULL_POLL_S)
+                return
+        elif self._window.roomy:
+            self._full_since = None
+        elif self._full_since and now - self._full_since < PAUSE_AFTER_S:
+            time.sleep(FULL_POLL_S)
+            return
+        first = self._consumer.poll(self._poll_timeout(now))
         if first is None:
             return
         self._take([first])
         rebalances = self._rebalances
         more = self._consumer.consume(TAKE_AT_ONCE, 0)
         self._take(more if self._rebalances == rebalances else self._rewound(more))
+
+    def _poll_timeout(self, now: float) -> float:
+        if not (self._in_flight or self._records or self._batch or self._writer.batch):
+            return IDLE_POLL_S
+        return max(BUSY_POLL_S, self._written_at + self._config.commit_interval_ms / 1000 - now)
 
     def _rewound(self, messages: list[Message]) -> list[Message]:
         """The messages of partitions that stayed. A rebalance ran while these were fetched: whether one of a new
@@ -164,6 +246,8 @@ class _Life:
 
     def _take(self, messages: list[Message]) -> None:
         taken = []
+        now = time.monotonic()
+        window, assignments = self._window, self._assignments
         for message in messages:
             error = message.error()
             if error:
@@ -171,7 +255,7 @@ class _Life:
                 continue
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             assert topic is not None and partition is not None and offset is not None
-            assignment = self._assignments.get((topic, partition))
+            assignment = assignments.get((topic, partition))
             if assignment is None or not assignment.ledger.take(offset):
                 continue
             value = message.value()
@@ -182,8 +266,19 @@ class _Life:
                 self._records.append(self._narrator.unreadable(assignment, offset, message.key(), value, problem))
                 assignment.finish(offset)
                 continue
-            taken.append(Execution(assignment, offset, value or b"", read))
+            assert value is not None
+            request = read.request
+            # Jobs of one ordering key must not pass each other on two topics, so they are never moved.
+            if not assignment.overflow and not request.ordering_key and window.moves(request.tenant, now):
+                key = request.tenant.encode()
+                self._records.append(OutgoingRecord(self._overflow_of[topic], key, value, assignment))
+                assignment.finish(offset)
+                self._metrics.moved += 1
+                continue
+            window.take(request.tenant, len(value), assignment.overflow)
+            taken.append(Execution(assignment, offset, value, read))
         if taken:
+            self._metrics.taken += len(taken)
             self._in_flight.update(taken)
             self._executor.submit(taken)
 
@@ -192,30 +287,8 @@ class _Life:
             raise WriterBroken(f"consumer: {error.str()}")
         log.warning("consumer", reason=error.str())
 
-    def _write_when_due(self) -> None:
-        if time.monotonic() - self._written_at >= self._config.commit_interval_ms / 1000:
-            self._write()
-
-    def _write(self) -> None:
-        """One transaction with what happened since the last one, if anything did. A batch that was aborted is kept
-        and goes first into the next one, less what belongs to partitions that were given up meanwhile."""
-        self._collect()
-        self._batch = [each for each in self._batch if each.assignment is None or each.assignment.held]
-        offsets = [offset for each in self._assignments.values() if (offset := each.offset_to_commit())]
-        self._written_at = time.monotonic()
-        if not self._batch and not offsets:
-            return
-        try:
-            self._writer.write(self._batch, offsets, self._consumer)
-        except TransactionAborted as error:
-            log.warning("transaction aborted, writing it again", records=len(self._batch), reason=str(error))
-            return
-        self._batch.clear()
-        for assignment in self._assignments.values():
-            assignment.changed = False
-
     def _collect(self) -> None:
-        """Move what the executor did into the batch. An outcome and its finished offset go together."""
+        """Move what happened into the batch. An outcome and its finished offset go together."""
         batch, executor = self._batch, self._executor
         batch.extend(self._records)
         self._records.clear()
@@ -223,23 +296,88 @@ class _Life:
             batch.append(executor.told.popleft())
         while executor.finished and len(batch) < WRITE_AT_ONCE:
             execution = executor.finished.popleft()
-            self._in_flight.discard(execution)
             if execution.assignment.held:
+                self._in_flight.discard(execution)
+                self._window.finish(execution.tenant, len(execution.value), execution.assignment.overflow)
                 batch.extend(self._narrator.ended(execution))
                 execution.assignment.finish(execution.offset)
+                self._metrics.ended(execution)
+                self._run_times.append((execution.job_type, execution.run_ms))
+
+    def _write_when_due(self) -> None:
+        if self._writer.batch is not None and not self._writer.busy:
+            self._settle_write()
+        if self._writer.batch is None and time.monotonic() - self._written_at >= (
+            self._config.commit_interval_ms / 1000
+        ):
+            self._begin_write()
+
+    def _begin_write(self) -> None:
+        """Start a transaction with what happened since the last one, if anything did."""
+        records = [each for each in self._batch if each.assignment is None or each.assignment.held]
+        offsets = [offset for each in self._assignments.values() if (offset := each.offset_to_commit())]
+        self._written_at = time.monotonic()
+        self._batch = []
+        if records or offsets:
+            self._writer.begin(Batch(records, offsets, self._consumer.consumer_group_metadata()))
+            for assignment in self._assignments.values():
+                assignment.changed = False
+
+    def _settle_write(self) -> None:
+        """Wait for the transaction under way. A batch that was aborted goes first into the next one, less what belongs
+        to partitions that were given up meanwhile."""
+        batch = self._writer.batch
+        try:
+            self._writer.finish()
+        except TransactionAborted as error:
+            assert batch is not None
+            log.warning("transaction aborted, writing it again", records=len(batch.records), reason=str(error))
+            self._metrics.aborted += 1
+            self._batch[:0] = batch.records
+            for offset in batch.offsets:
+                if (assignment := self._assignments.get((offset.topic, offset.partition))) is not None:
+                    assignment.changed = True
+
+    def _write_out(self) -> None:
+        """Write what there is now, and wait for it."""
+        self._settle_write()
+        self._collect()
+        self._begin_write()
+        self._settle_write()
 
     def _pause_or_resume(self) -> None:
-        """Stop fetching while the window or a ledger is full. Polling goes on, so the group keeps this worker."""
-        full = len(self._in_flight) >= self._config.window or any(
-            each.ledger.nearly_full for each in self._assignments.values()
-        )
-        roomy = len(self._in_flight) <= self._config.window // 2
-        if full and not self._paused:
-            self._consumer.pause(self._consumer.assignment())
-            self._paused = True
-        elif self._paused and roomy and not full:
-            self._consumer.resume(self._consumer.assignment())
-            self._paused = False
+        """Fetch nothing for what is full. Polling goes on, so the group keeps this worker."""
+        window = self._window
+        full = self._full_since is not None and time.monotonic() - self._full_since >= PAUSE_AFTER_S
+        pausing: list[TopicPartition] = []
+        resuming: list[TopicPartition] = []
+        for assignment in self._assignments.values():
+            if assignment.overflow:
+                held_back = not window.overflow_roomy if assignment.paused else window.overflow_full
+            else:
+                held_back = full
+            held_back = held_back or assignment.ledger.nearly_full
+            if held_back != assignment.paused:
+                assignment.paused = held_back
+                (pausing if held_back else resuming).append(TopicPartition(*assignment.place))
+        if pausing:
+            self._consumer.pause(pausing)
+        if resuming:
+            self._consumer.resume(resuming)
+
+    def _adapt_limit(self) -> None:
+        now = time.monotonic()
+        if now - self._limited_at < LIMIT_EVERY_S:
+            return
+        self._limited_at = now
+        samples, self._run_times = self._run_times, []
+        self._metrics.limit = self._config.concurrency
+        if self._config.limit == "adaptive":
+            host = self._worker.host
+            busiest = self._executor.set_concurrency(self._limit.limit)
+            limit = self._limit.update(samples, busiest, host.cpu_used, host.memory_used)
+            self._executor.set_concurrency(limit)
+            self._metrics.limit = limit
 
     def _drain(self) -> Drained:
         self._executor.stop_starting()
@@ -249,10 +387,13 @@ class _Life:
         while self._executor.running and time.monotonic() < deadline and not self._worker.hurry.is_set():
             # Records that were already on their way when the partitions were paused stay for the next worker.
             self._consumer.poll(self._config.commit_interval_ms / 1000)
+            self._collect()
             self._write_when_due()
         cut_short = self._executor.running > 0
-        while self._executor.finished or self._executor.told or self._batch:
-            self._write()
+        while True:
+            self._write_out()
+            if not (self._executor.finished or self._executor.told or self._batch or self._records):
+                break
         drained = Drained.CUT_SHORT if cut_short else Drained.CLEAN
         log.info("worker stops", how=drained.value)
         return drained
@@ -260,7 +401,9 @@ class _Life:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
         for each in self._committed(consumer, partitions):
-            assignment = Assignment(each.topic, each.partition, born=self._rebalances)
+            overflow = each.topic in self._overflows
+            lane = self._overflows[each.topic] if overflow else self._lanes[each.topic]
+            assignment = Assignment(each.topic, each.partition, lane, overflow, born=self._rebalances)
             if each.offset >= 0:
                 assignment.ledger = OffsetLedger(Checkpoint(each.offset, each.metadata or ""))
                 assignment.first_offset = each.offset
@@ -268,8 +411,6 @@ class _Life:
         consumer.incremental_assign(
             [TopicPartition(*place, self._assignments[place].first_offset) for place in _places(partitions)]
         )
-        if self._paused:
-            consumer.pause(partitions)
         log.info("partitions assigned", partitions=_names(partitions))
         self._worker.ready.set()
 
@@ -279,10 +420,14 @@ class _Life:
         for assignment in leaving:
             assignment.starting = False
         deadline = time.monotonic() + self._config.revoke_grace_s
-        while time.monotonic() < deadline and self._unwritten(leaving):
-            self._write()
-            time.sleep(0.005)
-        self._write()
+        while self._begun(leaving) and time.monotonic() < deadline:
+            self._collect()
+            self._write_when_due()
+            time.sleep(BUSY_POLL_S)
+        self._write_out()
+        if any(each.changed for each in leaving):
+            # The transaction was aborted; once more, and then what it held runs again elsewhere.
+            self._write_out()
         self._give_up(partitions)
         consumer.incremental_unassign(partitions)
         log.info("partitions handed over", partitions=_names(partitions))
@@ -292,11 +437,9 @@ class _Life:
         consumer.incremental_unassign(partitions)
         log.warning("partitions lost, their jobs run again elsewhere", partitions=_names(partitions))
 
-    def _unwritten(self, leaving: list[Assignment]) -> bool:
-        """Whether an execution of these partitions has begun and its outcome is not committed."""
-        return any(each.changed for each in leaving) or any(
-            each.started_at is not None and each.assignment in leaving for each in self._in_flight
-        )
+    def _begun(self, leaving: list[Assignment]) -> bool:
+        """Whether an execution of these partitions has begun and not been collected."""
+        return any(each.started_at is not None and each.assignment in leaving for each in self._in_flight)
 
     def _give_up(self, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
@@ -304,7 +447,10 @@ class _Life:
             assignment = self._assignments.pop(place, None)
             if assignment:
                 assignment.give_up()
-        self._in_flight = {each for each in self._in_flight if each.assignment.held}
+        for execution in [each for each in self._in_flight if not each.assignment.held]:
+            self._in_flight.discard(execution)
+            self._window.finish(execution.tenant, len(execution.value), execution.assignment.overflow)
+        self._executor.cancel_lost()
 
     def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """The group's commits. Waits while a transaction of a dead worker still holds them back."""

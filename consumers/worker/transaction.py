@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from millstream.consumers.worker.metrics import Metrics
 from millstream.consumers.worker.narrator import OutgoingRecord
 from millstream.schemas import KafkaConnection
 
@@ -22,9 +24,12 @@ class WriterBroken(RuntimeError):
 
 
 class OutcomeWriter:
-    """A transactional producer. Not thread-safe: the poll thread owns it."""
+    """A transactional producer. Not thread-safe."""
 
-    def __init__(self, connection: KafkaConnection, transactional_id: str, transaction_timeout_ms: int) -> None:
+    def __init__(
+        self, connection: KafkaConnection, transactional_id: str, transaction_timeout_ms: int, metrics: Metrics
+    ) -> None:
+        self._metrics = metrics
         self._producer = Producer(
             connection.producer(
                 transactional_id=transactional_id,
@@ -49,19 +54,21 @@ class OutcomeWriter:
                     raise WriterBroken(cause.str()) from error
                 log.warning("waiting for the transaction coordinator", reason=cause.str())
 
-    def write(self, records: Sequence[OutgoingRecord], offsets: list[TopicPartition], consumer: Consumer) -> None:
-        """Write the batch. When it returns, records and offsets are committed.
+    def write(self, records: Sequence[OutgoingRecord], offsets: list[TopicPartition], group: Any) -> None:
+        """Write the batch. When it returns, records and offsets are committed. `group` is what the consumer's
+        `consumer_group_metadata` gave.
 
         Raises `TransactionAborted` or `WriterBroken`.
         """
-        producer = self._producer
+        producer, began = self._producer, time.monotonic()
         try:
             producer.begin_transaction()
             for record in records:
                 self._produce(record)
             if offsets:
-                producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 10)
+                producer.send_offsets_to_transaction(offsets, group, 10)
             self._commit()
+            self._metrics.timed_transaction(began)
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.fatal() or cause.code() == KafkaError._FENCED:

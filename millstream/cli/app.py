@@ -6,6 +6,7 @@ import typer
 
 import millstream
 from millstream.cli.config import app as config_commands
+from millstream.cli.control import app as control_commands
 from millstream.cli.demo import demo
 from millstream.cli.doctor import doctor
 from millstream.cli.job import app as job_commands
@@ -46,5 +47,6 @@ app.command("worker", rich_help_panel="Services")(worker)
 app.command("tracker", rich_help_panel="Services")(tracker)
 app.command("sink", rich_help_panel="Services")(sink)
 app.add_typer(topic_commands, name="topics", rich_help_panel="Operations")
+app.add_typer(control_commands, name="control", rich_help_panel="Operations")
 app.command("migrate", rich_help_panel="Operations")(migrate)
 app.add_typer(config_commands, name="config", rich_help_panel="Operations")

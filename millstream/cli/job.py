@@ -8,8 +8,10 @@ import typer
 from rich.table import Table
 
 from millstream import settings as settings_module
+from millstream.cli.control import give
 from millstream.cli.options import AsJson
 from millstream.cli.output import Failure, answer
+from millstream.schemas import Action, Scope
 
 app = typer.Typer(help="One job.", no_args_is_help=True)
 
@@ -42,6 +44,20 @@ def show(
         raise Failure(f"tracker: {response.status_code} {response.text[:200]}", code=3)
     state: dict[str, Any] = response.json()
     answer(as_json, state, lambda: _table(state))
+
+
+@app.command("cancel")
+def cancel(
+    job_id: Annotated[str, typer.Argument(help="The id that `submit` printed.")],
+    reason: Annotated[str, typer.Option(help="Why; it becomes the job's error message.")] = "",
+) -> None:
+    """Call a job off: at once if it runs, when its turn comes otherwise. A job that has ended stays as it is.
+
+    A coroutine is cancelled and a process killed; a plain function in a thread sees `context.cancelled`.
+
+    Example: millstream job cancel 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0 --reason "wrong report"
+    """
+    give(Action.CANCEL_JOB, Scope.JOB, job_id, reason=reason)
 
 
 def _table(state: dict[str, Any]) -> Table:

@@ -1,7 +1,9 @@
 """`millstream worker`, `tracker`, `sink`: the long-running services."""
 
 import gc
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Annotated
@@ -12,21 +14,25 @@ from millstream import settings as settings_module
 from millstream.cli.handlers import load_handlers
 from millstream.clickhouse import connect
 from millstream.consumers.sink import Sink
-from millstream.consumers.worker import Drained, Worker
+from millstream.consumers.worker import Drained, Supervisor, Worker, WorkerConfig, claim_worker_id, end_with_parent
 from millstream.settings import Settings
 from millstream.streams import build_app, run_tracker
 from millstream.telemetry import configure_logging
 
+SUPERVISED = "MILLSTREAM_SUPERVISED"
 CUT_SHORT = 4
 """Exit code of a worker whose grace period ended before its jobs did."""
 
 
 def worker(
     app: Annotated[list[str], typer.Argument(help="Modules with your handlers, such as myproject.jobs.")],
-    name: Annotated[str | None, typer.Option(help="Unique name of this worker, best the same after a restart.")] = None,
+    name: Annotated[str | None, typer.Option(help="Unique name of this worker, the same after a restart.")] = None,
     lane: Annotated[list[str] | None, typer.Option(help="Lane to read; repeatable; all when absent.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Jobs at once on the event loop.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads for handlers that are plain functions.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes under one supervisor, each started again if it dies.")
+    ] = None,
 ) -> None:
     """Execute jobs.
 
@@ -37,17 +43,48 @@ def worker(
 
       millstream worker myproject.jobs
 
+      millstream worker myproject.jobs --processes 4
+
       millstream worker myproject.jobs --name w1 --lane high --lane default --concurrency 200
     """
     settings = settings_module.load()
     given = {"worker_id": name, "lanes": tuple(lane) if lane else None, "concurrency": concurrency, "threads": threads}
     config = settings.worker.model_copy(update={key: value for key, value in given.items() if value is not None})
-    _log(settings, config.worker_id)
+    if processes is not None:
+        raise typer.Exit(_supervise(settings, config, app, processes))
+    if SUPERVISED in os.environ:
+        end_with_parent()
     jobs = load_handlers(app)
+    _log(settings, config.worker_id or "worker")
     running = Worker(settings.connection, settings.catalogue, config, jobs, settings.codec)
     _on_signals(running.stop)
+    # A window of jobs is thousands of objects that live for a moment: looking through them at every 700th costs most.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     if running.run() is Drained.CUT_SHORT:
         raise typer.Exit(CUT_SHORT)
+
+
+def _supervise(settings: Settings, config: WorkerConfig, app: list[str], processes: int) -> int:
+    base = config.worker_id or claim_worker_id(config.host, settings.topics.prefix)
+    _log(settings, base)
+    # A wrong module name is said once, here, and not by every child again and again.
+    load_handlers(app)
+    names = [f"{base}-{number}" for number in range(processes)]
+
+    def command(name: str) -> tuple[list[str], dict[str, str]]:
+        argv = [sys.executable, "-m", "millstream", "worker", *app, "--name", name]
+        for lane in config.lanes:
+            argv += ["--lane", lane]
+        argv += ["--concurrency", str(config.concurrency), "--threads", str(config.threads)]
+        environment = {**os.environ, SUPERVISED: "1", "MILLSTREAM_WORKER__STATIC_MEMBERSHIP": "true"}
+        if config.health_port:
+            environment["MILLSTREAM_WORKER__HEALTH_PORT"] = str(config.health_port + names.index(name))
+        return argv, environment
+
+    supervisor = Supervisor(names, command)
+    _on_signals(supervisor.stop)
+    return supervisor.run()
 
 
 def tracker() -> None:

@@ -1,21 +1,20 @@
 """The worker on a real broker: every job runs, every attempt has one outcome, nothing stops a partition."""
 
 import asyncio
-import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from pydantic import BaseModel
 
-from millstream.consumers.worker import Drained, JobContext, JobTypes, Worker, WorkerConfig
+from millstream.consumers.worker import Drained, JobContext, JobTypes
 from millstream.local.broker import Broker
 from millstream.producers import JobClient, NewJob
 from millstream.schemas import DeadLetter, DeadReason, EventKind, KafkaConnection, TopicCatalogue
 from millstream.topics import apply_topics
 from tests.eventlog import EventLog, TopicReader
+from tests.running_worker import RunningWorker
 
 
 class Number(BaseModel):
@@ -57,51 +56,11 @@ def handlers() -> JobTypes:
     return jobs
 
 
-class RunningWorker:
-    """A worker in a thread of the test's process."""
-
-    def __init__(self, bootstrap: str, topics: TopicCatalogue, name: str = "w1", **config: object) -> None:
-        settings = WorkerConfig.model_validate({"worker_id": name, "group": f"{topics.prefix}workers", **config})
-        self.worker = Worker(KafkaConnection(bootstrap), topics, settings, handlers())
-        self.drained: Drained | None = None
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        self.drained = self.worker.run()
-
-    def __enter__(self) -> "RunningWorker":
-        self._thread.start()
-        assert self.worker.ready.wait(60)
-        return self
-
-    def stop(self) -> Drained | None:
-        self.worker.stop()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        return self.drained
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-
-@pytest.fixture
-def log(kafka: Broker, topics: TopicCatalogue) -> Iterator[EventLog]:
-    events = EventLog(kafka.bootstrap, topics.events)
-    yield events
-    events.close()
-
-
-@pytest.fixture
-def client(kafka: Broker, topics: TopicCatalogue) -> Iterator[JobClient]:
-    with JobClient(KafkaConnection(kafka.bootstrap), topics, source="tests") as jobs:
-        yield jobs
-
-
 def test_every_job_runs_once_and_leaves_its_whole_story(any_broker: Broker, topic_prefix: str) -> None:
     topics = TopicCatalogue(topic_prefix, partitions=4)
     connection = KafkaConnection(any_broker.bootstrap)
     apply_topics(connection, topics)
-    with JobClient(connection, topics) as jobs, RunningWorker(any_broker.bootstrap, topics):
+    with JobClient(connection, topics) as jobs, RunningWorker(any_broker.bootstrap, topics, handlers()):
         ids = jobs.submit_many([NewJob(kind, {"number": n}) for n in range(300) for kind in ("ok", "plain")])
         log = EventLog(any_broker.bootstrap, topics.events)
         log.until_finished(ids)
@@ -116,7 +75,9 @@ def test_every_job_runs_once_and_leaves_its_whole_story(any_broker: Broker, topi
 def test_an_outcome_holds_every_dimension_and_measure_of_its_attempt(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    with RunningWorker(kafka.bootstrap, topics, version="1.2.3", region="eu", instance_type="m6i.large", host="h1"):
+    with RunningWorker(
+        kafka.bootstrap, topics, handlers(), version="1.2.3", region="eu", instance_type="m6i.large", host="h1"
+    ):
         job_id = client.submit("slow", {"number": 1}, tenant="acme", lane="high", labels={"team": "growth"})
         log.until_finished([job_id])
     assert log.kinds_of(job_id) == [EventKind.SUBMITTED, EventKind.STARTED, EventKind.PROGRESS, EventKind.SUCCEEDED]
@@ -154,7 +115,7 @@ def test_a_job_that_fails_is_dead_lettered_with_its_complete_cause(
     reason: DeadReason,
     error: str,
 ) -> None:
-    with RunningWorker(kafka.bootstrap, topics):
+    with RunningWorker(kafka.bootstrap, topics, handlers()):
         job_id = client.submit(job_type, payload, tenant="acme")
         after = client.submit("ok", {"number": 1}, tenant="acme")
         log.until_finished([job_id, after])
@@ -184,7 +145,7 @@ def test_a_record_that_is_no_request_goes_to_the_dead_letters_and_stops_nothing(
         ids += client.submit_many([NewJob("ok", {"number": n}) for n in range(20)])
     producer.produce(lane, None, b"tombstone", 0)
     producer.flush()
-    with RunningWorker(kafka.bootstrap, topics):
+    with RunningWorker(kafka.bootstrap, topics, handlers()):
         log.until_finished(ids)
         dead = TopicReader(kafka.bootstrap, topics.dead)
         dead.until(lambda: len(dead.values) == 4 * len(garbage) + 1)
@@ -198,7 +159,7 @@ def test_a_record_that_is_no_request_goes_to_the_dead_letters_and_stops_nothing(
 def test_a_job_is_tried_as_often_as_it_asks_for(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    with RunningWorker(kafka.bootstrap, topics):
+    with RunningWorker(kafka.bootstrap, topics, handlers()):
         lucky = client.submit("second-time-lucky", {"number": 1}, max_attempts=3)
         hopeless = client.submit("raises", {"number": 1}, max_attempts=3)
         log.until_finished([lucky, hopeless])
@@ -218,7 +179,7 @@ def test_a_job_past_its_deadline_is_not_begun(
 ) -> None:
     job_id = client.submit("ok", {"number": 1}, deadline=datetime.now(UTC) + timedelta(milliseconds=50))
     time.sleep(0.1)
-    with RunningWorker(kafka.bootstrap, topics):
+    with RunningWorker(kafka.bootstrap, topics, handlers()):
         log.until_finished([job_id])
     outcome = next(event for event in log.events if event.kind is EventKind.TIMED_OUT)
     assert "deadline" in outcome.error_message
@@ -227,7 +188,7 @@ def test_a_job_past_its_deadline_is_not_begun(
 def test_draining_finishes_what_runs_and_commits_it(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    with RunningWorker(kafka.bootstrap, topics, concurrency=5) as running:
+    with RunningWorker(kafka.bootstrap, topics, handlers(), concurrency=5) as running:
         ids = client.submit_many([NewJob("slow", {"number": n}) for n in range(20)])
         while len(log.started) < 5:
             log.read()
@@ -236,36 +197,40 @@ def test_draining_finishes_what_runs_and_commits_it(
     begun = set(log.started)
     assert begun <= log.finished
     assert len(begun) < len(ids)
-    with RunningWorker(kafka.bootstrap, topics, "w2"):
+    with RunningWorker(kafka.bootstrap, topics, handlers(), "w2"):
         log.until_finished(ids)
     log.read(0.5)
     assert set(log.outcomes.values()) == {1}
     assert all(log.started[job_id] == 1 for job_id in begun)
 
 
-def test_what_finished_above_the_watermark_does_not_run_again_after_a_restart(
-    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
-) -> None:
-    slow = client.submit("slow", {"number": 0}, ordering_key="one partition")
-    quick = client.submit_many([NewJob("ok", {"number": n}, ordering_key="one partition") for n in range(50)])
-    with RunningWorker(kafka.bootstrap, topics, drain_grace_s=0.0) as running:
+def test_what_finished_above_the_watermark_does_not_run_again_after_a_restart(kafka: Broker, topic_prefix: str) -> None:
+    topics = TopicCatalogue(topic_prefix, partitions=1)
+    connection = KafkaConnection(kafka.bootstrap)
+    apply_topics(connection, topics)
+    log = EventLog(kafka.bootstrap, topics.events)
+    with JobClient(connection, topics) as client:
+        slow = client.submit("slow", {"number": 0})
+        quick = client.submit_many([NewJob("ok", {"number": n}) for n in range(50)])
+    with RunningWorker(kafka.bootstrap, topics, handlers(), drain_grace_s=0.0) as running:
         while len(log.finished) < 50:
             log.read(0.05)
         assert slow not in log.finished
         assert running.stop() is Drained.CUT_SHORT
-    with RunningWorker(kafka.bootstrap, topics, "w2"):
+    with RunningWorker(kafka.bootstrap, topics, handlers(), "w2"):
         log.until_finished([slow, *quick])
     log.read(0.5)
     assert log.started[slow] == 2
     assert all(log.started[job_id] == 1 for job_id in quick)
     assert set(log.outcomes.values()) == {1}
+    log.close()
 
 
 def test_offsets_are_committed_only_with_the_outcomes(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
     ids = client.submit_many([NewJob("ok", {"number": n}) for n in range(100)])
-    with RunningWorker(kafka.bootstrap, topics):
+    with RunningWorker(kafka.bootstrap, topics, handlers()):
         log.until_finished(ids)
     reader = Consumer(KafkaConnection(kafka.bootstrap).consumer(f"{topics.prefix}workers"))
     lane = [TopicPartition(topics.lane("default"), partition) for partition in range(4)]
@@ -279,9 +244,9 @@ def test_two_workers_share_the_partitions_and_no_attempt_gets_two_outcomes(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
     ids = client.submit_many([NewJob("ok", {"number": n}) for n in range(2000)])
-    with RunningWorker(kafka.bootstrap, topics, "w1"):
+    with RunningWorker(kafka.bootstrap, topics, handlers(), "w1"):
         ids += client.submit_many([NewJob("slow", {"number": n}) for n in range(200)])
-        with RunningWorker(kafka.bootstrap, topics, "w2"):
+        with RunningWorker(kafka.bootstrap, topics, handlers(), "w2"):
             ids += client.submit_many([NewJob("ok", {"number": n}) for n in range(2000)])
             log.until_finished(ids)
     log.read(0.5)

@@ -1,0 +1,85 @@
+"""How busy the machine is that a worker runs on: the host, or the cgroup when that is smaller."""
+
+import time
+from pathlib import Path
+
+import psutil
+
+CGROUP = Path("/sys/fs/cgroup")
+LOOK_EVERY_S = 0.5
+
+
+class HostGauge:
+    """CPU and memory in use. Asks the kernel at most twice a second; used from several threads, where the worst that a
+    race does is to ask once more."""
+
+    def __init__(self, cgroup: Path = CGROUP) -> None:
+        self._cgroup = cgroup
+        self._process = psutil.Process()
+        self.memory_limit_bytes = _limit(cgroup / "memory.max")
+        self.cpu_limit = _cpu_limit(cgroup / "cpu.max")
+        self.rss_bytes = 0
+        self.cpu_percent = 0.0
+        self._cpu_used = 0.0
+        self._memory_used = 0.0
+        self._looked_at = time.monotonic()
+        self._cgroup_cpu_s = self._read_cgroup_cpu()
+        psutil.cpu_percent()
+        self._process.cpu_percent()
+
+    @property
+    def cpu_used(self) -> float:
+        """Share of the CPU in use since the last look, 0 to 1."""
+        self.look()
+        return self._cpu_used
+
+    @property
+    def memory_used(self) -> float:
+        """Share of the memory in use, 0 to 1."""
+        self.look()
+        return self._memory_used
+
+    def look(self) -> None:
+        """Ask the kernel, unless that was just done."""
+        now = time.monotonic()
+        elapsed = now - self._looked_at
+        if elapsed < LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        self.rss_bytes = self._process.memory_info().rss
+        self.cpu_percent = self._process.cpu_percent()
+        self._cpu_used = psutil.cpu_percent() / 100
+        used = self._read_cgroup_cpu()
+        if self.cpu_limit and used is not None and self._cgroup_cpu_s is not None:
+            self._cpu_used = max(self._cpu_used, (used - self._cgroup_cpu_s) / elapsed / self.cpu_limit)
+        self._cgroup_cpu_s = used
+        self._memory_used = psutil.virtual_memory().percent / 100
+        in_cgroup = _limit(self._cgroup / "memory.current")
+        if self.memory_limit_bytes and in_cgroup is not None:
+            self._memory_used = max(self._memory_used, in_cgroup / self.memory_limit_bytes)
+
+    def _read_cgroup_cpu(self) -> float | None:
+        try:
+            for line in (self._cgroup / "cpu.stat").read_text().splitlines():
+                if line.startswith("usage_usec"):
+                    return int(line.split()[1]) / 1e6
+        except (OSError, ValueError):
+            pass
+        return None
+
+
+def _limit(path: Path) -> int | None:
+    """A number of a cgroup file; None for `max` or where there is no such file."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _cpu_limit(path: Path) -> float | None:
+    """CPUs that a cgroup may use, from "quota period"."""
+    try:
+        quota, period = path.read_text().split()
+        return int(quota) / int(period)
+    except (OSError, ValueError):
+        return None

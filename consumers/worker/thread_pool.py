@@ -1,0 +1,55 @@
+"""Threads for handlers that are plain functions.
+
+Unlike `concurrent.futures` it does not wait for its threads at the end of the process, and a thread whose handler never
+returns is given up and replaced, so that it costs its own place and no other.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+
+Work = Callable[[], None]
+
+
+class ThreadPool:
+    """At most `size` functions at once, in daemon threads that are started when first needed. Thread-safe."""
+
+    def __init__(self, size: int, name: str) -> None:
+        self._size = size
+        self._name = name
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._pending = 0
+
+    def submit(self, work: Work) -> None:
+        """Run `work`, which must not raise, as soon as a thread is free."""
+        with self._lock:
+            self._pending += 1
+            if self._threads < self._size and self._pending > self._threads:
+                self._start()
+        self._queue.put(work)
+
+    def replace_stuck(self) -> None:
+        """A function will not return: another thread takes the place of the one that it holds."""
+        with self._lock:
+            self._size += 1
+            self._start()
+
+    def stop(self) -> None:
+        """End the threads that are free, and the others when their function returns."""
+        with self._lock:
+            for _ in range(self._threads):
+                self._queue.put(None)
+
+    def _start(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+
+    def _run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            try:
+                work()
+            finally:
+                with self._lock:
+                    self._pending -= 1

@@ -1,0 +1,115 @@
+"""How much a worker has taken and not finished, and which tenant takes more than its share of it.
+
+A tenant that holds its share of the window and does not drain it is moved: its further records go to the lane's
+overflow topic, so that what lies behind them in the partition is reached. A tenant that drains its share fast is left
+alone, because running its jobs is as quick as moving them. Pure: the caller says what time it is.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+MEASURED_OVER_S = 0.1
+
+
+@dataclass(slots=True)
+class _Excess:
+    """A tenant over its share: since when, what it finished since, and the verdict."""
+
+    since: float
+    finished: int = 0
+    moving: bool = False
+
+
+class Window:
+    """The records in a worker's hands. Not thread-safe: the poll thread owns it.
+
+    `limit_records`, `limit_bytes`: what the window holds of the lanes. What comes back from the overflow topics has a
+    quarter of that, on top. `slow_after_s`: a tenant is moved when its share would take longer to drain.
+    """
+
+    def __init__(self, limit_records: int, limit_bytes: int, slow_after_s: float) -> None:
+        self._limit_records = limit_records
+        self._limit_bytes = limit_bytes
+        self._slow_after_s = slow_after_s
+        self._records = 0
+        self._bytes = 0
+        self._overflow_records = 0
+        self._by_tenant: Counter[str] = Counter()
+        self._excess: dict[str, _Excess] = {}
+
+    @property
+    def records(self) -> int:
+        return self._records + self._overflow_records
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more may be taken from the lanes. While a tenant is moved the window stretches to twice its
+        size, so that its records go by and the others' are reached."""
+        stretch = 2 if self._moving else 1
+        return self._records >= stretch * self._limit_records or self._bytes >= stretch * self._limit_bytes
+
+    @property
+    def roomy(self) -> bool:
+        """Whether enough is finished to begin taking again."""
+        if self._moving:
+            return not self.full
+        return 4 * self._records <= 3 * self._limit_records and 4 * self._bytes <= 3 * self._limit_bytes
+
+    @property
+    def overflow_full(self) -> bool:
+        return 4 * self._overflow_records >= self._limit_records
+
+    @property
+    def overflow_roomy(self) -> bool:
+        return 8 * self._overflow_records <= self._limit_records
+
+    @property
+    def share(self) -> int:
+        """Records that one tenant may hold: an equal part, with one part left free for a tenant that has none yet."""
+        return max(1, self._limit_records // (len(self._by_tenant) + 1))
+
+    def take(self, tenant: str, size: int, overflow: bool = False) -> None:
+        """Note a record of `size` bytes that was taken."""
+        if overflow:
+            self._overflow_records += 1
+            return
+        self._records += 1
+        self._bytes += size
+        self._by_tenant[tenant] += 1
+
+    def finish(self, tenant: str, size: int, overflow: bool = False) -> None:
+        """Note that it is finished or given up."""
+        if overflow:
+            self._overflow_records -= 1
+            return
+        self._records -= 1
+        self._bytes -= size
+        self._by_tenant[tenant] -= 1
+        if not self._by_tenant[tenant]:
+            del self._by_tenant[tenant]
+        if (excess := self._excess.get(tenant)) is not None:
+            excess.finished += 1
+            if 2 * self._by_tenant.get(tenant, 0) <= self.share:
+                del self._excess[tenant]
+
+    def moves(self, tenant: str, now: float) -> bool:
+        """Whether the next record of this tenant goes to the overflow topic."""
+        excess = self._excess.get(tenant)
+        if excess is None:
+            if self._by_tenant.get(tenant, 0) >= self.share:
+                self._excess[tenant] = _Excess(now)
+            return False
+        if not excess.moving and (elapsed := now - excess.since) >= MEASURED_OVER_S:
+            excess.moving = self.share * elapsed > self._slow_after_s * excess.finished
+            if not excess.moving:
+                excess.since, excess.finished = now, 0
+        return excess.moving
+
+    @property
+    def _moving(self) -> bool:
+        return any(each.moving for each in self._excess.values())
+
+    def settle(self, now: float) -> None:
+        """Judge the tenants over their share although no record of theirs arrives, as when the window is full."""
+        for tenant in list(self._excess):
+            self.moves(tenant, now)

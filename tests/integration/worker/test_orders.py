@@ -1,0 +1,100 @@
+"""Orders: what an operator says is done by every worker, at once and after a restart."""
+
+import time
+from itertools import pairwise
+
+import httpx
+
+from millstream.local.broker import Broker
+from millstream.local.ports import free_port
+from millstream.producers import JobClient, NewJob, give_order
+from millstream.schemas import (
+    Action,
+    Command,
+    EventKind,
+    KafkaConnection,
+    Scope,
+    TopicCatalogue,
+    WorkerBeat,
+    WorkerState,
+)
+from tests.eventlog import EventLog, TopicReader
+from tests.integration.worker.handlers import jobs
+from tests.running_worker import RunningWorker
+
+
+def order(kafka: Broker, topics: TopicCatalogue, action: Action, scope: Scope, target: str, **limits: float) -> None:
+    command = Command.model_validate({"action": action, "scope": scope, "target": target, **limits})
+    give_order(command, KafkaConnection(kafka.bootstrap), topics)
+
+
+def test_a_running_and_a_waiting_job_are_cancelled(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    with RunningWorker(kafka.bootstrap, topics, jobs, concurrency=1, min_concurrency=1, max_concurrency=1):
+        running = [client.submit(kind, {"seconds": 600}) for kind in ("sleep", "thread", "process")]
+        waiting = client.submit("sleep", {"seconds": 600})
+        while len(log.started) < 3:
+            log.read()
+        for job_id in (waiting, *running):
+            order(kafka, topics, Action.CANCEL_JOB, Scope.JOB, job_id)
+        log.until_finished([*running, waiting])
+    kinds = {event.job_id: event.kind for event in log.events if event.final}
+    assert {kinds[job_id] for job_id in [*running, waiting]} == {EventKind.CANCELLED}
+
+
+def test_a_paused_tenant_waits_over_a_restart_and_goes_on_when_it_is_resumed(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    order(kafka, topics, Action.PAUSE, Scope.TENANT, "acme")
+    order(kafka, topics, Action.SET_QUOTA, Scope.TENANT, "acme", max_concurrency=1)
+    held = client.submit_many([NewJob("sleep", {}, tenant="acme") for _ in range(5)])
+    free = client.submit_many([NewJob("sleep", {}, tenant="other") for _ in range(5)])
+    with RunningWorker(kafka.bootstrap, topics, jobs):
+        log.until_finished(free)
+        time.sleep(0.5)
+        log.read(0.5)
+        assert not set(held) & set(log.started)
+        order(kafka, topics, Action.RESUME, Scope.TENANT, "acme")
+        log.until_finished(held)
+    ended = [event for event in log.events if event.final and event.tenant == "acme"]
+    spans = sorted((event.started_at, event.occurred_at) for event in ended if event.started_at)
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
+
+
+def test_a_flooding_tenant_is_moved_aside_and_still_every_job_runs_once(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    with RunningWorker(
+        kafka.bootstrap, topics, jobs, window=100, limit="fixed", concurrency=10, overflow_after_ms=20
+    ) as running:
+        flood = client.submit_many([NewJob("sleep", {"seconds": 0.02}, tenant="flood") for _ in range(1500)])
+        small = client.submit_many([NewJob("sleep", {}, tenant="small") for _ in range(20)])
+        log.until_finished(small)
+        # Three seconds' worth of the flood lay before them; they passed most of it.
+        assert len(log.finished & set(flood)) < 1200
+        log.until_finished(flood)
+        assert running.worker.metrics.moved > 0
+    log.read(0.5)
+    assert set(log.outcomes.values()) == {1}
+    assert set(log.started.values()) == {1}
+
+
+def test_beats_and_probes_tell_what_a_worker_does(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    port = free_port()
+    with RunningWorker(kafka.bootstrap, topics, jobs, health_port=port, region="eu"):
+        job_id = client.submit("sleep", {"seconds": 2.5})
+        assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/live").text == "running\n"
+        log.until_finished([job_id])
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert 'millstream_job_outcomes_total{job_type="sleep",kind="succeeded"} 1.0' in metrics
+    assert "messaging_kafka_consumer_lag" in metrics
+    beats = TopicReader(kafka.bootstrap, topics.beats)
+    beats.until(lambda: any(beat.state is WorkerState.STOPPED for beat in beats.decoded(WorkerBeat)))
+    told = beats.decoded(WorkerBeat)
+    assert any([each.job_id for each in beat.in_flight] == [job_id] and beat.busy == 1 for beat in told)
+    assert all(beat.region == "eu" and beat.rss_bytes > 0 and beat.capacity > 0 for beat in told[1:])
+    beats.close()

@@ -1,0 +1,71 @@
+"""The window: what may be taken, and whose records are moved."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.consumers.worker.window import MEASURED_OVER_S, Window
+
+
+def flooded(tenant: str = "flood", records: int = 60) -> Window:
+    window = Window(100, 10**6, slow_after_s=0.15)
+    for _ in range(records):
+        window.take(tenant, 10)
+    return window
+
+
+def test_a_tenant_that_does_not_drain_its_share_is_moved() -> None:
+    window = flooded()
+    assert not window.moves("flood", 10.0)
+    assert window.moves("flood", 10.0 + 2 * MEASURED_OVER_S)
+    assert not window.moves("small", 10.0 + 2 * MEASURED_OVER_S)
+
+
+def test_a_tenant_that_drains_fast_is_left_alone() -> None:
+    window = flooded()
+    assert not window.moves("flood", 10.0)
+    for _ in range(100):
+        window.finish("flood", 10)
+        window.take("flood", 10)
+    assert not window.moves("flood", 10.0 + 2 * MEASURED_OVER_S)
+
+
+def test_a_tenant_that_has_drained_is_not_moved_any_more() -> None:
+    window = flooded()
+    window.moves("flood", 10.0)
+    assert window.moves("flood", 11.0)
+    for _ in range(40):
+        window.finish("flood", 10)
+    assert not window.moves("flood", 12.0)
+
+
+def test_a_full_window_stretches_while_a_tenant_is_moved() -> None:
+    window = flooded(records=100)
+    assert window.full and not window.roomy
+    window.moves("flood", 10.0)
+    window.settle(11.0)
+    assert not window.full and window.roomy
+    for _ in range(100):
+        window.take("others", 10)
+    assert window.full
+
+
+def test_bytes_fill_a_window_as_records_do() -> None:
+    window = Window(1000, 100, 1.0)
+    window.take("a", 60)
+    assert not window.full
+    window.take("b", 60)
+    assert window.full
+    window.finish("a", 60)
+    assert window.roomy
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50), st.booleans()), max_size=100))
+def test_what_is_finished_leaves_nothing_behind(records: list[tuple[str, int, bool]]) -> None:
+    window = Window(10, 100, 0.1)
+    for record in records:
+        window.take(*record)
+        window.moves(record[0], 1.0)
+    assert window.records == len(records)
+    for record in records:
+        window.finish(*record)
+    assert window.records == 0 and window.roomy and window.overflow_roomy and not window.full
