@@ -5,12 +5,9 @@ encoded once, in the pieces that lie between what differs (`event_bytes.py` says
 is then a few joins.
 """
 
-import io
 from dataclasses import dataclass
-from functools import lru_cache
 
-import fastavro
-
+from millstream.schemas.avro_part import long
 from millstream.schemas.codec import HEADER, Codec
 from millstream.schemas.event_bytes import EventBytes
 from millstream.schemas.models import EventKind, JobRequest, new_id
@@ -59,11 +56,4 @@ class SubmissionBytes:
 
 def _string(content: bytes) -> bytes:
     """Bytes or text in Avro: the length, then the content."""
-    return _length(len(content)) + content
-
-
-@lru_cache(4096)
-def _length(size: int) -> bytes:
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, "long", size)
-    return out.getvalue()
+    return long(len(content)) + content

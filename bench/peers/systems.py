@@ -132,7 +132,9 @@ class Millstream:
         command = [sys.executable, "-m", "millstream", "worker", "peers.millstream_jobs", "--name", "bench", *given]
         if processes > 1:
             command += ["--processes", str(processes)]
-        return command, self._stack.environment
+        # The others' limits do not move either.
+        limit = {"MILLSTREAM_WORKER__LIMIT": "fixed"} if concurrency else {}
+        return command, {**self._stack.environment, **limit}
 
 
 class BareLoop:
