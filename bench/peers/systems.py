@@ -24,6 +24,7 @@ from peers.tally import FOLDER, jobs_done, waits_ms
 BENCH = Path(__file__).parent.parent
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 GIVE_UP_AFTER_S = 30.0
+STOP_S = 1.5
 BATCH = 10_000
 
 
@@ -95,8 +96,13 @@ def working(system: System, processes: int = 1, concurrency: int = 0) -> Iterato
     with tempfile.TemporaryDirectory(prefix="bench-tally-") as folder:
         command, environment = system.command(processes, concurrency)
         given = {**os.environ, **environment, "PYTHONPATH": str(BENCH), FOLDER: folder, "MILLSTREAM_LOG_LEVEL": "error"}
-        with ChildProcess(command, env=given, cwd=Path(folder)) as process:
+        process = ChildProcess(command, env=given, cwd=Path(folder))
+        process.start()
+        try:
             yield Worker(system.name, process, Path(folder))
+        finally:
+            # All have finished their jobs by now; some take seconds to say so.
+            process.stop(STOP_S)
 
 
 class Millstream:

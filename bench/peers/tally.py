@@ -42,10 +42,12 @@ class Tally:
             return
         folder = Path(os.environ[FOLDER])
         self._owner, self._done = os.getpid(), 0
-        counter = folder / f"{self._owner}.count"
+        counter = folder / f"{self._owner}.new"
         counter.write_bytes(_COUNT.pack(0))
         with counter.open("r+b") as file:
             self._counter = mmap.mmap(file.fileno(), _COUNT.size)
+        # The reader never sees one that is still empty.
+        counter.rename(counter.with_suffix(".count"))
         self._waits = (folder / f"{self._owner}.waits").open("ab", buffering=0)
 
 
