@@ -18,8 +18,9 @@ from dataclasses import asdict
 from peers.systems import BareLoop, Millstream, Run, System, measure, peers, working
 from rig import Rig, Value
 
-JOBS = {"millstream": 150_000, "bare_loop": 600_000}
+JOBS = {"millstream": 150_000, "bare_loop": 600_000, "celery": 6_000}
 PEER_JOBS = 15_000
+QUICK = 10
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
         for processes in (1,) if rig.quick else (1, 2):
             systems: list[System] = [Millstream(stack), BareLoop(stack), *others]
             for system in systems:
-                jobs = JOBS.get(system.name, PEER_JOBS) // (6 if rig.quick else 1)
+                jobs = JOBS.get(system.name, PEER_JOBS) // (QUICK if rig.quick else 1)
                 with others.trying(system):
                     run = run_jobs(rig, system, jobs, processes)
                     name = system.name if processes == 1 else f"{system.name}_{processes}_processes"
