@@ -28,9 +28,9 @@ def main() -> None:
     results: dict[str, Value] = {}
     rates: dict[str, float] = {}
     with rig.stack() as stack, peers(rig, stack) as others:
+        own: list[System] = [Millstream(stack), BareLoop(stack)]
         for processes in (1,) if rig.quick else (1, 2):
-            systems: list[System] = [Millstream(stack), BareLoop(stack), *others]
-            for system in systems:
+            for system in [*own, *others]:
                 jobs = JOBS.get(system.name, PEER_JOBS) // (QUICK if rig.quick else 1)
                 with others.trying(system):
                     run = run_jobs(rig, system, jobs, processes)

@@ -26,7 +26,7 @@ PAYLOAD = {"at": None, "seconds": 0.0}
 
 def main() -> None:
     rig = Rig(__doc__)
-    bulk, peers_bulk, singles = (100_000, 4_000, 1_000) if rig.quick else (600_000, 20_000, 5_000)
+    bulk, peers_bulk, singles = (60_000, 3_000, 500) if rig.quick else (600_000, 20_000, 5_000)
     results: dict[str, Value] = {}
     with rig.stack() as stack, peers(rig, stack) as others:
         with rig.step("millstream", 5) as advance:
