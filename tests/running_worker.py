@@ -20,8 +20,12 @@ class RunningWorker:
     def _run(self) -> None:
         self.drained = self.worker.run()
 
-    def __enter__(self) -> "RunningWorker":
+    def start(self) -> None:
+        """Start without waiting for partitions."""
         self._thread.start()
+
+    def __enter__(self) -> "RunningWorker":
+        self.start()
         assert self.worker.ready.wait(60)
         return self
 

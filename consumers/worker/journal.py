@@ -1,9 +1,9 @@
 """Which jobs run in this process, kept where the process's death cannot reach it.
 
 A handler that ends the whole process (`os._exit`, a crash in native code) would be delivered again and end the next
-one, for ever. The ids of what runs are kept in a small file mapped into memory, so that the worker that comes back under the
-same name knows what ran when the last one died. It runs those jobs in a process of their own, where another crash is
-the job's failure and nothing else.
+one, for ever. The ids of what runs are kept in a small file mapped into memory, so that the worker that comes back
+under the same name knows what ran when the last one died. It runs those jobs in a process of their own, where another
+crash is the job's failure and nothing else.
 """
 
 import mmap

@@ -1,0 +1,30 @@
+"""Handlers that do their worst, for a worker process of its own."""
+
+import asyncio
+import os
+import time
+
+from millstream import JobContext, job
+
+
+@job("well-behaved")
+async def well_behaved(payload: dict[str, float]) -> None:
+    await asyncio.sleep(payload.get("seconds", 0.01))
+
+
+@job("never-returns", timeout_s=1)
+def never_returns(payload: dict[str, float], context: JobContext) -> None:
+    time.sleep(3600)
+
+
+@job("eats-memory", runs_on="process", memory_limit_mb=250)
+def eats_memory(payload: dict[str, float]) -> None:
+    eaten = []
+    while True:
+        eaten.append(bytearray(os.urandom(1024)) * (10 * 1024))
+        time.sleep(0.01)
+
+
+@job("exits")
+async def exits(payload: dict[str, float]) -> None:
+    os._exit(7)
