@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Every script of bench/ that measures; the others are what they share.
+# Every script of bench/ that measures; the others, and bench/peers/, are what they share.
 BENCHES := $(filter-out bench/rig.py bench/noop_jobs.py,$(wildcard bench/*.py))
 
 .PHONY: setup demo test lint bench lock clean

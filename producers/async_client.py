@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import KafkaError, KafkaException, Message
-
-from millstream.producers.delivery import Submission, SubmitError, explain
+from millstream.producers.delivery import Receipt, Submission, SubmitError
+from millstream.producers.preparation import Preparation
 from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob
-from millstream.schemas import Codec, JobRequest, KafkaConnection, TopicCatalogue
+from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
+
+TURN = 500
+"""Jobs that are handed over before the event loop has its turn."""
 
 
 class AsyncJobClient:
@@ -19,7 +21,8 @@ class AsyncJobClient:
         async with AsyncJobClient(KafkaConnection("localhost:9092")) as jobs:
             job_id = await jobs.submit("reports.render", {"report": 7}, tenant="acme")
 
-    Parameters as of `JobClient`. Use it from one event loop.
+    Parameters as of `JobClient`; `max_pending` is how many jobs may be on their way before a submit waits its turn. Use
+    it from one event loop.
     """
 
     def __init__(
@@ -34,72 +37,47 @@ class AsyncJobClient:
         delivery_timeout_s: float = 30.0,
         max_pending: int = 50_000,
     ) -> None:
-        self._source = source
-        self._max_payload_bytes = max_payload_bytes
-        self._lanes = (topics or TopicCatalogue()).lanes
-        self._submission = Submission(
-            connection,
-            topics or TopicCatalogue(),
-            codec or Codec(),
-            linger_ms=linger_ms,
-            delivery_timeout_s=delivery_timeout_s,
-        )
-        # Fewer than the producer's buffer holds (two records a job), so that handing over never blocks the loop.
-        self._places = asyncio.Semaphore(max_pending)
+        topics = topics or TopicCatalogue()
+        self._preparation = Preparation(topics, codec or Codec(), source, max_payload_bytes)
+        self._submission = Submission(connection, topics, linger_ms=linger_ms, delivery_timeout_s=delivery_timeout_s)
+        self._max_pending = max_pending
         self._closing = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="millstream-submit", daemon=True)
         self._poller.start()
 
     async def submit(self, job_type: str, payload: Any = None, **fields: Any) -> str:
         """Submit one job and return its id once Kafka has acknowledged it. Errors as of `JobClient.submit`."""
-        request = self._request(NewJob(job_type, payload, **fields))
-        await self._accepted(request)
-        return request.job_id
+        return (await self.submit_many([NewJob(job_type, payload, **fields)]))[0]
 
     async def submit_many(self, jobs: Iterable[NewJob]) -> list[str]:
         """Submit many jobs and return their ids, in order, once all are acknowledged."""
-        requests = [self._request(job) for job in jobs]
-        answers = await asyncio.gather(*map(self._accepted, requests), return_exceptions=True)
-        failed: list[tuple[str, str]] = []
-        for answer in answers:
-            if isinstance(answer, SubmitError):
-                failed += answer.failed
-            elif isinstance(answer, BaseException):
-                raise answer
-        if failed:
-            raise SubmitError(failed)
-        return [request.job_id for request in requests]
+        prepared = self._preparation.prepare(jobs)
+        loop, answered = asyncio.get_running_loop(), asyncio.Event()
+
+        def answer() -> None:
+            loop.call_soon_threadsafe(answered.set)
+
+        receipt = Receipt(len(prepared), answer)
+        for first in range(0, len(prepared), TURN):
+            await self._room()
+            for job in prepared[first : first + TURN]:
+                self._submission.write(job, receipt)
+        if prepared:
+            await answered.wait()
+        if receipt.failed:
+            raise SubmitError(receipt.failed)
+        return [job.job_id for job in prepared]
+
+    async def _room(self) -> None:
+        """Wait until the producer's buffer has room for a turn, so that handing over never blocks the loop."""
+        while len(self._submission.producer) > 2 * self._max_pending:  # noqa: ASYNC110 (nothing tells of room)
+            await asyncio.sleep(0.005)
 
     async def close(self) -> None:
         """Wait for what is still on its way."""
         await asyncio.to_thread(self._submission.producer.flush)
         self._closing.set()
         await asyncio.to_thread(self._poller.join)
-
-    def _request(self, job: NewJob) -> JobRequest:
-        return job.request(self._source, self._max_payload_bytes, self._lanes)
-
-    async def _accepted(self, request: JobRequest) -> None:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[None] = loop.create_future()
-
-        def settle(error: KafkaError | None) -> None:
-            if answer.done():
-                return
-            if error:
-                answer.set_exception(SubmitError([(request.job_id, explain(error))]))
-            else:
-                answer.set_result(None)
-
-        def delivered(error: KafkaError | None, _: Message) -> None:
-            loop.call_soon_threadsafe(settle, error)
-
-        async with self._places:
-            try:
-                self._submission.write(request, delivered)
-            except KafkaException as error:
-                raise SubmitError([(request.job_id, explain(error))]) from error
-            await answer
 
     def _poll(self) -> None:
         while not self._closing.is_set():

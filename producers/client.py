@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaException
 
-from millstream.producers.delivery import Submission, SubmitError, explain
+from millstream.producers.delivery import Receipt, Submission, SubmitError, explain
+from millstream.producers.preparation import Preparation, PreparedJob
 from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob
-from millstream.schemas import Codec, JobRequest, KafkaConnection, TopicCatalogue
+from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.models import new_id
 
 
@@ -20,7 +21,8 @@ class JobClient:
             job_id = jobs.submit("reports.render", {"report": 7}, tenant="acme")
 
     `source` names the producing service in every event. `linger_ms` is how long a record may wait for company in a
-    batch. `delivery_timeout_s` is how long Kafka may take to acknowledge before a submit fails.
+    batch while more are handed over; after the last one everything is sent at once. `delivery_timeout_s` is how long
+    Kafka may take to acknowledge before a submit fails.
     """
 
     def __init__(
@@ -31,16 +33,14 @@ class JobClient:
         *,
         source: str = "",
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
-        linger_ms: float = 1.0,
+        linger_ms: float = 5.0,
         delivery_timeout_s: float = 30.0,
     ) -> None:
         self._connection = connection
         self._topics = topics or TopicCatalogue()
-        self._codec = codec or Codec()
-        self._source = source
-        self._max_payload_bytes = max_payload_bytes
+        self._preparation = Preparation(self._topics, codec or Codec(), source, max_payload_bytes)
         self._options: dict[str, Any] = {"linger_ms": linger_ms, "delivery_timeout_s": delivery_timeout_s}
-        self._submission = Submission(connection, self._topics, self._codec, **self._options)
+        self._submission = Submission(connection, self._topics, **self._options)
         self._atomic: Submission | None = None
         self._atomic_turn = threading.Lock()
 
@@ -65,10 +65,10 @@ class JobClient:
         visible or none. `on_accepted` is told how many were acknowledged so far. Raises `InvalidJob`, or
         `SubmitError` naming the jobs that Kafka did not take.
         """
-        requests = [job.request(self._source, self._max_payload_bytes, self._topics.lanes) for job in jobs]
+        prepared = self._preparation.prepare(jobs)
         if atomic:
-            return self._submit_atomically(requests)
-        return _deliver(self._submission, requests, on_accepted)
+            return self._submit_atomically(prepared)
+        return _deliver(self._submission, prepared, on_accepted)
 
     def close(self) -> None:
         """Wait for what is still on its way."""
@@ -76,23 +76,23 @@ class JobClient:
             if submission:
                 submission.producer.flush()
 
-    def _submit_atomically(self, requests: list[JobRequest]) -> list[str]:
+    def _submit_atomically(self, jobs: list[PreparedJob]) -> list[str]:
         with self._atomic_turn:
             if self._atomic is None:
                 name = f"{self._topics.prefix}producer-{new_id()}"
-                atomic = Submission(self._connection, self._topics, self._codec, **self._options, transactional_id=name)
-                _transactionally(lambda: atomic.producer.init_transactions(30), requests)
+                atomic = Submission(self._connection, self._topics, **self._options, transactional_id=name)
+                _transactionally(lambda: atomic.producer.init_transactions(30), jobs)
                 self._atomic = atomic
             producer = self._atomic.producer
             producer.begin_transaction()
             try:
-                ids = _deliver(self._atomic, requests, None)
+                ids = _deliver(self._atomic, jobs, None)
                 producer.commit_transaction(60)
             except (SubmitError, KafkaException) as error:
                 self._abandon_transaction()
                 if isinstance(error, SubmitError):
                     raise
-                raise SubmitError([(request.job_id, explain(error)) for request in requests]) from error
+                raise SubmitError([(job.job_id, explain(error)) for job in jobs]) from error
             return ids
 
     def _abandon_transaction(self) -> None:
@@ -112,43 +112,27 @@ class JobClient:
         self.close()
 
 
-def _deliver(
-    submission: Submission, requests: list[JobRequest], on_accepted: Callable[[int], None] | None
-) -> list[str]:
-    failed: list[tuple[str, str]] = []
-    accepted = 0
+def _deliver(submission: Submission, jobs: list[PreparedJob], on_accepted: Callable[[int], None] | None) -> list[str]:
+    receipt = Receipt(len(jobs))
     producer = submission.producer
-
-    def watch(job_id: str) -> Callable[[KafkaError | None, Message], None]:
-        def delivered(error: KafkaError | None, _: Message) -> None:
-            nonlocal accepted
-            if error:
-                failed.append((job_id, explain(error)))
-            else:
-                accepted += 1
-
-        return delivered
-
-    for number, request in enumerate(requests):
-        try:
-            submission.write(request, watch(request.job_id))
-        except KafkaException as error:
-            failed.append((request.job_id, explain(error)))
+    for number, job in enumerate(jobs):
+        submission.write(job, receipt)
         if number % 500 == 0:
             producer.poll(0)
             if on_accepted:
-                on_accepted(accepted)
-    while accepted + len(failed) < len(requests):
-        producer.poll(0.05)
+                on_accepted(receipt.accepted)
+    while not receipt.done:
+        # Unlike polling, flushing sends at once what lingers. It waits for other threads' jobs too, hence not for long.
+        producer.flush(0.01)
         if on_accepted:
-            on_accepted(accepted)
-    if failed:
-        raise SubmitError(failed)
-    return [request.job_id for request in requests]
+            on_accepted(receipt.accepted)
+    if receipt.failed:
+        raise SubmitError(receipt.failed)
+    return [job.job_id for job in jobs]
 
 
-def _transactionally(call: Callable[[], None], requests: list[JobRequest]) -> None:
+def _transactionally(call: Callable[[], None], jobs: list[PreparedJob]) -> None:
     try:
         call()
     except KafkaException as error:
-        raise SubmitError([(request.job_id, explain(error)) for request in requests]) from error
+        raise SubmitError([(job.job_id, explain(error)) for job in jobs]) from error

@@ -1,10 +1,13 @@
 """What the two clients share: the Kafka producer, the two records of a submission, and delivery errors."""
 
+import itertools
 from collections.abc import Callable
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from millstream.schemas import Codec, EventBytes, EventKind, JobRequest, KafkaConnection, TopicCatalogue
+from millstream.producers.preparation import PreparedJob
+from millstream.schemas import KafkaConnection, TopicCatalogue
 
 DeliveryCallback = Callable[[KafkaError | None, Message], None]
 
@@ -19,6 +22,49 @@ class SubmitError(RuntimeError):
         super().__init__(f"job {first[0]} was not accepted: {first[1]}{more}")
 
 
+class Receipt:
+    """What became of jobs that were handed over together. Thread-safe: whoever polls the producer calls the callbacks.
+
+    `when_done` is called once, when the last of them was accepted or failed.
+    """
+
+    def __init__(self, jobs: int, when_done: Callable[[], None] | None = None) -> None:
+        self.failed: list[tuple[str, str]] = []
+        self.done = jobs == 0
+        self._jobs = jobs
+        self._when_done = when_done
+        self._numbers = itertools.count(1)
+        self._settled = 0
+
+    @property
+    def accepted(self) -> int:
+        return self._settled - len(self.failed)
+
+    def watch(self, job_id: str) -> DeliveryCallback:
+        """The callback for the delivery of this job's request."""
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error:
+                self.failed.append((job_id, explain(error)))
+            self._settle_one()
+
+        return delivered
+
+    def refuse(self, job_id: str, error: KafkaException) -> None:
+        """Note a job that the producer did not even take."""
+        self.failed.append((job_id, explain(error)))
+        self._settle_one()
+
+    def _settle_one(self) -> None:
+        # Adding one is not atomic; the next number of an iterator in C is.
+        number = next(self._numbers)
+        self._settled = number
+        if number == self._jobs:
+            self.done = True
+            if self._when_done:
+                self._when_done()
+
+
 class Submission:
     """Writes requests and their `submitted` events through one idempotent producer.
 
@@ -30,16 +76,12 @@ class Submission:
         self,
         connection: KafkaConnection,
         topics: TopicCatalogue,
-        codec: Codec,
         *,
         linger_ms: float,
         delivery_timeout_s: float,
         transactional_id: str | None = None,
     ) -> None:
-        self._topics = topics
-        self._codec = codec
-        self._events = EventBytes(codec)
-        self._attempt_part = self._events.attempt_part({})
+        self._events = topics.events
         properties = connection.producer(
             linger_ms=linger_ms,
             delivery_timeout_ms=round(delivery_timeout_s * 1000),
@@ -51,16 +93,19 @@ class Submission:
             properties |= {"transactional.id": transactional_id, "transaction.timeout.ms": 60_000}
         self.producer = Producer(properties)
 
-    def write(self, request: JobRequest, on_delivery: DeliveryCallback) -> None:
-        """Hand both records to the producer; blocks while its buffer is full. `on_delivery` tells of the request."""
-        key = request.record_key
-        self._produce(self._topics.lane(request.lane), key, self._codec.encode(request), on_delivery)
-        event = self._events.event(
-            self._events.job_part(request), self._attempt_part, EventKind.SUBMITTED, request.submitted_at
-        )
-        self._produce(self._topics.events, request.job_id.encode(), event, None)
+    def write(self, job: PreparedJob, receipt: Receipt) -> None:
+        """Hand both records of a job to the producer; blocks while its buffer is full."""
+        job_id = job.job_id.encode()
+        request, event = job.shared.records(job_id, job.ordering_key, job.payload)
+        try:
+            self._produce(job.topic, request, job.ordering_key or job_id, receipt.watch(job.job_id))
+        except KafkaException as error:
+            receipt.refuse(job.job_id, error)
+            return
+        with suppress(KafkaException):
+            self._produce(self._events, event, job_id, None)
 
-    def _produce(self, topic: str, key: bytes, value: bytes, on_delivery: DeliveryCallback | None) -> None:
+    def _produce(self, topic: str, value: bytes, key: bytes, on_delivery: DeliveryCallback | None) -> None:
         while True:
             try:
                 self.producer.produce(topic, value, key, on_delivery=on_delivery)

@@ -41,17 +41,19 @@ class NewJob:
     traceparent: str | None = None
 
     def request(
-        self, source: str = "", max_payload_bytes: int = MAX_PAYLOAD_BYTES, lanes: Collection[str] | None = None
+        self,
+        source: str = "",
+        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        lanes: Collection[str] | None = None,
+        traceparent: str | None = None,
     ) -> JobRequest:
-        """The request to write; `lanes` are those there are, any when None. Raises `InvalidJob`."""
+        """The request to write; `lanes` are those there are, any when None; `traceparent` is for a job that says none,
+        the current span's when None. Raises `InvalidJob`."""
         if lanes is not None and self.lane not in lanes:
             raise InvalidJob(f"lane={self.lane!r}: there are only the lanes {', '.join(lanes)}")
-        payload, content_type = _payload_bytes(self.payload)
-        if len(payload) > max_payload_bytes:
-            raise InvalidJob(
-                f"payload of {self.job_type!r} is {len(payload):,} bytes, the limit is {max_payload_bytes:,}: "
-                "store it elsewhere and submit a reference to it"
-            )
+        payload, content_type = self.payload_bytes(max_payload_bytes)
+        if traceparent is None:
+            traceparent = current_traceparent()
         given: dict[str, Any] = {
             "tenant": self.tenant,
             "job_type": self.job_type,
@@ -61,7 +63,7 @@ class NewJob:
             "source": source,
             "deadline": self.deadline,
             "max_attempts": self.max_attempts,
-            "traceparent": current_traceparent() if self.traceparent is None else self.traceparent,
+            "traceparent": traceparent if self.traceparent is None else self.traceparent,
             "content_type": content_type,
             "payload": payload,
         }
@@ -73,6 +75,31 @@ class NewJob:
             return JobRequest(**given)
         except ValidationError as error:
             raise InvalidJob(_explain(error)) from error
+
+    def payload_bytes(self, limit: int = MAX_PAYLOAD_BYTES) -> tuple[bytes, str]:
+        """The payload as it is sent, and its media type. Raises `InvalidJob`, also above `limit` bytes."""
+        payload, content_type = _payload_bytes(self.payload)
+        if len(payload) > limit:
+            raise InvalidJob(
+                f"payload of {self.job_type!r} is {len(payload):,} bytes, the limit is {limit:,}: "
+                "store it elsewhere and submit a reference to it"
+            )
+        return payload, content_type
+
+    @property
+    def shared_fields(self) -> tuple[object, ...]:
+        """All that it says but what is usually its own: id, ordering key and payload. Equal for jobs that are alike."""
+        labels = tuple(self.labels.items()) if self.labels else ()
+        return (
+            self.job_type,
+            self.tenant,
+            self.lane,
+            labels,
+            self.deadline,
+            self.timeout_s,
+            self.max_attempts,
+            self.traceparent,
+        )
 
 
 def _payload_bytes(payload: Any) -> tuple[bytes, str]:

@@ -23,6 +23,7 @@ from millstream.schemas.models import (
     WorkerState,
 )
 from millstream.schemas.registry import ConfluentRegistry, PinnedRegistry, Registry, UnknownSchema
+from millstream.schemas.submission_bytes import SubmissionBytes
 from millstream.schemas.topics import Topic, TopicCatalogue
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Registry",
     "Scope",
     "State",
+    "SubmissionBytes",
     "Topic",
     "TopicCatalogue",
     "UnknownSchema",

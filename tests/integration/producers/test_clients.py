@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -109,6 +110,28 @@ def test_a_payload_of_the_largest_size_arrives(kafka: Broker, topics: TopicCatal
         jobs.submit("a.b", payload)
     lane.until(lambda: len(lane.values) == 1)
     assert lane.decoded(JobRequest)[0].payload == payload
+
+
+def test_threads_that_share_a_client_each_get_the_answer_for_their_own_jobs(
+    kafka: Broker, topics: TopicCatalogue, lane: TopicReader
+) -> None:
+    with JobClient(KafkaConnection(kafka.bootstrap), topics) as jobs, ThreadPoolExecutor(8) as threads:
+        singles = [threads.submit(jobs.submit, "a.b", {"n": n}) for n in range(400)]
+        batches = [threads.submit(jobs.submit_many, [NewJob("a.b")] * 50) for _ in range(8)]
+        ids = [each.result() for each in singles] + [job_id for each in batches for job_id in each.result()]
+    lane.until(lambda: len(lane.values) == 800)
+    assert len(set(ids)) == 800
+    assert {request.job_id for request in lane.decoded(JobRequest)} == set(ids)
+
+
+async def test_the_asyncio_client_submits_more_than_may_be_on_the_way_at_once(
+    kafka: Broker, topics: TopicCatalogue, lane: TopicReader
+) -> None:
+    async with AsyncJobClient(KafkaConnection(kafka.bootstrap), topics, max_pending=100) as jobs:
+        ids = await jobs.submit_many([NewJob("a.b")] * 2000)
+        assert await jobs.submit_many([]) == []
+    lane.until(lambda: len(lane.values) == 2000)
+    assert {request.job_id for request in lane.decoded(JobRequest)} == set(ids)
 
 
 async def test_the_asyncio_client_submits_at_once_what_is_gathered(

@@ -18,6 +18,7 @@ from millstream.schemas import (
     JobEvent,
     JobRequest,
     PinnedRegistry,
+    SubmissionBytes,
     WorkerBeat,
 )
 from millstream.schemas.models import Record, new_id
@@ -66,6 +67,23 @@ def test_every_event_of_a_job_begins_with_the_bytes_of_its_request(request: JobR
     assert (event.job_id, event.labels, event.submitted_at) == (request.job_id, request.labels, request.submitted_at)
     assert (event.attempt, event.worker_id, event.started_at, event.wait_ms) == (3, "w", now, 1.5)
     assert (event.kind, event.occurred_at, event.run_ms, event.final) == (EventKind.FAILED, now, 2.5, True)
+
+
+@given(requests, st.text(max_size=20), st.binary(max_size=9000))
+def test_submissions_that_share_their_bytes_are_the_bytes_of_each_request(
+    first: JobRequest, ordering_key: str, payload: bytes
+) -> None:
+    first = first.model_copy(update={"attempt": 1})
+    second = first.model_copy(update={"job_id": new_id(), "ordering_key": ordering_key, "payload": payload})
+    shared = SubmissionBytes.like(first, CODEC)
+    for request in (first, second):
+        record, event = shared.records(request.job_id.encode(), request.ordering_key.encode(), request.payload)
+        assert record == CODEC.encode(request)
+        announced = CODEC.decode(event, JobEvent)
+        expected = EventBytes(CODEC)
+        assert event[5:].startswith(expected.job_part(request) + expected.attempt_part({}))
+        assert (announced.kind, announced.occurred_at) == (EventKind.SUBMITTED, request.submitted_at)
+        assert announced.event_id != request.job_id
 
 
 def test_records_with_lists_and_bytes_survive_the_wire() -> None:
