@@ -4,7 +4,7 @@ Each step of a series is compared with what the same time of day used to be: the
 old incident does not count as usual; working days and weekends apart, and each weekday for itself once there are three
 weeks. The spread is how steps used to scatter (1.4826 x median absolute deviation), at least the chance error of the
 step's own number of events. The deviations in units of that spread feed a one-sided CUSUM (Page, Continuous inspection
-schemes, 1954): it forgets scatter, adds up what stays, opens a deviation when the sum is too large for chance, and dates
+schemes, 1954): it forgets scatter, adds up what stays, opens a deviation when the sum is beyond chance, and dates
 its start to where the sum left zero. Nothing here does any I/O.
 """
 
@@ -199,7 +199,7 @@ def _earlier(series: Series, values: Values, wanted: NDArray[np.int64], lags: ND
     at = wanted[:, None] - lags[None, :]
     found = np.where(at >= 0, values[np.maximum(at, 0)], np.nan)
     seconds = series.start.timestamp() + np.arange(len(values)) * series.step.total_seconds()
-    weekend = (seconds // DAY.total_seconds() + FIRST_WEEKDAY) % 7 >= SATURDAY
+    weekend = np.asarray((seconds // DAY.total_seconds() + FIRST_WEEKDAY) % 7 >= SATURDAY)
     same_sort = np.where(weekend[np.maximum(at, 0)] == weekend[wanted][:, None], found, np.nan)
     known = np.isfinite(same_sort).any(axis=1)
     return np.where(known[:, None], same_sort, found)
