@@ -1,19 +1,23 @@
 """Where work queues up, and what holds it back.
 
 By Little's law the jobs waiting at once are arrivals x wait, those running at once arrivals x run time. What limits a
-queue shows in what is busy while it waits: every worker (saturation), nobody but one tenant at a ceiling (its limit), one
+queue shows in what is busy while it waits: every worker (saturation), one tenant at a ceiling (its own limit), one
 type whose run time grew while its CPU did not (what it calls is slow), one partition (skew), or workers without any
 partition (too few of them).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.asking import ask, window
 from millstream.analytics.rca.live import Window
 from millstream.analytics.rca.metrics import Metrics, metrics_by
+
+CAPACITY_FROM = timedelta(hours=6)
+"""How long before the window a worker may have shown how much it can run at once."""
 
 WAITING_MS = 1000.0
 """A p95 wait under this is no queue worth a verdict."""
@@ -59,11 +63,6 @@ class Busy:
     peak: int
     at_peak: float
 
-    @property
-    def utilisation(self) -> float:
-        """Mean of the peak, 0 to 1."""
-        return self.mean / self.peak if self.peak else 0.0
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -75,6 +74,9 @@ class Facts:
     partitions: list[Load]
     worker_loads: list[Load]
     workers: list[Busy]
+    capacity: int
+    """The most that these workers ran at once in the window and the hours before it, each for itself, summed up."""
+
     tenants_busy: list[Busy]
     types_now: list[Metrics]
     types_before: list[Metrics]
@@ -132,6 +134,8 @@ def gather(client: Client, span: Window) -> Facts:
     def busy(by: str) -> list[Busy]:
         return ask(client, Busy, "rca_busy", now | {"by": ("String", by)})
 
+    longer = window(span.start - CAPACITY_FROM, span.end) | {"by": ("String", "worker")}
+    peaks = {each.value: each.peak for each in ask(client, Busy, "rca_busy", longer)}
     counts = ask(client, _Counts, "rca_counts", now | {"step_seconds": ("UInt32", "86400")})
     workers, earlier = busy("worker"), metrics_by(client, before, "worker_id")
     return Facts(
@@ -141,6 +145,7 @@ def gather(client: Client, span: Window) -> Facts:
         load("partition"),
         load("worker"),
         workers,
+        sum(peaks.get(each.value, each.peak) for each in workers),
         busy("tenant"),
         metrics_by(client, span, "job_type"),
         metrics_by(client, before, "job_type"),
@@ -240,12 +245,11 @@ def _saturation(facts: Facts, waiting: Sequence[Load]) -> Iterator[Verdict]:
     yield Verdict(
         "saturation",
         ", ".join(f"lane {each.value}" for each in waiting),
-        f"{len(facts.workers)} workers ran {utilisation:.0%} of their peak of {sum(each.peak for each in facts.workers)} "
-        f"at once; {arrivals:,.1f} jobs a second came in, {starts:,.1f} started, {facts.backlog:,} were left waiting",
+        f"{len(facts.workers)} workers ran {utilisation:.0%} of their peak of {facts.capacity} at once; "
+        f"{arrivals:,.1f} jobs a second came in, {starts:,.1f} started, {facts.backlog:,} were left waiting",
         "more workers, or a higher concurrency where CPU is left",
     )
 
 
 def _utilisation(facts: Facts) -> float:
-    peak = sum(each.peak for each in facts.workers)
-    return sum(each.mean for each in facts.workers) / peak if peak else 0.0
+    return sum(each.mean for each in facts.workers) / facts.capacity if facts.capacity else 0.0

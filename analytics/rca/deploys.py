@@ -44,7 +44,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class Effect:
-    """What happened around one change. `verdict` is worse, better, no difference or too little data; `why` says where."""
+    """What happened around one change: `verdict` is worse, better, no difference or too little data; `why` says it."""
 
     change: DeployedChange
     before_window: Window
@@ -88,12 +88,12 @@ def judge(before: Metrics, after: Metrics) -> tuple[str, str]:
 
 
 def _windows(changes: list[DeployedChange], around: timedelta) -> Iterator[tuple[DeployedChange, Window, Window]]:
-    for number, each in enumerate(changes):
+    for each in changes:
         others = [other.occurred_at for other in changes if other.occurred_at != each.occurred_at]
         at = each.occurred_at
         begin = max([at - around, *(moment for moment in others if moment < at)])
         end = min([at + around, *(moment for moment in others if moment > at)])
-        yield changes[number], Window(begin, at), Window(at, end)
+        yield each, Window(begin, at), Window(at, end)
 
 
 def _effect(client: Client, change: DeployedChange, before: Window, after: Window) -> Effect:

@@ -200,9 +200,9 @@ def _earlier(series: Series, values: Values, wanted: NDArray[np.int64], lags: ND
     found = np.where(at >= 0, values[np.maximum(at, 0)], np.nan)
     seconds = series.start.timestamp() + np.arange(len(values)) * series.step.total_seconds()
     days = (seconds // DAY.total_seconds()).astype(np.int64)
-    weekend = np.isin((days + FIRST_WEEKDAY) % 7, (SATURDAY, SATURDAY + 1))
+    weekend = np.asarray((days + FIRST_WEEKDAY) % 7 >= SATURDAY, np.bool_)
     same_sort = np.where(weekend[np.maximum(at, 0)] == weekend[wanted][:, None], found, np.nan)
-    known = np.isfinite(same_sort).any(axis=1)
+    known = np.asarray(np.isfinite(same_sort).any(axis=1))
     return np.where(known[:, None], same_sort, found)
 
 

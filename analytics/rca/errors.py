@@ -144,9 +144,13 @@ def group_messages(messages: Sequence[Message]) -> list[tuple[str, list[Message]
     for alike in by_type.values():
         miner = TemplateMiner(config=_drain())
         clusters: defaultdict[int, list[Message]] = defaultdict(list)
+        templates: dict[int, str] = {}
         for each in alike:
-            clusters[miner.add_log_message(each.message or "(no message)")["cluster_id"]].append(each)
-        groups += [(miner.drain.id_to_cluster[number].get_template(), group) for number, group in clusters.items()]
+            mined = miner.add_log_message(each.message or "(no message)")
+            cluster = int(mined["cluster_id"])
+            clusters[cluster].append(each)
+            templates[cluster] = str(mined["template_mined"])
+        groups += [(templates[cluster], group) for cluster, group in clusters.items()]
     return groups
 
 

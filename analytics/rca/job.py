@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from uuid import UUID
 
 from clickhouse_connect.driver.client import Client
@@ -111,7 +112,7 @@ def job_story(client: Client, job_id: str, margin_s: int = MARGIN_S) -> JobStory
 def phases_of(timeline: Sequence[TimelineStep]) -> Iterator[Phase]:
     """The job's life cut into waiting, running and retry delays, in order. Progress events cut nothing."""
     marks = [step for step in timeline if step.kind in ("submitted", "started", *OUTCOMES)]
-    for before, after in zip(marks, marks[1:], strict=False):
+    for before, after in pairwise(marks):
         ms = (after.occurred_at - before.occurred_at).total_seconds() * 1000
         if before.kind == "started":
             doing = "running" if after.kind in OUTCOMES and after.attempt == before.attempt else "lost"

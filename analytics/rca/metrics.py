@@ -35,7 +35,7 @@ NOTHING = Metrics("", 0, 0, 0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def metrics_by(client: Client, span: Window, dimension: str) -> list[Metrics]:
-    """One row for each value of `dimension` (a column of `job_attempts` or the name of a label), most attempts first."""
+    """One row for each value of `dimension`, a column of `job_attempts` or a label; most attempts first."""
     return ask(client, Metrics, "rca_metrics", window(span.start, span.end) | {"by": ("String", dimension)})
 
 
