@@ -37,7 +37,7 @@ FIRST_WEEKDAY, SATURDAY = 3, 5
 SCALE_OF_MAD = 1.4826
 """Makes the median absolute deviation of normal values their standard deviation."""
 
-ALLOWANCE = 2.0
+ALLOWANCE = 1.25
 """CUSUM's k: what a step may deviate, in spreads, before it adds to the sum."""
 
 DECISION = 7.0
