@@ -100,7 +100,8 @@ class Leaves:
         if not self.is_rate:
             summed["of_before"], summed["of_now"] = self.of_before[first], self.of_now[first]
         columns = [replace(dimension, codes=dimension.codes[first]) for dimension in dimensions]
-        return Leaves(columns, *(summed[name] for name in AMOUNTS), self.grain, self.is_rate)
+        bad_before, of_before, bad_now, of_now = (summed[name] for name in AMOUNTS)
+        return Leaves(columns, bad_before, of_before, bad_now, of_now, self.grain, self.is_rate)
 
 
 def sums_of(rows: Codes, amounts: Amounts, size: int) -> Amounts:

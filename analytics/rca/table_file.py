@@ -120,7 +120,7 @@ def _named(path: Path, table: pa.Table, wanted: str | None, usual: tuple[str, ..
     if found is None or found not in table.column_names:
         looked = wanted or ", ".join(usual)
         raise UnreadableTable(
-            f"{path}: no column {looked!r} for {role!r}, name it with --{role}; columns: {', '.join(table.column_names)}"
+            f"{path}: no column {looked!r}, name it with --{role}; columns: {', '.join(table.column_names)}"
         )
     return found
 
