@@ -147,7 +147,7 @@ def real_arrivals(rig: Rig, rounds: int) -> tuple[int, float]:
 
 
 def trace(path: Path) -> Iterator[tuple[float, bool]]:
-    """Moment of submission in seconds, and whether the job failed. A gap of more than a day is a hole in the recording."""
+    """Moment of submission in seconds, and whether the job failed; a gap of over a day is a hole in the recording."""
     at = 0.0
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file):

@@ -23,7 +23,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Change:
-    """A deploy, configuration or quota change near the incident's start. `offset_s`: seconds after it (negative: before)."""
+    """A deploy, configuration or quota change near the incident's start. `offset_s`: seconds after it."""
 
     occurred_at: datetime
     offset_s: float
@@ -75,7 +75,7 @@ def explain(
     """Find the causes of a change of `metric` in `incident`.
 
     `baseline`: windows to compare with, or the rule that makes them ('previous': the window of the same length just
-    before; 'same_hours': the same hours of up to seven earlier days; 'auto': same hours where there are rows on at least
-    three days, else previous). `where`: only attempts with these dimension values.
+    before; 'same_hours': the same hours of up to seven earlier days; 'auto': same hours where there are rows on at
+    least three days, else previous). `where`: only attempts with these dimension values.
     """
     raise NotImplementedError(client, metric, incident, baseline, where, options)

@@ -14,7 +14,7 @@ from millstream.analytics.rca.deploys import AROUND, Effect, deploy_effects
 from millstream.analytics.rca.errors import ErrorFamilies, error_families
 from millstream.analytics.rca.incidents import Incident, incident, incidents
 from millstream.analytics.rca.live import Explanation, Metric, Window, explain
-from millstream.analytics.rca.metrics import metrics, metrics_by
+from millstream.analytics.rca.attempts import metrics, metrics_by
 
 SLO = 0.999
 SLO_DAYS = 30

@@ -11,7 +11,7 @@ from millstream.analytics.rca.errors import ErrorFamilies, Family
 from millstream.analytics.rca.incidents import Incident
 from millstream.analytics.rca.job import JobStory
 from millstream.analytics.rca.live import Evidence, Explanation, Window
-from millstream.analytics.rca.metrics import Metrics
+from millstream.analytics.rca.attempts import Metrics
 from millstream.analytics.rca.postmortem import Postmortem
 from millstream.analytics.rca.tenants import TenantPressure
 from millstream.rca.page import Block, Chart, Grid, Lines, Page, Snippet

@@ -92,7 +92,7 @@ def test_a_stall_is_told_from_a_drop() -> None:
 def test_a_flood_of_submissions_is_a_burst() -> None:
     jobs = submissions(5)
     jobs[at(9, 3) : at(9, 3.5)] *= 6
-    found = only(deviations(series(Nature.COUNT, jobs, jobs), TODAY))
+    found = only(deviations(series(Nature.COUNT, jobs, jobs), TODAY, among=20))
     assert found.kind is Kind.BURST and near(found.start, at(9, 3)) and near(found.end, at(9, 3.5))
 
 
