@@ -46,8 +46,8 @@ DECISION = 7.0
 MOST_A_STEP = 10.0
 """A step adds at most this, so that a deviation ends soon after its cause does."""
 
-CALM_STEPS = 3
-"""A deviation ends when so many steps in a row are within the allowance."""
+CALM, CALM_STEPS = 2.0, 3
+"""A deviation ends when so many steps in a row deviate by less than this many spreads."""
 
 LONG = timedelta(hours=2)
 """A deviation that lasts this long is a change of level, a shorter one a burst or a drop."""
@@ -263,7 +263,7 @@ def _runs(drift: Values, first: int, decision: float) -> Iterator[tuple[int, int
         step = drift[at]
         if not np.isfinite(step):
             continue
-        calm = calm + 1 if step < ALLOWANCE else 0
+        calm = calm + 1 if step < CALM else 0
         if total == 0.0:
             began = at
         total = max(0.0, total + min(float(step), MOST_A_STEP) - ALLOWANCE)
