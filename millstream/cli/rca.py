@@ -1,6 +1,7 @@
 """`millstream rca`: what broke, for whom, since when, and why."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +15,10 @@ from rich.progress import Progress
 from millstream import settings as settings_module
 from millstream.analytics.rca.bottleneck import find_bottleneck
 from millstream.analytics.rca.compare import Side, compare
+from millstream.analytics.rca.course import Course, course
 from millstream.analytics.rca.deploys import deploy_effects
 from millstream.analytics.rca.errors import error_families
-from millstream.analytics.rca.incidents import UnknownIncident, find_incidents, incidents, record
+from millstream.analytics.rca.incidents import Incident, UnknownIncident, find_incidents, incidents, record
 from millstream.analytics.rca.job import UnknownJob, job_story
 from millstream.analytics.rca.live import Window
 from millstream.analytics.rca.postmortem import SLO, postmortem
@@ -78,7 +80,7 @@ def detect(
             raise Failure(str(error), "use 1m, 5m, 15m or 60m", code=2) from error
     if not dry_run:
         record(client, found)
-    _show([asdict(each) for each in found], incidents_page(found, span), as_json, as_html)
+    _show([asdict(each) for each in found], incidents_page(found, span, _worst(client, found, span)), as_json, as_html)
 
 
 @app.command("incidents")
@@ -90,8 +92,9 @@ def list_incidents(
     Example: millstream rca incidents --last 30d
     """
     span = _window(last, start, end)
-    found = incidents(_client(), span.start, span.end)
-    _show([asdict(each) for each in found], incidents_page(found, span), as_json, as_html)
+    client = _client()
+    found = incidents(client, span.start, span.end)
+    _show([asdict(each) for each in found], incidents_page(found, span, _worst(client, found, span)), as_json, as_html)
 
 
 @app.command("job")
@@ -139,8 +142,9 @@ def errors(
     """
     span = _window(last, start, end)
     around = deploy.replace(tzinfo=UTC) if deploy else None
-    found = error_families(_client(), span, history=length(history, "--history"), deploy=around)
-    _show(asdict(found), errors_page(found), as_json, as_html)
+    client = _client()
+    found = error_families(client, span, history=length(history, "--history"), deploy=around)
+    _show(asdict(found), errors_page(found, course(client, "failure_rate", span)), as_json, as_html)
 
 
 @app.command("bottleneck")
@@ -169,8 +173,10 @@ def deploys(
     Example: millstream rca deploys --last 1d
     """
     span = _window(last, start, end)
-    found = deploy_effects(_client(), span, length(around, "--around"))
-    _show([asdict(each) for each in found], deploys_page(found, span), as_json, as_html)
+    client = _client()
+    found = deploy_effects(client, span, length(around, "--around"))
+    shown = course(client, "failure_rate", span, around=0)
+    _show([asdict(each) for each in found], deploys_page(found, span, shown), as_json, as_html)
 
 
 @app.command("tenants")
@@ -237,6 +243,14 @@ def report(
         _write(output, markdown(page))
     else:
         sys.stdout.write(markdown(page))
+
+
+def _worst(client: Client, found: Sequence[Incident], span: Window) -> Course | None:
+    """The course of the incident with the most evidence; None when there is none."""
+    worst = max(found, key=lambda each: each.score, default=None)
+    if worst is None:
+        return None
+    return course(client, worst.metric, Window(worst.started_at, worst.ended_at or span.end))
 
 
 def _show(data: Any, page: Page, as_json: bool, as_html: Path | None) -> None:

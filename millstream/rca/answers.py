@@ -20,7 +20,8 @@ MOST_ROWS = 15
 SHARES = ("failure_rate", "retries")
 
 
-def incidents_page(found: Sequence[Incident], span: Window) -> Page:
+def incidents_page(found: Sequence[Incident], span: Window, worst: Course | None = None) -> Page:
+    """`worst`: the course of the incident with the most evidence."""
     rows = [
         (
             each.incident_id,
@@ -38,6 +39,8 @@ def incidents_page(found: Sequence[Incident], span: Window) -> Page:
     )
     columns = ("incident", "form", "where", "from", "to", "usual → seen", "seen in too")
     blocks: list[Block] = [Grid("Incidents", columns, rows, left=(0, 1, 2, 3, 4, 6))] if found else []
+    if worst:
+        blocks.append(course_chart(worst))
     if found:
         blocks.append(Snippet("Next", f"millstream rca report --incident {found[-1].incident_id}"))
     return Page("Incidents", _span(span), [verdict], blocks, "bad" if found else "good")
@@ -81,7 +84,8 @@ def job_page(story: JobStory) -> Page:
     )
 
 
-def errors_page(found: ErrorFamilies) -> Page:
+def errors_page(found: ErrorFamilies, shown: Course) -> Page:
+    """`shown`: the failure rate around the window."""
     counts = {state: sum(each.state == state for each in found.families) for state in ("new", "returning", "regressed")}
     changed = [f"{count} {state}" for state, count in counts.items() if count]
     verdict = f"{len(found.families)} families of errors" + (f", {', '.join(changed)}" if changed else ", all known")
@@ -90,6 +94,7 @@ def errors_page(found: ErrorFamilies) -> Page:
         blocks.append(
             Lines("Compared around", [f"deploy of {found.deploy.version}, {found.deploy.occurred_at:%m-%d %H:%M:%S}"])
         )
+    blocks.append(course_chart(shown))
     if found.families:
         blocks.append(_families(found.families[:MOST_ROWS], len(found.families)))
         worst = found.families[0]
@@ -123,7 +128,8 @@ def bottleneck_page(found: Bottleneck) -> Page:
     return Page("Bottleneck", _span(found.span), verdicts, blocks, "good" if quiet else "bad")
 
 
-def deploys_page(effects: Sequence[Effect], span: Window) -> Page:
+def deploys_page(effects: Sequence[Effect], span: Window, shown: Course) -> Page:
+    """`shown`: the failure rate over the window, in which the changes are marked."""
     worse = [each for each in effects if each.verdict == "worse"]
     verdicts = [f"{each.change.kind} {each.change.version} made it worse: {each.why}" for each in worse]
     rows = [
@@ -135,6 +141,7 @@ def deploys_page(effects: Sequence[Effect], span: Window) -> Page:
     if rows:
         columns = ("at", "kind", "service", "version", "verdict", "why")
         blocks.append(Grid("Before and after each change", columns, rows, left=(0, 1, 2, 3, 4, 5)))
+    blocks.append(course_chart(shown, [(each.change.occurred_at, each.change.version) for each in effects]))
     canaries = [
         (each.canary.version, f"{each.canary.new.attempts:,}", percent(each.canary.new.failure_rate),
          duration(each.canary.new.run_p95_ms), each.canary.old.value, f"{each.canary.old.attempts:,}",
@@ -267,10 +274,10 @@ def postmortem_page(found: Postmortem) -> Page:
 
 
 def course_chart(shown: Course, marks: Sequence[tuple[datetime, str]] = ()) -> Chart:
-    """The metric around the incident."""
+    """The metric around the incident, which is marked where there is something before it to tell it from."""
     seen = [(at, name) for at, name in marks if shown.span.start <= at <= shown.span.end]
     title = f"{shown.metric.replace('_', ' ').capitalize()} over time"
-    incident = (shown.incident.start, shown.incident.end)
+    incident = (shown.incident.start, shown.incident.end) if shown.incident.start > shown.span.start else None
     return Chart(title, shown.unit, shown.moments, shown.values, incident, seen)
 
 

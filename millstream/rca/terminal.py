@@ -1,7 +1,7 @@
 """A page in the terminal."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import plotext
 from rich import box
@@ -58,14 +58,12 @@ def _plot(chart: Chart, width: int) -> RenderableType:
     def at(moment: datetime) -> float:
         return (moment - first).total_seconds()
 
-    inside, outside = _parted(chart)
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.limit_size(False, False)
     plotext.plot_size(width, PLOT_HEIGHT)
-    for part, colour, label in ((outside, "blue", chart.unit), (inside, "red", "in the incident")):
-        if part:
-            plotext.plot([at(moment) for moment, _ in part], [value for _, value in part], color=colour, label=label)
+    for part, colour, label in _parts(chart):
+        plotext.plot([at(moment) for moment, _ in part], [value for _, value in part], color=colour, label=label)
     for moment in chart.marked or ():
         plotext.vline(at(moment), "red")
     for moment, _ in chart.marks:
@@ -76,11 +74,13 @@ def _plot(chart: Chart, width: int) -> RenderableType:
     return Group(Text.from_ansi(plotext.build()), Text(names.strip(), style="yellow"))
 
 
-def _parted(chart: Chart) -> tuple[list[tuple[datetime, float]], list[tuple[datetime, float]]]:
-    """Points in the incident, and the others."""
+def _parts(chart: Chart) -> Iterator[tuple[list[tuple[datetime, float]], str, str]]:
+    """Points before, in and after the incident, each with colour and label; parts without a point are left out."""
     points = [(moment, value) for moment, value in zip(chart.moments, chart.values, strict=True) if value is not None]
-    if chart.marked is None:
-        return [], points
-    begin, end = chart.marked
-    inside = [point for point in points if begin <= point[0] < end]
-    return inside, [point for point in points if point not in inside]
+    begin, end = chart.marked or (chart.moments[-1] + timedelta(1), chart.moments[-1] + timedelta(1))
+    parts = (
+        ([point for point in points if point[0] < begin], "blue", chart.unit),
+        ([point for point in points if begin <= point[0] < end], "red", "in the incident"),
+        ([point for point in points if point[0] >= end], "blue", ""),
+    )
+    yield from ((part, colour, label) for part, colour, label in parts if part)
