@@ -17,7 +17,10 @@ from rich.table import Table
 
 from millstream.analytics import queries
 from millstream.analytics.queries import AttemptCounts
+from millstream.analytics.rca.course import course
+from millstream.analytics.rca.live import Window, explain
 from millstream.clickhouse import connect
+from millstream.demo.incident import note_changes, rise_of_failures
 from millstream.demo.trace import read_trace
 from millstream.demo.verification import Outcomes, read_outcomes
 from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, generated
@@ -25,6 +28,8 @@ from millstream.local.process import DidNotStart
 from millstream.local.services import RunningService, Service, ServiceLog, stop_all
 from millstream.local.stack import LocalStack
 from millstream.producers import JobClient, NewJob
+from millstream.rca import terminal
+from millstream.rca.answers import explanation_page
 from millstream.report import gather, render
 from millstream.settings import Settings
 
@@ -106,6 +111,8 @@ class Demo:
         start = datetime.now(UTC)
         client = connect(settings)
         victim = next(each for each in services if each.service.name == "worker-2")
+        if self._plan.trace is None:
+            note_changes(client, start, self._plan.seconds)
         with self._progress() as progress:
             submitted = self._submit(jobs, settings, progress, victim)
             finished = self._await_tracker(settings, progress, len(submitted))
@@ -113,6 +120,8 @@ class Demo:
             counts = self._await_clickhouse(client, progress, len(submitted), start, end)
             outcomes = self._read_back(settings, progress)
         self._out.print(render(gather(client, start, end), self._out.width))
+        if self._plan.trace is None:
+            self._explain(client, start, end)
         lost = outcomes.lost(submitted)
         result = DemoResult(
             submitted=len(submitted),
@@ -222,6 +231,17 @@ class Demo:
     def _patience(self, jobs: int) -> float:
         """Seconds to wait for stragglers: a killed worker's partitions move after its session and transaction end."""
         return 30.0 + jobs / 500 + (30.0 if self._plan.kill else 0.0)
+
+    def _explain(self, client: Client, start: datetime, end: datetime) -> None:
+        """Who and what the planted incident is, as root cause analysis finds it in what is stored."""
+        incident = rise_of_failures(client, start, end, self._plan.seconds)
+        self._out.print()
+        if incident is None:
+            self._out.print("[bold]Root cause[/]\nno lasting rise of failures in this run")
+            return
+        found = explain(client, "failure_rate", incident, baseline=(Window(start, incident.start),))
+        page = explanation_page(found, course(client, "failure_rate", incident))
+        self._out.print(terminal(page, self._out.width))
 
     def _print_counts(self, result: DemoResult) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", title="Counted at each source")
