@@ -37,10 +37,10 @@ FIRST_WEEKDAY, SATURDAY = 3, 5
 SCALE_OF_MAD = 1.4826
 """Makes the median absolute deviation of normal values their standard deviation."""
 
-ALLOWANCE = 1.25
+ALLOWANCE = 1.75
 """CUSUM's k: what a step may deviate, in spreads, before it adds to the sum."""
 
-DECISION = 7.0
+DECISION = 6.0
 """CUSUM's h for one series: the sum that opens a deviation. It grows with the logarithm of the number of series."""
 
 MOST_A_STEP = 10.0
