@@ -22,7 +22,7 @@ MOST_VALUES = 1000
 SAMPLED_ROWS = 500_000
 """About how many unremarkable attempts the pass over single dimensions reads."""
 
-LOOKED_ROWS = 100_000
+LOOKED_ROWS = 400_000
 """About how many attempts are looked at to see which dimensions there are."""
 
 LEAST_DAYS = 3
@@ -71,16 +71,13 @@ class Attempts:
         """The columns and labels that can name a cause, and why others were left out."""
         columns = [row[0] for row in self.client.query(statement("dimensions")).result_rows]
         windows, sample = any_of(self.incident, *self.baseline), max(1, self.rows // LOOKED_ROWS)
-        labels = [
-            row[0] for row in self.client.query(statement("label_keys", windows=windows, sample=sample)).result_rows
-        ]
+        keys = self.client.query(statement("label_keys", windows=windows, sample=sample)).result_rows
+        labels = [row[0] for row in keys]
         names = [name for name in (*columns, *(f"labels.{key}" for key in labels)) if name not in self.where]
         counts = ", ".join(f"uniq({alias(name)})" for name in names)
         values = ", ".join(f"{column(name)} AS {alias(name)}" for name in names)
-        looked = self.client.query(
-            statement("value_counts", counts=counts, values=values, windows=windows, sample=sample)
-        )
-        rows, *sizes = looked.result_rows[0]
+        text = statement("value_counts", counts=counts, values=values, windows=windows, sample=sample)
+        rows, *sizes = self.client.query(text).result_rows[0]
         left_out = {}
         for name, size in zip(names, sizes, strict=True):
             if size < 2:
@@ -102,7 +99,7 @@ class Attempts:
             "marginals",
             **self.parts(),
             names=", ".join(names),
-            values=", ".join(f"toString({column(name)}) AS {alias(name)}" for name in dimensions),
+            values=", ".join(f"{column(name)} AS {alias(name)}" for name in dimensions),
             sets=", ".join(f"({name}, now)" for name in names),
             sample=max(1, self.rows // SAMPLED_ROWS),
         )
