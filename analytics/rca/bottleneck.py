@@ -13,8 +13,8 @@ from datetime import timedelta
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.asking import ask, window
-from millstream.analytics.rca.attempts import Metrics, metrics_by
 from millstream.analytics.rca.live import Window
+from millstream.analytics.rca.performance import Metrics, metrics_by
 
 CAPACITY_FROM = timedelta(hours=6)
 """How long before the window a worker may have shown how much it can run at once."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attempts import NOTHING, Metrics, metrics, metrics_by
 from millstream.analytics.rca.live import Window
+from millstream.analytics.rca.performance import NOTHING, Metrics, metrics, metrics_by
 from millstream.analytics.rca.rates import SURE, standard_errors
 
 DIMENSIONS = ("tenant", "job_type", "lane", "worker_version", "host", "region", "instance_type")

@@ -12,7 +12,7 @@ Metric = Literal["failure_rate", "queue_wait", "run_time", "cost", "throughput_d
 
 @dataclass(frozen=True)
 class Threshold:
-    """A duration is bad above its kind's 95th percentile in the baseline: `stage` in the rollup, kinds by column `by`."""
+    """A duration is bad above its kind's 95th percentile in the baseline; `by` is the column of kinds."""
 
     stage: str
     by: str

@@ -9,12 +9,12 @@ from clickhouse_connect.driver.client import Client
 
 from millstream.analytics import queries
 from millstream.analytics.asking import ask, window
-from millstream.analytics.rca.attempts import metrics, metrics_by
 from millstream.analytics.rca.course import Course, course
 from millstream.analytics.rca.deploys import AROUND, Effect, deploy_effects
 from millstream.analytics.rca.errors import ErrorFamilies, error_families
 from millstream.analytics.rca.incidents import Incident, incident, incidents
 from millstream.analytics.rca.live import Explanation, Metric, Window, explain
+from millstream.analytics.rca.performance import metrics, metrics_by
 
 SLO = 0.999
 SLO_DAYS = 30

@@ -127,15 +127,17 @@ def scan(leaves: Leaves, mean: Amounts, past: Amounts, within: Sequence[Group], 
     return Scan(candidates[:MOST_CANDIDATES], float(max(curves.sum(axis=1).max(initial=0.0), 0.0)), bar)
 
 
-def two_sample_evidence(now: Amounts, mean: Amounts, before: Amounts, past: Amounts, *, drop: bool) -> Amounts:
-    """Poisson evidence that whole combinations changed against their own past; 0 when by less than `LEAST_RATIO`.
+def two_sample_evidence(
+    now: Amounts, mean: Amounts, before: Amounts, past: Amounts, *, drop: bool, least: float = LEAST_RATIO
+) -> Amounts:
+    """Poisson evidence that whole combinations changed against their own past; 0 when by less than the factor `least`.
 
     Thin leaves are drawn to their dimensions' effects, so a combination whose values are bad only together, and always
     were, looks to them as if it had just become so. Its own sum knows better, and a past of few counts proves little.
     """
     mean, past = np.maximum(mean, 1e-9), np.maximum(past, 1e-9)
     ratio = (now / mean) / ((before + 1) / (past + 1))
-    moved = ratio <= 1 / LEAST_RATIO if drop else ratio >= LEAST_RATIO
+    moved = ratio <= 1 / least if drop else ratio >= least
     common = (now + before) / (mean + past)
     likelihood = _log_likelihood(now, common * mean) + _log_likelihood(before, common * past)
     evidence: Amounts = np.where(moved, likelihood, 0.0)

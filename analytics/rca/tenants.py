@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.asking import ask, window
-from millstream.analytics.rca.attempts import Metrics, metrics_by
 from millstream.analytics.rca.live import Window
+from millstream.analytics.rca.performance import Metrics, metrics_by
 
 NOTICED_MS = 1000.0
 """A tenant whose p95 wait is shorter is not hurt."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from millstream.analytics.rca.attempts import Metrics
 from millstream.analytics.rca.bottleneck import Bottleneck, Load
 from millstream.analytics.rca.compare import Comparison
 from millstream.analytics.rca.course import Course
@@ -12,6 +11,7 @@ from millstream.analytics.rca.errors import ErrorFamilies, Family
 from millstream.analytics.rca.incidents import Incident
 from millstream.analytics.rca.job import JobStory
 from millstream.analytics.rca.live import Evidence, Explanation, Window
+from millstream.analytics.rca.performance import Metrics
 from millstream.analytics.rca.postmortem import Postmortem
 from millstream.analytics.rca.tenants import TenantPressure
 from millstream.rca.page import Block, Chart, Grid, Lines, Page, Snippet
