@@ -13,7 +13,7 @@ from datetime import timedelta
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.asking import ask, window
-from millstream.analytics.rca.live import Window
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.performance import Metrics, metrics_by
 
 CAPACITY_FROM = timedelta(hours=6)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.live import Window
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.performance import NOTHING, Metrics, metrics, metrics_by
 from millstream.analytics.rca.rates import SURE, standard_errors
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.asking import ask, window
-from millstream.analytics.rca.live import Window
+from millstream.analytics.rca.attempts import Window
 
 STEPS = 120
 """About as many points as a chart can show."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.asking import ask, window
-from millstream.analytics.rca.live import Window
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.performance import Metrics, metrics, metrics_by
 from millstream.analytics.rca.rates import SURE, standard_errors
 

@@ -14,7 +14,7 @@ from drain3 import TemplateMiner
 from drain3.template_miner_config import TemplateMinerConfig
 
 from millstream.analytics.asking import MOMENT, ask, moment, window
-from millstream.analytics.rca.live import Window
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.performance import metrics
 from millstream.analytics.rca.rates import SURE, Rate, standard_errors
 

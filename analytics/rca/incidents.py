@@ -9,6 +9,7 @@ import numpy as np
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.asking import ask, window
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.detection import (
     DAY,
     LONGEST_MEMORY_DAYS,
@@ -18,7 +19,6 @@ from millstream.analytics.rca.detection import (
     Series,
     deviations,
 )
-from millstream.analytics.rca.live import Window
 
 STEP = timedelta(minutes=5)
 LEAST_EVENTS = 100

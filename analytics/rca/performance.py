@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.asking import ask, window
-from millstream.analytics.rca.live import Window
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.rates import Rate
 
 

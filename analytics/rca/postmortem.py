@@ -9,12 +9,15 @@ from clickhouse_connect.driver.client import Client
 
 from millstream.analytics import queries
 from millstream.analytics.asking import ask, window
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.course import Course, course
 from millstream.analytics.rca.deploys import AROUND, Effect, deploy_effects
 from millstream.analytics.rca.errors import ErrorFamilies, error_families
 from millstream.analytics.rca.incidents import Incident, incident, incidents
-from millstream.analytics.rca.live import Explanation, Metric, Window, explain
-from millstream.analytics.rca.performance import metrics, metrics_by
+from millstream.analytics.rca.live import Explanation, explain
+from millstream.analytics.rca.metrics import Metric
+from millstream.analytics.rca.performance import NOTHING, Metrics, metrics, metrics_by
+from millstream.analytics.rca.rates import SURE, standard_errors
 
 SLO = 0.999
 SLO_DAYS = 30
@@ -24,7 +27,10 @@ EXPLAINED = 0.8
 
 @dataclass(frozen=True)
 class TenantImpact:
-    """What one tenant saw in the incident, and in the window of the same length before it."""
+    """What one tenant saw in the incident, and in the window of the same length before it.
+
+    `hurt`: it failed more often than before, beyond chance.
+    """
 
     tenant: str
     attempts: int
@@ -33,6 +39,7 @@ class TenantImpact:
     failure_rate_before: float
     wait_p95_ms: float
     wait_p95_before_ms: float
+    hurt: bool
 
 
 @dataclass(frozen=True)
@@ -128,18 +135,7 @@ def postmortem(client: Client, incident_id: str, *, now: datetime | None = None,
 def _impact(client: Client, span: Window, before: Window, slo: float) -> Impact:
     now, earlier = metrics(client, span), metrics(client, before)
     was = {each.value: each for each in metrics_by(client, before, "tenant")}
-    tenants = [
-        TenantImpact(
-            each.value,
-            each.attempts,
-            each.failed,
-            each.failure_rate,
-            was[each.value].failure_rate if each.value in was else 0.0,
-            each.wait_p95_ms,
-            was[each.value].wait_p95_ms if each.value in was else 0.0,
-        )
-        for each in metrics_by(client, span, "tenant")
-    ]
+    tenants = [_tenant(was.get(each.value, NOTHING), each) for each in metrics_by(client, span, "tenant")]
     tenants.sort(key=lambda each: each.attempts * (each.failure_rate_before - each.failure_rate))
     costs, costs_before = (queries.cost_by_tenant(client, each.start, each.end) for each in (span, before))
     allowed = 1 - slo
@@ -157,6 +153,19 @@ def _impact(client: Client, span: Window, before: Window, slo: float) -> Impact:
         slo,
         now.failure_rate / allowed,
         now.failed / (allowed * month) if month else 0.0,
+    )
+
+
+def _tenant(before: Metrics, now: Metrics) -> TenantImpact:
+    return TenantImpact(
+        now.value,
+        now.attempts,
+        now.failed,
+        now.failure_rate,
+        before.failure_rate,
+        now.wait_p95_ms,
+        before.wait_p95_ms,
+        standard_errors(before.failures, now.failures) >= SURE,
     )
 
 

@@ -13,6 +13,7 @@ from clickhouse_connect.driver.client import Client
 from rich.progress import Progress
 
 from millstream import settings as settings_module
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.bottleneck import find_bottleneck
 from millstream.analytics.rca.compare import Side, compare
 from millstream.analytics.rca.course import Course, course
@@ -20,7 +21,6 @@ from millstream.analytics.rca.deploys import deploy_effects
 from millstream.analytics.rca.errors import error_families
 from millstream.analytics.rca.incidents import Incident, UnknownIncident, find_incidents, incidents, record
 from millstream.analytics.rca.job import UnknownJob, job_story
-from millstream.analytics.rca.live import Window
 from millstream.analytics.rca.postmortem import SLO, postmortem
 from millstream.analytics.rca.tenants import tenant_pressure
 from millstream.cli.options import AsJson

@@ -6,9 +6,9 @@ import numpy as np
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.asking import ask, window
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.course import CourseStep
 from millstream.analytics.rca.detection import LEAST_TRAILING_STEPS, Nature, Series, deviations
-from millstream.analytics.rca.live import Window
 from millstream.demo.workload import BAD_VERSION, INCIDENT_BEGINS, INCIDENT_TENANT, INCIDENT_TYPE
 from millstream.schemas.models import new_id
 

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from millstream.analytics import queries
 from millstream.analytics.queries import AttemptCounts
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.course import course
-from millstream.analytics.rca.live import Window, explain
+from millstream.analytics.rca.live import explain
 from millstream.clickhouse import connect
 from millstream.demo.incident import note_changes, rise_of_failures
 from millstream.demo.trace import read_trace

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.bottleneck import Bottleneck, Load
 from millstream.analytics.rca.compare import Comparison
 from millstream.analytics.rca.course import Course
@@ -10,7 +11,7 @@ from millstream.analytics.rca.deploys import Effect
 from millstream.analytics.rca.errors import ErrorFamilies, Family
 from millstream.analytics.rca.incidents import Incident
 from millstream.analytics.rca.job import JobStory
-from millstream.analytics.rca.live import Evidence, Explanation, Window
+from millstream.analytics.rca.live import Evidence, Explanation
 from millstream.analytics.rca.performance import Metrics
 from millstream.analytics.rca.postmortem import Postmortem
 from millstream.analytics.rca.tenants import TenantPressure
@@ -324,14 +325,14 @@ def _evidence(evidence: Evidence) -> Iterator[str]:
 
 def _impact(found: Postmortem) -> Iterator[str]:
     impact = found.impact
-    hit = [each for each in impact.tenants if each.failure_rate > 2 * each.failure_rate_before and each.failed]
+    hit = [each for each in impact.tenants if each.hurt]
     lasted = (found.span.end - found.span.start).total_seconds() / 60
     yield f"{lasted:,.0f} minutes" + ("" if found.incident.ended_at else " so far; it lasts")
     yield (
         f"{impact.jobs:,} jobs ({impact.attempts:,} attempts) ended in it; {impact.failed:,} attempts failed, "
         f"{max(0.0, impact.failures_beyond_usual):,.0f} more than usual"
     )
-    yield f"{len(hit)} of {len(impact.tenants)} tenants failed at least twice as often as before" + (
+    yield f"{len(hit)} of {len(impact.tenants)} tenants failed more often than before, beyond chance" + (
         ": " + ", ".join(each.tenant for each in hit[:MOST_ROWS]) if hit else ""
     )
     yield (
@@ -339,8 +340,8 @@ def _impact(found: Postmortem) -> Iterator[str]:
         f"({impact.wasted_before:.4f} in the same time before)"
     )
     yield (
-        f"against an objective of {impact.slo:.4%} the error budget burned {impact.burn_rate:,.1f} times as fast as "
-        f"allowed; {impact.budget_used:.1%} of a 30-day budget is gone"
+        f"against an objective of {100 * impact.slo:g}% the error budget burned {impact.burn_rate:,.1f} times as fast "
+        f"as allowed; {impact.budget_used:.1%} of a 30-day budget is gone"
     )
 
 

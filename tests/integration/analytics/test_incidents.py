@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.incidents import UnknownIncident, find_incidents, incident, incidents, record
-from millstream.analytics.rca.live import Window
 from tests.job_history import Attempt, History
 
 TODAY = datetime(2026, 11, 24, tzinfo=UTC)

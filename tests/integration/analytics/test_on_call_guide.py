@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from clickhouse_connect.driver.client import Client
 from typer.testing import CliRunner
 
 from millstream.analytics import connect, migrate
+from millstream.analytics.rca.attempts import Window
+from millstream.analytics.rca.incidents import find_incidents, record
 from millstream.cli.app import app
 from millstream.cli.output import Failure
 from tests.job_history import Attempt, History, change
@@ -28,8 +29,8 @@ Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def job_id(clickhouse_url: str) -> str:
-    """Three tenants over a day; release 1.4.2 fails initech's reports for forty minutes. The id of a failed job."""
+def planted(clickhouse_url: str) -> tuple[str, str]:
+    """Three tenants over a day; release 1.4.2 fails initech's reports for forty minutes. A failed job, the incident."""
     client = connect(clickhouse_url, database=DATABASE)
     migrate(client, DATABASE)
     past = History()
@@ -41,16 +42,23 @@ def job_id(clickhouse_url: str) -> str:
     failed = past.add(replace(bad, at=BEGIN + timedelta(minutes=1)))
     past.write(client)
     change(client, BEGIN - timedelta(minutes=1), "1.4.2")
-    return failed
+    found = find_incidents(client, Window(NOW - timedelta(hours=2), NOW))
+    record(client, found)
+    return failed, next(each.incident_id for each in found if each.metric == "failure_rate")
 
 
 @pytest.fixture
-def client(job_id: str, clickhouse_url: str) -> Client:
-    return connect(clickhouse_url, database=DATABASE)
+def job_id(planted: tuple[str, str]) -> str:
+    return planted[0]
 
 
 @pytest.fixture
-def run(client: Client, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def incident_id(planted: tuple[str, str]) -> str:
+    return planted[1]
+
+
+@pytest.fixture
+def run(planted: object, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs a command in a folder of its own and returns what it printed to stdout."""
     monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__URL", clickhouse_url)
     monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__DATABASE", DATABASE)
@@ -64,12 +72,6 @@ def run(client: Client, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch, tm
         return result.stdout
 
     return command
-
-
-@pytest.fixture
-def incident_id(run: Run) -> str:
-    found = json.loads(run("rca", "detect", "--last", "2h", "--json"))
-    return str(next(each["incident_id"] for each in found if each["metric"] == "failure_rate"))
 
 
 def test_the_guide_has_commands_for_every_question() -> None:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.bottleneck import find_bottleneck
 from millstream.analytics.rca.compare import Side, compare
 from millstream.analytics.rca.deploys import deploy_effects
 from millstream.analytics.rca.errors import error_families
 from millstream.analytics.rca.job import UnknownJob, job_story
-from millstream.analytics.rca.live import Window
 from millstream.analytics.rca.tenants import tenant_pressure
 from tests.job_history import Attempt, History, change
 
