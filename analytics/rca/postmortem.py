@@ -193,7 +193,8 @@ def _timeline(
     for effect in effects:
         yield Moment(
             effect.change.occurred_at,
-            f"{effect.change.kind} of {effect.change.service} {effect.change.version}: {effect.change.summary} "
+            f"{effect.change.kind} of {effect.change.service} {effect.change.version}".rstrip()
+            + f": {effect.change.summary} "
             f"({effect.verdict}: {effect.why})",
         )
     yield Moment(told.started_at, f"{told.metric} leaves its usual course ({told.scope})")

@@ -21,7 +21,7 @@ from millstream.analytics.rca.attempts import Window
 from millstream.analytics.rca.course import course
 from millstream.analytics.rca.live import explain
 from millstream.clickhouse import connect
-from millstream.demo.incident import note_changes, rise_of_failures
+from millstream.demo.incident import note_changes
 from millstream.demo.trace import read_trace
 from millstream.demo.verification import Outcomes, read_outcomes
 from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, generated
@@ -112,8 +112,7 @@ class Demo:
         start = datetime.now(UTC)
         client = connect(settings)
         victim = next(each for each in services if each.service.name == "worker-2")
-        if self._plan.trace is None:
-            note_changes(client, start, self._plan.seconds)
+        switched = note_changes(client, start, self._plan.seconds) if self._plan.trace is None else None
         with self._progress() as progress:
             submitted = self._submit(jobs, settings, progress, victim)
             finished = self._await_tracker(settings, progress, len(submitted))
@@ -121,8 +120,8 @@ class Demo:
             counts = self._await_clickhouse(client, progress, len(submitted), start, end)
             outcomes = self._read_back(settings, progress)
         self._out.print(render(gather(client, start, end), self._out.width))
-        if self._plan.trace is None:
-            self._explain(client, start, end)
+        if switched:
+            self._explain(client, Window(start, switched), Window(switched, end))
         lost = outcomes.lost(submitted)
         result = DemoResult(
             submitted=len(submitted),
@@ -233,14 +232,9 @@ class Demo:
         """Seconds to wait for stragglers: a killed worker's partitions move after its session and transaction end."""
         return 30.0 + jobs / 500 + (30.0 if self._plan.kill else 0.0)
 
-    def _explain(self, client: Client, start: datetime, end: datetime) -> None:
+    def _explain(self, client: Client, before: Window, incident: Window) -> None:
         """Who and what the planted incident is, as root cause analysis finds it in what is stored."""
-        incident = rise_of_failures(client, start, end, self._plan.seconds)
-        self._out.print()
-        if incident is None:
-            self._out.print("[bold]Root cause[/]\nno lasting rise of failures in this run")
-            return
-        found = explain(client, "failure_rate", incident, baseline=(Window(start, incident.start),))
+        found = explain(client, "failure_rate", incident, baseline=(before,))
         page = explanation_page(found, course(client, "failure_rate", incident))
         self._out.print(terminal(page, self._out.width))
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from millstream.analytics.rca.attempts import Window
+from millstream.analytics.rca.attribution import Counts
 from millstream.analytics.rca.bottleneck import Bottleneck, Load
 from millstream.analytics.rca.compare import Comparison
 from millstream.analytics.rca.course import Course
@@ -198,20 +199,26 @@ def comparison_page(found: Comparison) -> Page:
 
 def explanation_blocks(found: Explanation) -> Iterator[Block]:
     """The causes with their evidence."""
-    attribution = found.attribution
     rows = [
-        (named(each.dimensions), f"{each.before.bad:,.0f} of {each.before.of:,.0f}",
-         f"{each.now.bad:,.0f} of {each.now.of:,.0f}", f"{each.expected:,.1f}", f"{each.excess:,.1f}",
-         percent(each.share), f"{each.interval[0]:,.1f} to {each.interval[1]:,.1f} x", percent(each.confidence))
-        for each in attribution.findings
+        (cause_name(evidence), _counted(each.before), _counted(each.now), f"{each.expected:,.1f}", percent(each.share),
+         f"{each.interval[0]:,.1f} to {each.interval[1]:,.1f}", percent(each.confidence))
+        for evidence in found.evidence for each in [evidence.finding]
     ]  # fmt: skip
     if rows:
-        columns = ("cause", "before", "now", "expected", "excess", "of all excess", "times expected", "confidence")
-        yield Grid("Causes", columns, rows)
+        columns = ("cause", "before", "now", "expected", "of the excess", "times expected", "confidence")
+        yield Grid(f"Causes, by {found.measured}", columns, rows)
     for number, evidence in enumerate(found.evidence, start=1):
-        yield Lines(f"Evidence for cause {number}: {named(evidence.finding.dimensions)}", list(_evidence(evidence)))
+        yield Lines(f"Evidence for cause {number}: {cause_name(evidence)}", list(_evidence(evidence)))
         yield Snippet(f"The query that shows cause {number}", evidence.sql)
         yield Snippet(f"Next for cause {number}", evidence.next_command)
+
+
+def cause_name(evidence: Evidence) -> str:
+    """The cause by the name, of those for the same attempts, that has most in common with the changes near it."""
+    near = {change.version for change in evidence.changes if change.version}
+    near |= {value for change in evidence.changes for value in change.touches.values()}
+    names = [evidence.finding.dimensions, *evidence.finding.aliases]
+    return named(max(names, key=lambda name: len(near.intersection(name.values()))))
 
 
 def explanation_verdict(found: Explanation) -> str:
@@ -220,9 +227,9 @@ def explanation_verdict(found: Explanation) -> str:
     if attribution.verdict != "causes":
         words = {"global": "no dimension stands out: it is global"}
         return words.get(attribution.verdict, attribution.verdict)
-    first = attribution.findings[0]
     also = f", and {len(attribution.findings) - 1} more" if len(attribution.findings) > 1 else ""
-    return f"{found.metric.replace('_', ' ')}: {named(first.dimensions)} holds {first.share:.0%} of the excess{also}"
+    share = attribution.findings[0].share
+    return f"{found.metric.replace('_', ' ')}: {cause_name(found.evidence[0])} holds {share:.0%} of the excess{also}"
 
 
 def explanation_page(found: Explanation, shown: Course | None = None) -> Page:
@@ -306,19 +313,24 @@ def duration(ms: float) -> str:
     return f"{ms / 1000:,.1f} s" if ms < 120_000 else f"{ms / 60_000:,.1f} min"
 
 
+def _counted(counts: Counts) -> str:
+    return f"{counts.bad:,.0f} of {counts.of:,.0f}"
+
+
 def _evidence(evidence: Evidence) -> Iterator[str]:
     finding = evidence.finding
     yield (
         f"inside {percent(finding.before.rate)} → {percent(finding.now.rate)}, "
         f"outside {percent(finding.outside_before.rate)} → {percent(finding.outside_now.rate)}"
     )
-    if finding.aliases:
-        yield "the same attempts are those of " + " or ".join(f"({named(each)})" for each in finding.aliases)
+    others = [name for name in map(named, [finding.dimensions, *finding.aliases]) if name != cause_name(evidence)]
+    if others:
+        yield "the same attempts, or nearly, are those of " + " or ".join(f"({each})" for each in others)
     if evidence.first_seen:
         yield f"first one at {evidence.first_seen:%Y-%m-%d %H:%M:%S} UTC"
     for change in evidence.changes:
         when = f"{abs(change.offset_s):,.0f} s {'after' if change.offset_s > 0 else 'before'} it began"
-        yield f"{change.kind} of {change.service} {change.version}, {when}: {change.summary}"
+        yield f"{change.kind} of {f'{change.service} {change.version}'.strip()}, {when}: {change.summary}"
     if evidence.example_jobs:
         yield "examples: " + ", ".join(evidence.example_jobs)
 

@@ -42,8 +42,9 @@ def _block(block: Block, width: int) -> Iterator[RenderableType]:
 def _table(grid: Grid) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", caption_justify="left", caption=grid.note)
     for number, column in enumerate(grid.columns):
-        last = number == len(grid.columns) - 1
-        table.add_column(column, justify="left" if number in grid.left else "right", no_wrap=not last, ratio=None)
+        # Figures stay whole; text gives way where the terminal is narrow.
+        is_text = number in grid.left
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for row in grid.rows:
         table.add_row(*map(Text, row))
     return table
