@@ -4,8 +4,8 @@
 
 Any folder with a `causes.yaml` (`data`, `timestamp` in s, `cause`: attribute -> value, or a list of such) and a gzipped
 CSV for each case (`min`, `value`, `cnt`, and attributes). Every method gets the same leaves, the same weighting of the
-past, and the same judge: a combination is right when it covers exactly the rows of the true one (`..._by_name`: when it
-has exactly its name).
+past, and the same judge: only the very name of the true cause is right; top1 asks for it as the first
+finding's own name, top3 as a name of one of the first three.
 """
 
 import argparse
@@ -34,16 +34,21 @@ def main() -> None:
     judged, ms = run(found, engine, options.misses)
     results: dict[str, object] = {"cases": len(found), **summary(judged), "ms_per_case": ms, **calibration(judged)}
     for name, method in BASELINES.items():
-        others, ms = run(found, lambda case, method=method: judge(case, *method(case.leaves)))  # type: ignore[misc]
+        others, ms = run(found, lambda case, method=method: alone(case, *method(case.leaves)))  # type: ignore[misc]
         results[name] = {**summary(others), "ms_per_case": ms}
     show(results, options.json, options.quick)
 
 
 def engine(case: Case) -> Judged:
     found = attribute(case.leaves)
-    ranked: list[Name] = [each.dimensions for each in found.candidates]
+    ranked: list[list[Name]] = [[each.dimensions, *each.aliases] for each in found.candidates]
     named: list[Name] = [each.dimensions for each in found.findings]
     return judge(case, ranked, named, found.candidates[0].confidence if found.candidates else 0.0)
+
+
+def alone(case: Case, ranked: list[Name], named: list[Name]) -> Judged:
+    """The answer of a method that knows no other names."""
+    return judge(case, [[name] for name in ranked], named)
 
 
 def run(found: list[Case], method: Callable[[Case], Judged], misses: bool = False) -> tuple[list[Judged], float]:

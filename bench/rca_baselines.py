@@ -33,13 +33,13 @@ def event_delta(leaves: Leaves) -> tuple[list[Name], list[Name]]:
     return _best(leaves, lambda sums: sums.bad_now / now - sums.bad_before / before)
 
 
-SUPPORT = 0.5
+SUPPORT = 0.2
 
 
 def diff(leaves: Leaves) -> tuple[list[Name], list[Name]]:
     """MacroBase DIFF (Abuzaid et al. 2018): by risk ratio, among combinations that hold `SUPPORT` of the bad.
 
-    Bad requests are the outliers, good ones the inliers. Support 0.5 was the best of 0.1, 0.2, 0.3, 0.5 and 0.7 on the
+    Bad requests are the outliers, good ones the inliers. Support 0.2 was the best of 0.1, 0.2, 0.3, 0.5 and 0.7 on the
     RobustSpot cases.
     """
     bad, of = leaves.bad_now.sum(), leaves.of_now.sum()
@@ -110,15 +110,7 @@ BASELINES: dict[str, Callable[[Leaves], tuple[list[Name], list[Name]]]] = {
 def _best(leaves: Leaves, score: Callable[[Sums], Amounts]) -> tuple[list[Name], list[Name]]:
     found = [candidate for sums in _sums(leaves) for candidate in _top(sums, score(sums))]
     found.sort(key=lambda candidate: (-candidate.score, candidate.order))
-    seen: set[bytes] = set()
-    names: list[Name] = []
-    for candidate in found:
-        rows = candidate.mask().tobytes()
-        if rows not in seen:
-            seen.add(rows)
-            names.append(candidate.name(leaves))
-        if len(names) == KEPT:
-            break
+    names = [candidate.name(leaves) for candidate in found[:KEPT]]
     return names, names[:1]
 
 

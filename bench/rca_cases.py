@@ -24,25 +24,13 @@ class Case:
     leaves: Leaves
     causes: list[Name]
 
-    def rows(self, name: Name) -> bytes | None:
-        """Which leaves a combination covers, as something to compare; None when it names what does not exist."""
-        mask = np.ones(len(self.leaves), np.bool_)
-        known = {dimension.name: dimension for dimension in self.leaves.dimensions}
-        for dimension, value in name.items():
-            if dimension not in known or value not in known[dimension].values:
-                return None
-            mask &= known[dimension].codes == list(known[dimension].values).index(value)
-        return mask.tobytes()
-
 
 @dataclass(frozen=True)
 class Judged:
-    """One answer against the truth. `first` and `in_three`: a true cause is first, or among the first three."""
+    """One answer against the truth: is a true cause first, or among the first three names; how sure was the first."""
 
     first: bool
     in_three: bool
-    first_by_name: bool
-    in_three_by_name: bool
     right: int
     wrong: int
     missed: int
@@ -60,36 +48,23 @@ def cases(folder: Path) -> Iterator[Case]:
         yield Case(entry["data"], re.split(r"[_ ]", entry["data"])[-1], table.leaves(entry["timestamp"]), causes)
 
 
-def judge(case: Case, ranked: Sequence[Name], named: Sequence[Name], sure: float = 0.0) -> Judged:
-    """`ranked`: all candidates, best first; `named`: those that the method calls causes.
+def judge(case: Case, ranked: Sequence[Sequence[Name]], named: Sequence[Name], sure: float = 0.0) -> Judged:
+    """`ranked`: the findings, best first, each with its name and its other names; `named`: those called causes.
 
-    A combination is right when it covers exactly the rows of a true cause, whatever it calls them: where all requests
-    of cdn 5 are p2p 0, no counts can tell "cdn 5" from "cdn 5 and p2p 0". `..._by_name` asks for the very name.
+    Only the very name of a true cause is right, nothing broader, narrower or overlapping. To be first, a finding must
+    have it as its own name; to be among the first three, it may have it as one of its other names.
     """
-    true_rows = {case.rows(cause) for cause in case.causes} - {None}
-    right = [case.rows(name) in true_rows for name in ranked[:3]]
-    by_name = [name in case.causes for name in ranked[:3]]
-    hits = {rows for rows in map(case.rows, named) if rows in true_rows}
-    wrong = sum(case.rows(name) not in true_rows for name in named)
-    return Judged(
-        first=any(right[:1]),
-        in_three=any(right),
-        first_by_name=any(by_name[:1]),
-        in_three_by_name=any(by_name),
-        right=len(hits),
-        wrong=wrong,
-        missed=len(case.causes) - len(hits),
-        sure=sure,
-    )
+    right = [bool(ranked) and ranked[0][0] in case.causes]
+    right += [any(name in case.causes for name in names) for names in ranked[:3]]
+    hits = sum(name in case.causes for name in named)
+    return Judged(any(right[:1]), any(right), hits, len(named) - hits, len(case.causes) - hits, sure)
 
 
 def summary(judged: Sequence[Judged]) -> dict[str, float]:
-    """top1, top3, f1 (over all causes of all cases), and the first two by the very name."""
+    """top1, top3, and f1 over all causes of all cases."""
     right, wrong, missed = (sum(getattr(each, kind) for each in judged) for kind in ("right", "wrong", "missed"))
     return {
         "top1": round(float(np.mean([each.first for each in judged])), 4),
         "top3": round(float(np.mean([each.in_three for each in judged])), 4),
         "f1": round(2 * right / max(2 * right + wrong + missed, 1), 4),
-        "top1_by_name": round(float(np.mean([each.first_by_name for each in judged])), 4),
-        "top3_by_name": round(float(np.mean([each.in_three_by_name for each in judged])), 4),
     }
