@@ -47,10 +47,10 @@ def focus(marginals: Sequence[Leaves], *, drop: bool) -> list[Focus]:
 
 
 def narrowed(leaves: Leaves, *, drop: bool) -> Leaves:
-    """The same leaves along the dimensions worth combining, in their given order; constant ones are left out."""
+    """The same leaves along the dimensions worth combining, in their given order."""
+    if len(leaves.dimensions) <= MOST_DIMENSIONS and all(len(each.values) <= FEW_VALUES for each in leaves.dimensions):
+        return leaves.along(leaves.dimensions)
     varied = [dimension for dimension in leaves.dimensions if len(np.unique(dimension.codes)) > 1]
-    if len(varied) <= MOST_DIMENSIONS and all(len(each.values) <= FEW_VALUES for each in varied):
-        return leaves.along(varied)
     kept = {each.dimension: each for each in focus([leaves.along([each]) for each in varied], drop=drop)}
     chosen = []
     for dimension in varied:

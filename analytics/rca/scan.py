@@ -92,7 +92,7 @@ class Scan:
 
 
 def groups(leaves: Leaves, most_dimensions: int) -> list[Group]:
-    """The combinations of up to `most_dimensions` dimensions that occur."""
+    """The combinations of up to `most_dimensions` dimensions that occur, less those that hold everything."""
     found = []
     for order in range(1, most_dimensions + 1):
         for chosen in combinations(range(len(leaves.dimensions)), order):
@@ -103,7 +103,8 @@ def groups(leaves: Leaves, most_dimensions: int) -> list[Group]:
             values = np.empty((len(unique), order), np.int64)
             for position in range(order - 1, -1, -1):
                 unique, values[:, position] = np.divmod(unique, len(leaves.dimensions[chosen[position]].values))
-            found.append(Group(chosen, rows, values))
+            if len(values) > 1:
+                found.append(Group(chosen, rows, values))
     return found
 
 

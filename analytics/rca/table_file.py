@@ -1,6 +1,6 @@
 """Leaves from a CSV or Parquet file: one column of times, one of bad counts, one of all counts, the rest dimensions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,8 +66,10 @@ class TableFile:
         if not inside.any():
             raise UnreadableTable(f"{self.path}: no row is in the window {readable(since)} to {readable(until)}")
         weight = np.where(earlier, RECENCY ** np.floor((since - self.times - 1e-9) / (until - since)), 0.0)
-        rows = Leaves(self.dimensions, self.bad * weight, self.of * weight, self.bad * inside, self.of * inside)
-        return rows.along(self.dimensions)
+        seen = inside | earlier
+        bad, of, now, before = self.bad[seen], self.of[seen], inside[seen], weight[seen]
+        dimensions = [replace(dimension, codes=dimension.codes[seen]) for dimension in self.dimensions]
+        return Leaves(dimensions, bad * before, of * before, bad * now, of * now).along(dimensions)
 
 
 def read_table(path: Path, columns: Columns | None = None) -> TableFile:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -23,11 +23,12 @@ from millstream.analytics.rca.incidents import Incident, UnknownIncident, find_i
 from millstream.analytics.rca.job import UnknownJob, job_story
 from millstream.analytics.rca.postmortem import SLO, postmortem
 from millstream.analytics.rca.tenants import tenant_pressure
-from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer, err, out
+from millstream.cli.options import AsHtml, AsJson
+from millstream.cli.output import Failure, err, show, write
+from millstream.cli.rca_explain import explain
 from millstream.cli.timespan import From, Last, To, length, timespan
 from millstream.clickhouse import connect
-from millstream.rca import Page, html, markdown, terminal
+from millstream.rca import markdown
 from millstream.rca.answers import (
     bottleneck_page,
     comparison_page,
@@ -41,7 +42,7 @@ from millstream.rca.answers import (
 
 app = typer.Typer(help="Root cause analysis: who, what, since when, with evidence.", no_args_is_help=True)
 
-AsHtml = Annotated[Path | None, typer.Option("--html", help="Write the answer to this file as one HTML page.")]
+app.command("explain")(explain)
 
 
 @app.command("detect")
@@ -80,7 +81,7 @@ def detect(
             raise Failure(str(error), "use 1m, 5m, 15m or 60m", code=2) from error
     if not dry_run:
         record(client, found)
-    _show([asdict(each) for each in found], incidents_page(found, span, _worst(client, found, span)), as_json, as_html)
+    show([asdict(each) for each in found], incidents_page(found, span, _worst(client, found, span)), as_json, as_html)
 
 
 @app.command("incidents")
@@ -94,7 +95,7 @@ def list_incidents(
     span = _window(last, start, end)
     client = _client()
     found = incidents(client, span.start, span.end)
-    _show([asdict(each) for each in found], incidents_page(found, span, _worst(client, found, span)), as_json, as_html)
+    show([asdict(each) for each in found], incidents_page(found, span, _worst(client, found, span)), as_json, as_html)
 
 
 @app.command("job")
@@ -117,7 +118,7 @@ def job(
     except UnknownJob as error:
         hint = "`millstream job show` asks the tracker; `millstream doctor` looks whether the sink is behind"
         raise Failure(str(error), hint) from error
-    _show(asdict(story), job_page(story), as_json, as_html)
+    show(asdict(story), job_page(story), as_json, as_html)
 
 
 @app.command("errors")
@@ -144,7 +145,7 @@ def errors(
     around = deploy.replace(tzinfo=UTC) if deploy else None
     client = _client()
     found = error_families(client, span, history=length(history, "--history"), deploy=around)
-    _show(asdict(found), errors_page(found, course(client, "failure_rate", span)), as_json, as_html)
+    show(asdict(found), errors_page(found, course(client, "failure_rate", span)), as_json, as_html)
 
 
 @app.command("bottleneck")
@@ -156,7 +157,7 @@ def bottleneck(
     Example: millstream rca bottleneck --last 15m
     """
     found = find_bottleneck(_client(), _window(last, start, end))
-    _show(asdict(found), bottleneck_page(found), as_json, as_html)
+    show(asdict(found), bottleneck_page(found), as_json, as_html)
 
 
 @app.command("deploys")
@@ -176,7 +177,7 @@ def deploys(
     client = _client()
     found = deploy_effects(client, span, length(around, "--around"))
     shown = course(client, "failure_rate", span, around=0)
-    _show([asdict(each) for each in found], deploys_page(found, span, shown), as_json, as_html)
+    show([asdict(each) for each in found], deploys_page(found, span, shown), as_json, as_html)
 
 
 @app.command("tenants")
@@ -188,7 +189,7 @@ def tenants(
     Example: millstream rca tenants --last 15m
     """
     found = tenant_pressure(_client(), _window(last, start, end))
-    _show(asdict(found), tenants_page(found), as_json, as_html)
+    show(asdict(found), tenants_page(found), as_json, as_html)
 
 
 @app.command("compare")
@@ -213,7 +214,7 @@ def compare_two(
     """
     span = _window(last, start, end)
     found = compare(_client(), _side(a, span), _side(b, span))
-    _show(asdict(found), comparison_page(found), as_json, as_html)
+    show(asdict(found), comparison_page(found), as_json, as_html)
 
 
 @app.command("report")
@@ -238,9 +239,9 @@ def report(
         raise Failure(str(error), "`millstream rca detect` looks for incidents", code=2) from error
     page = postmortem_page(found)
     if as_json or as_html:
-        _show(asdict(found), page, as_json, as_html)
+        show(asdict(found), page, as_json, as_html)
     elif output:
-        _write(output, markdown(page))
+        write(output, markdown(page))
     else:
         sys.stdout.write(markdown(page))
 
@@ -251,22 +252,6 @@ def _worst(client: Client, found: Sequence[Incident], span: Window) -> Course | 
     if worst is None:
         return None
     return course(client, worst.metric, Window(worst.started_at, worst.ended_at or span.end))
-
-
-def _show(data: Any, page: Page, as_json: bool, as_html: Path | None) -> None:
-    if as_html:
-        _write(as_html, html(page))
-        if not as_json:
-            return
-    answer(as_json, data, lambda: terminal(page, out.width))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}", code=2) from error
-    err.print(f"[dim]wrote {path}[/]")
 
 
 def _client() -> Client:

@@ -1,10 +1,10 @@
 """Each answer of root cause analysis as a page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from millstream.analytics.rca.attempts import Window
-from millstream.analytics.rca.attribution import Counts
+from millstream.analytics.rca.attribution import Attribution, Counts
 from millstream.analytics.rca.bottleneck import Bottleneck, Load
 from millstream.analytics.rca.compare import Comparison
 from millstream.analytics.rca.course import Course
@@ -19,6 +19,12 @@ from millstream.analytics.rca.tenants import TenantPressure
 from millstream.rca.page import Block, Chart, Grid, Lines, Page, Snippet
 
 MOST_ROWS = 15
+MOST_NAMES = 3
+VERDICTS = {
+    "global": "no dimension stands out: it is global",
+    "too little data": "too little data to name a cause",
+    "nothing unusual": "nothing unusual against the baseline",
+}
 SHARES = ("failure_rate", "retries")
 
 
@@ -198,19 +204,42 @@ def comparison_page(found: Comparison) -> Page:
 
 
 def explanation_blocks(found: Explanation) -> Iterator[Block]:
-    """The causes with their evidence."""
-    rows = [
-        (cause_name(evidence), _counted(each.before), _counted(each.now), f"{each.expected:,.1f}", percent(each.share),
-         f"{each.interval[0]:,.1f} to {each.interval[1]:,.1f}", percent(each.confidence))
-        for evidence in found.evidence for each in [evidence.finding]
-    ]  # fmt: skip
-    if rows:
-        columns = ("cause", "before", "now", "expected", "of the excess", "times expected", "confidence")
-        yield Grid(f"Causes, by {found.measured}", columns, rows)
-    for number, evidence in enumerate(found.evidence, start=1):
-        yield Lines(f"Evidence for cause {number}: {cause_name(evidence)}", list(_evidence(evidence)))
+    """The causes with their evidence; without a cause the nearest candidates."""
+    names = [cause_name(evidence) for evidence in found.evidence]
+    yield from _causes(found.attribution, names, found.measured)
+    for number, (name, evidence) in enumerate(zip(names, found.evidence, strict=True), start=1):
+        yield Lines(f"Evidence for cause {number}: {name}", list(_evidence(evidence)))
         yield Snippet(f"The query that shows cause {number}", evidence.sql)
         yield Snippet(f"Next for cause {number}", evidence.next_command)
+
+
+def _causes(found: Attribution, names: Sequence[str], measured: str) -> Iterator[Grid]:
+    shown = found.findings or found.candidates[:3]
+    rows = [
+        (name, _counted(each.before), _counted(each.now), f"{each.expected:,.1f}", percent(each.share),
+         f"{each.interval[0]:,.1f} to {each.interval[1]:,.1f}", percent(each.confidence))
+        for name, each in zip(names or [named(each.dimensions) for each in shown], shown, strict=True)
+    ]  # fmt: skip
+    columns = ("cause", "before", "now", "expected", "of the excess", "times expected", "confidence")
+    if rows:
+        yield Grid(f"{'Causes' if found.findings else 'Nearest candidates'}, by {measured}", columns, rows)
+
+
+def attribution_page(title: str, found: Attribution, left_out: Mapping[str, str]) -> Page:
+    """The answer of the engine on a file, where there is nothing to look up beside the counts."""
+    blocks: list[Block] = [*_causes(found, [], "bad rows"), *_left_out(left_out)]
+    names = ", and ".join(named(each.dimensions) for each in found.findings)
+    verdicts = [names or VERDICTS.get(found.verdict, found.verdict)]
+    return Page(title, _change(found), verdicts, blocks, "bad" if found.verdict in ("causes", "global") else "neutral")
+
+
+def _change(found: Attribution) -> str:
+    against = "the rest of the window, as there is no past" if found.compared_with == "the rest" else "before"
+    return f"{_counted(found.now)} bad now, {found.expected:,.1f} expected from {_counted(found.before)} {against}"
+
+
+def _left_out(left_out: Mapping[str, str]) -> list[Block]:
+    return [Lines("Not looked at", [f"{name}: {why}" for name, why in left_out.items()])] if left_out else []
 
 
 def cause_name(evidence: Evidence) -> str:
@@ -225,20 +254,19 @@ def explanation_verdict(found: Explanation) -> str:
     """One sentence: who or what it is."""
     attribution = found.attribution
     if attribution.verdict != "causes":
-        words = {"global": "no dimension stands out: it is global"}
-        return words.get(attribution.verdict, attribution.verdict)
+        return VERDICTS.get(attribution.verdict, attribution.verdict)
     also = f", and {len(attribution.findings) - 1} more" if len(attribution.findings) > 1 else ""
     share = attribution.findings[0].share
     return f"{found.metric.replace('_', ' ')}: {cause_name(found.evidence[0])} holds {share:.0%} of the excess{also}"
 
 
-def explanation_page(found: Explanation, shown: Course | None = None) -> Page:
-    blocks = [*([course_chart(shown)] if shown else []), *explanation_blocks(found)]
-    if found.left_out:
-        blocks.append(Lines("Not looked at", [f"{name}: {why}" for name, why in found.left_out.items()]))
+def explanation_page(found: Explanation, shown: Course) -> Page:
+    """`shown`: the course of the metric around the incident."""
+    blocks = [course_chart(shown), *explanation_blocks(found), *_left_out(found.left_out)]
     bad = found.attribution.verdict in ("causes", "global")
     title = f"Why {found.metric.replace('_', ' ')} changed"
-    return Page(title, _span(found.incident), [explanation_verdict(found)], blocks, "bad" if bad else "neutral")
+    verdicts = [explanation_verdict(found), _change(found.attribution)]
+    return Page(title, _span(found.incident), verdicts, blocks, "bad" if bad else "neutral")
 
 
 def postmortem_page(found: Postmortem) -> Page:
@@ -325,7 +353,9 @@ def _evidence(evidence: Evidence) -> Iterator[str]:
     )
     others = [name for name in map(named, [finding.dimensions, *finding.aliases]) if name != cause_name(evidence)]
     if others:
-        yield "the same attempts, or nearly, are those of " + " or ".join(f"({each})" for each in others)
+        yield "the same attempts, or nearly, are those of " + " or ".join(f"({each})" for each in others[:MOST_NAMES])
+    for control in finding.controls:
+        yield f"with other values of {control.dimension} {_counted(control.now)}, {control.ratio:.2f} times expected"
     if evidence.first_seen:
         yield f"first one at {evidence.first_seen:%Y-%m-%d %H:%M:%S} UTC"
     for change in evidence.changes:
