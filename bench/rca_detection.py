@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rig import Rig
 
-from millstream.analytics.rca.detection import Nature, Series, deviations
+from millstream.analytics.rca.detection import Kind, Nature, Series, deviations
 
 Values = NDArray[np.float64]
 
@@ -102,13 +102,15 @@ def alarms(series: Series, upward: bool, end: int | None = None) -> list[tuple[i
         series = Series(series.start, STEP, series.nature, series.values[:end], series.trials[:end], series.floor)
     ratio = 1.5 if series.nature is Nature.SHARE else 2.0
     since = START + timedelta(days=HISTORY)
-    found = deviations(series, since, upward=upward, least_ratio=ratio, among=AMONG)
+    # Downward only stalls count, and these are asked for no evidence for being one of many, as detection does it.
+    found = deviations(series, since, upward=upward, least_ratio=ratio, among=AMONG if upward else 1)
+    found = [each for each in found if upward or each.kind is Kind.STALL]
     last = len(series.values)
     return [((each.start - START) // STEP, (each.end - START) // STEP if each.end else last) for each in found]
 
 
 def quiet_days(rig: Rig, rounds: int) -> dict[str, float]:
-    kinds = {"count_up": (Nature.COUNT, True), "count_down": (Nature.COUNT, False)}
+    kinds = {"count_up": (Nature.COUNT, True), "stall": (Nature.COUNT, False)}
     kinds |= {"share": (Nature.SHARE, True), "size": (Nature.SIZE, True)}
     found = dict.fromkeys(kinds, 0)
     with rig.step("quiet days", rounds * len(JOBS_A_STEP)) as advance:

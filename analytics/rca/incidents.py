@@ -27,6 +27,8 @@ LEAST_EVENTS = 100
 LEAST_EXCESS = 5.0
 """Fewer failures or retries too many than this are no incident."""
 
+STALLS = frozenset({Kind.STALL})
+
 
 class UnknownIncident(LookupError):
     """There is no incident with this id."""
@@ -83,7 +85,7 @@ WATCHED = (
     Watch("run_time", "run", Nature.SIZE, "p95_ms", "attempts", least_ratio=1.5, floor=20),
     Watch("cost", "costs", Nature.SIZE, "cost", "attempts", floor=1e-6),
     Watch("submissions", "counts", Nature.COUNT, "submitted", "submitted"),
-    Watch("starts", "counts", Nature.COUNT, "started", "started", upward=False, only=frozenset({Kind.STALL})),
+    Watch("starts", "counts", Nature.COUNT, "started", "started", upward=False, only=STALLS),
     Watch("throughput_drop", "counts", Nature.COUNT, "finished", "finished", upward=False),
 )
 
@@ -221,6 +223,8 @@ def _series(watch: Watch, rows: Sequence[_Row], first: datetime, end: datetime, 
 
 def _judge(watched: Watched, since: datetime, among: int) -> list[Deviation]:
     watch = watched.watch
+    # That nothing at all happens is told apart so well that it needs no evidence for being one series of many.
+    among = 1 if watch.only == STALLS else among
     found = deviations(watched.series, since, upward=watch.upward, least_ratio=watch.least_ratio, among=among)
     enough = LEAST_EXCESS if watch.nature is Nature.SHARE else 0
     return [each for each in found if each.kind in watch.only and abs(each.excess) >= enough]

@@ -76,7 +76,8 @@ def run(planted: object, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch, t
 
 def test_the_guide_has_commands_for_every_question() -> None:
     asked = {shlex.split(line)[2] for line in COMMANDS if line.startswith("millstream rca")}
-    assert {"detect", "incidents", "errors", "deploys", "compare", "bottleneck", "tenants", "job", "report", "explain"} <= asked
+    wanted = "detect incidents errors explain deploys compare bottleneck tenants job report"
+    assert set(wanted.split()) <= asked
 
 
 @pytest.mark.parametrize("line", COMMANDS)
