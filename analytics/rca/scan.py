@@ -141,12 +141,15 @@ def two_sample_evidence(
 
     Thin leaves are drawn to their dimensions' effects, so a combination whose values are bad only together, and always
     were, looks to them as if it had just become so. Its own sum knows better, and a past of few counts proves little.
+    Without any past the mean itself is what is compared with.
     """
+    known = not past.any()
     mean, past = np.maximum(mean, 1e-9), np.maximum(past, 1e-9)
     ratio = (now / mean) / ((before + 1) / (past + 1))
     moved = ratio <= 1 / least if drop else ratio >= least
-    common = (now + before) / (mean + past)
+    common = np.ones_like(mean) if known else (now + before) / (mean + past)
     likelihood = _log_likelihood(now, common * mean) + _log_likelihood(before, common * past)
+    likelihood -= now + before - common * (mean + past)
     evidence: Amounts = np.where(moved, likelihood, 0.0)
     return evidence
 
