@@ -96,6 +96,8 @@ class Attribution:
     """Part of the excess that the findings cover together, 0 to 1."""
     compared_with: Literal["the past", "the rest"]
     """'the rest' when there is no past: findings then stand out from the window, and may always have done so."""
+    bar: float = 0.0
+    """What the score of the best of pure noise may reach, in nats."""
     candidates: list[Finding] = field(default_factory=list)
     """The best-scoring combinations whatever the verdict, for a reader who doubts it."""
 
@@ -134,7 +136,7 @@ class _Attempt:
 
     def answer(self) -> Attribution:
         if self.too_little():
-            return self.with_verdict("too little data", [], [])
+            return self.with_verdict("too little data", [], [], 0.0)
         alive = np.ones(len(self.leaves), np.bool_)
         first = self.scan(alive)
         candidates = self.named(first, alive)[: self.options.most_candidates]
@@ -150,10 +152,10 @@ class _Attempt:
             alive = alive & ~covered[-1]
             rest = self.scan(alive)
         if not findings:
-            return self.with_verdict("global" if self.all_changed() else "nothing unusual", [], candidates)
+            return self.with_verdict("global" if self.all_changed() else "nothing unusual", [], candidates, first.bar)
         if first.whole > sum(found.score for found in findings):
-            return self.with_verdict("global", [], candidates)
-        return self.with_verdict("causes", findings, candidates)
+            return self.with_verdict("global", [], candidates, first.bar)
+        return self.with_verdict("causes", findings, candidates, first.bar)
 
     def too_little(self) -> bool:
         if not self.past_known and (not self.leaves.is_rate or self.drop):
@@ -241,7 +243,9 @@ class _Attempt:
         total = of[mask].sum() if self.leaves.is_rate else of.max(initial=0.0)
         return Counts(float(bad[mask].sum()), float(total))
 
-    def with_verdict(self, verdict: Verdict, findings: list[Finding], candidates: list[Finding]) -> Attribution:
+    def with_verdict(
+        self, verdict: Verdict, findings: list[Finding], candidates: list[Finding], bar: float
+    ) -> Attribution:
         explained = sum(found.excess for found in findings) / self.excess if self.excess else 0.0
         return Attribution(
             verdict=verdict,
@@ -252,5 +256,6 @@ class _Attempt:
             excess=self.excess,
             explained=min(max(explained, 0.0), 1.0),
             compared_with="the past" if self.past_known else "the rest",
+            bar=bar,
             candidates=candidates,
         )

@@ -2,7 +2,7 @@
 
 import math
 
-WEIGHTS = (0.0, 0.5, 0.3)
+WEIGHTS = (-1.99, 0.2, 1.21)
 """Intercept, weight of the lead over the runner-up, weight of the height above chance (docs/rca.md)."""
 
 

@@ -41,6 +41,10 @@ RISES = np.geomspace(1.2, 128.0, 20)
 """Ratios that are tried; the evidence is flat enough between them."""
 
 
+ADDED = np.geomspace(0.005, 0.98, 20)
+"""Shares of the attempts that an outage of everything may hit."""
+
+
 @dataclass(frozen=True)
 class Group:
     """All combinations of values of some of the dimensions. `rows[i]` is the combination that leaf `i` belongs to."""
@@ -115,6 +119,7 @@ def scan(leaves: Leaves, mean: Amounts, past: Amounts, within: Sequence[Group], 
     ratios below one.
     """
     curves = _evidence(leaves, mean, 1 / RISES if drop else RISES) * alive
+    added = _evidence_added(leaves, mean) * alive if leaves.is_rate and not drop else curves
     bar = math.log(max(sum(len(group.values) for group in within), 1)) + BEYOND_CHANCE
     candidates: list[Candidate] = []
     for group in within:
@@ -125,7 +130,8 @@ def scan(leaves: Leaves, mean: Amounts, past: Amounts, within: Sequence[Group], 
         score = np.where(possible, evidence - ORDER_COST * len(group.dimensions), -np.inf)
         candidates += [Candidate(group, int(number), float(score[number])) for number in _largest(score)]
     candidates.sort(key=lambda candidate: (-candidate.score, candidate.order))
-    return Scan(candidates[:MOST_CANDIDATES], float(max(curves.sum(axis=1).max(initial=0.0), 0.0)), bar)
+    whole = max(float(each.sum(axis=1).max()) for each in (curves, added))
+    return Scan(candidates[:MOST_CANDIDATES], max(whole, 0.0), bar)
 
 
 def two_sample_evidence(
@@ -135,12 +141,15 @@ def two_sample_evidence(
 
     Thin leaves are drawn to their dimensions' effects, so a combination whose values are bad only together, and always
     were, looks to them as if it had just become so. Its own sum knows better, and a past of few counts proves little.
+    Without any past the mean itself is what is compared with.
     """
+    known = not past.any()
     mean, past = np.maximum(mean, 1e-9), np.maximum(past, 1e-9)
     ratio = (now / mean) / ((before + 1) / (past + 1))
     moved = ratio <= 1 / least if drop else ratio >= least
-    common = (now + before) / (mean + past)
+    common = np.ones_like(mean) if known else (now + before) / (mean + past)
     likelihood = _log_likelihood(now, common * mean) + _log_likelihood(before, common * past)
+    likelihood -= now + before - common * (mean + past)
     evidence: Amounts = np.where(moved, likelihood, 0.0)
     return evidence
 
@@ -150,6 +159,17 @@ def _evidence(leaves: Leaves, mean: Amounts, ratios: Amounts) -> Amounts:
     count, mean, shape = leaves.bad_now / leaves.grain, np.maximum(mean / leaves.grain, 1e-9), WANDER**-2
     ratio = ratios[:, None]
     evidence: Amounts = count * np.log(ratio) - (count + shape) * np.log((shape + ratio * mean) / (shape + mean))
+    return evidence
+
+
+def _evidence_added(leaves: Leaves, mean: Amounts) -> Amounts:
+    """[share, leaf] log-likelihood ratios when a share of what would have gone well went wrong everywhere.
+
+    An outage that hits everybody adds the same share to all, which is a far larger ratio where little fails.
+    """
+    count, mean, shape = leaves.bad_now, np.maximum(mean, 1e-9), WANDER**-2
+    changed = mean + ADDED[:, None] * np.maximum(leaves.of_now - mean, 0.0)
+    evidence: Amounts = count * np.log(changed / mean) - (count + shape) * np.log((shape + changed) / (shape + mean))
     return evidence
 
 
