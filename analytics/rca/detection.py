@@ -27,6 +27,9 @@ NEIGHBOURS = timedelta(minutes=15)
 LEVEL_MEMORY = timedelta(days=1)
 """The usual course is scaled to the level of this time before: what stays is the new level after half of it."""
 
+PRIOR_TRIALS = 20
+"""With so many attempts a day's own share weighs as much as the share of all days."""
+
 LEAST_TRAILING_STEPS = 12
 """Without a day of history a step is compared with the steps just before it, at least so many."""
 
@@ -218,6 +221,10 @@ def _smoothed(series: Series) -> Values:
     trials = np.convolve(series.trials, width, "same")
     if series.nature is Nature.COUNT:
         values = values / covered
+    if series.nature is Nature.SHARE:
+        # A night with two jobs says little: it counts as the share of all time until it has jobs of its own.
+        values = values + PRIOR_TRIALS * series.values.sum() / max(series.trials.sum(), 1)
+        trials = trials + PRIOR_TRIALS
     pooled = Series(series.start, series.step, series.nature, values, trials, series.floor)
     return _to_scale(pooled)
 
