@@ -1,19 +1,16 @@
 """What is behind the planted incident, as an operator would have recorded it."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.demo.workload import BAD_VERSION, INCIDENT_BEGINS, INCIDENT_TENANT, INCIDENT_TYPE
+from millstream.demo.workload import BAD_VERSION, INCIDENT_TENANT, INCIDENT_TYPE
 from millstream.schemas.models import new_id
 
 
-def note_changes(client: Client, start: datetime, seconds: float) -> datetime:
-    """Write into `changes` what is behind the incident of a run of `seconds`; returns when failures will rise.
-
-    It is the release that half of the workers run since `start`, and the template that the tenant switches to later.
-    """
-    switched = start + timedelta(seconds=INCIDENT_BEGINS * seconds)
+def note_changes(client: Client, start: datetime, switched: datetime) -> None:
+    """Write into `changes` the release that half of the workers run since `start`, and the template that the tenant
+    uses since `switched`."""
     columns = ["change_id", "occurred_at", "kind", "service", "version", "author", "summary", "labels"]
     rows = [
         [new_id(), start, "deploy", "workers", BAD_VERSION, "ci", f"release {BAD_VERSION} on half of the workers", {}],
@@ -23,4 +20,3 @@ def note_changes(client: Client, start: datetime, seconds: float) -> datetime:
         ],
     ]  # fmt: skip
     client.insert("changes", rows, column_names=columns)
-    return switched
