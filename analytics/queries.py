@@ -3,16 +3,14 @@
 Every window is half open, [start, end), in aware datetimes; the SQL is in `views/`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from clickhouse_connect.driver.client import Client
 
-Row = TypeVar("Row")
-MOMENT = "DateTime64(6, 'UTC')"
+from millstream.analytics.asking import ask, window
 
 
 @dataclass(frozen=True)
@@ -112,55 +110,39 @@ class TimelineStep:
 
 def throughput(client: Client, start: datetime, end: datetime, step_seconds: int = 60) -> list[Throughput]:
     """Submissions, starts and outcomes over time; steps in which nothing happened are absent."""
-    return _ask(client, Throughput, "throughput", _window(start, end) | {"step_seconds": ("UInt32", str(step_seconds))})
+    return ask(client, Throughput, "throughput", window(start, end) | {"step_seconds": ("UInt32", str(step_seconds))})
 
 
 def latency(
     client: Client, start: datetime, end: datetime, by: Literal["", "lane", "tenant", "job_type"] = ""
 ) -> list[Latency]:
     """Percentiles of each stage, within 1 %, over the whole minutes that the window touches."""
-    return _ask(client, Latency, "latency_percentiles", _window(start, end) | {"by": ("String", by)})
+    return ask(client, Latency, "latency_percentiles", window(start, end) | {"by": ("String", by)})
 
 
 def failures(client: Client, start: datetime, end: datetime) -> list[Failures]:
     """Tenants and job types with failures, worst first."""
-    return _ask(client, Failures, "failures", _window(start, end))
+    return ask(client, Failures, "failures", window(start, end))
 
 
 def cost_by_tenant(client: Client, start: datetime, end: datetime) -> list[TenantCost]:
     """Cost over the whole minutes that the window touches, most expensive tenant first."""
-    return _ask(client, TenantCost, "cost_by_tenant", _window(start, end))
+    return ask(client, TenantCost, "cost_by_tenant", window(start, end))
 
 
 def attempt_counts(client: Client, start: datetime, end: datetime) -> AttemptCounts:
     """How many attempts ended in the window, and how many rows are there twice."""
-    return _ask(client, AttemptCounts, "attempt_counts", _window(start, end))[0]
+    return ask(client, AttemptCounts, "attempt_counts", window(start, end))[0]
 
 
 def job_timeline(client: Client, job_id: str) -> list[TimelineStep]:
     """Every event of a job in order; empty when there is none. Raises `ValueError` when `job_id` is not an id."""
-    return _ask(client, TimelineStep, "job_timeline", {"job": ("UUID", str(UUID(job_id)))})
+    return ask(client, TimelineStep, "job_timeline", {"job": ("UUID", str(UUID(job_id)))})
 
 
 def telling_job(client: Client, start: datetime, end: datetime) -> str | None:
     """The id of a job worth a look, a failed one where there is one; None when none ended in the window."""
     bound = "from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}"
-    values = {name: value for name, (_, value) in _window(start, end).items()}
+    values = {name: value for name, (_, value) in window(start, end).items()}
     rows = client.query(f"SELECT job_id FROM telling_jobs({bound}) LIMIT 1", parameters=values).result_rows
     return str(rows[0][0]) if rows else None
-
-
-def _window(start: datetime, end: datetime) -> dict[str, tuple[str, str]]:
-    return {"from": (MOMENT, _moment(start)), "to": (MOMENT, _moment(end))}
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-
-
-def _ask(client: Client, row: type[Row], view: str, arguments: Mapping[str, tuple[str, str]]) -> list[Row]:
-    columns = ", ".join(field.name for field in fields(row))  # type: ignore[arg-type]
-    bound = ", ".join(f"{name} = {{{name}:{kind}}}" for name, (kind, _) in arguments.items())
-    values: dict[str, Any] = {name: value for name, (_, value) in arguments.items()}
-    result = client.query(f"SELECT {columns} FROM {view}({bound})", parameters=values, query_tz="UTC", tz_mode="aware")
-    return [row(*values) for values in result.result_rows]

@@ -77,12 +77,23 @@ class Rig:
 
     def finish(self, results: Mapping[str, Value]) -> None:
         """Show the results as a table and, with `--json`, print them with versions, broker and machine."""
-        table = Table(show_header=False)
-        for name, value in results.items():
-            table.add_row(name, f"{value:,.1f}" if isinstance(value, float) else str(value))
-        self._console.print(table)
-        if self._json:
-            print(json.dumps({**results, **self._environment, **_machine(), "quick": self.quick}), flush=True)
+        show({**results, **self._environment}, self._json, self.quick)
+
+
+def show(results: Mapping[str, object], as_json: bool, quick: bool) -> None:
+    """The results as a table on stderr and, `as_json`, as the last line of stdout with versions and machine."""
+    table = Table(show_header=False)
+    for name, value in results.items():
+        table.add_row(name, _readable(value))
+    Console(stderr=True).print(table)
+    if as_json:
+        print(json.dumps({**results, **_machine(), "quick": quick}), flush=True)
+
+
+def _readable(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.3f}" if value < 10 else f"{value:,.1f}"
+    return str(value)
 
 
 class Stopwatch:

@@ -12,6 +12,7 @@ from millstream.cli.doctor import doctor
 from millstream.cli.job import app as job_commands
 from millstream.cli.migrate import migrate
 from millstream.cli.output import out
+from millstream.cli.rca import app as rca_commands
 from millstream.cli.report import report
 from millstream.cli.services import sink, tracker, worker
 from millstream.cli.sql import sql
@@ -42,6 +43,7 @@ app.command("doctor", rich_help_panel="Start here")(doctor)
 app.command("submit", rich_help_panel="Jobs")(submit)
 app.add_typer(job_commands, name="job", rich_help_panel="Jobs")
 app.command("report", rich_help_panel="Answers")(report)
+app.add_typer(rca_commands, name="rca", rich_help_panel="Answers")
 app.command("sql", rich_help_panel="Answers")(sql)
 app.command("worker", rich_help_panel="Services")(worker)
 app.command("tracker", rich_help_panel="Services")(tracker)

@@ -4,9 +4,12 @@ import json
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
+
+from millstream.rca import Page, html, terminal
 
 PIPED_WIDTH = 120
 """Columns to write for when the output is no terminal and so has no width of its own."""
@@ -38,6 +41,23 @@ def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> No
         sys.stdout.write(json.dumps(data, default=_plain) + "\n")
     else:
         out.print(render())
+
+
+def show(data: Any, page: Page, as_json: bool, as_html: Path | None) -> None:
+    """Print an answer that is a page, or write it to a file as HTML; with both, `data` and the page."""
+    if as_html:
+        write(as_html, html(page))
+    if as_json or not as_html:
+        answer(as_json, data, lambda: terminal(page, out.width))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file and say so. Raises `Failure`."""
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}", code=2) from error
+    err.print(f"[dim]wrote {path}[/]")
 
 
 def _plain(value: Any) -> Any:

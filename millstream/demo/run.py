@@ -17,14 +17,20 @@ from rich.table import Table
 
 from millstream.analytics import queries
 from millstream.analytics.queries import AttemptCounts
+from millstream.analytics.rca.attempts import Window
+from millstream.analytics.rca.course import course
+from millstream.analytics.rca.live import explain
 from millstream.clickhouse import connect
+from millstream.demo.incident import note_changes
 from millstream.demo.trace import read_trace
 from millstream.demo.verification import Outcomes, read_outcomes
-from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, generated
+from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, INCIDENT_BEGINS, generated
 from millstream.local.process import DidNotStart
 from millstream.local.services import RunningService, Service, ServiceLog, stop_all
 from millstream.local.stack import LocalStack
 from millstream.producers import JobClient, NewJob
+from millstream.rca import terminal
+from millstream.rca.answers import explanation_page
 from millstream.report import gather, render
 from millstream.settings import Settings
 
@@ -107,12 +113,15 @@ class Demo:
         client = connect(settings)
         victim = next(each for each in services if each.service.name == "worker-2")
         with self._progress() as progress:
-            submitted = self._submit(jobs, settings, progress, victim)
+            submitted, switched = self._submit(jobs, settings, progress, victim)
             finished = self._await_tracker(settings, progress, len(submitted))
             end = datetime.now(UTC) + timedelta(seconds=1)
             counts = self._await_clickhouse(client, progress, len(submitted), start, end)
             outcomes = self._read_back(settings, progress)
         self._out.print(render(gather(client, start, end), self._out.width))
+        if self._plan.trace is None:
+            note_changes(client, start, switched)
+            self._explain(client, Window(start, switched), Window(switched, end))
         lost = outcomes.lost(submitted)
         result = DemoResult(
             submitted=len(submitted),
@@ -161,20 +170,24 @@ class Demo:
 
     def _submit(
         self, jobs: list[tuple[float, NewJob]], settings: Settings, progress: Progress, victim: RunningService
-    ) -> list[str]:
-        """Submit the workload at its pace; returns the ids of the jobs that Kafka acknowledged."""
+    ) -> tuple[list[str], datetime]:
+        """Submit the workload at its pace; returns the ids of the jobs that Kafka acknowledged, and when the planted
+        incident begins."""
+        switched: datetime | None = None
         task = progress.add_task("submitted", total=len(jobs))
         ids: list[str] = []
         begun = time.monotonic()
         with JobClient(settings.connection, settings.catalogue, settings.codec, source="demo") as client:
             for at, batch in _paced(jobs, self._plan.seconds):
                 time.sleep(max(0.0, begun + at - time.monotonic()))
+                if switched is None and len(ids) + len(batch) > INCIDENT_BEGINS * len(jobs):
+                    switched = datetime.now(UTC)
                 ids += client.submit_many(batch)
                 progress.update(task, completed=len(ids))
                 if self._plan.kill and victim.process.is_alive() and len(ids) >= len(jobs) // 2:
                     self._say(f"[bold]kill -9 {victim.service.name}[/] (pid {victim.process.pid})")
                     victim.process.kill()
-        return ids
+        return ids, switched or datetime.now(UTC)
 
     def _jobs(self) -> Iterator[tuple[float, NewJob]]:
         """The workload as (moment, job); moments are fractions of the run, from 0 to 1."""
@@ -222,6 +235,12 @@ class Demo:
     def _patience(self, jobs: int) -> float:
         """Seconds to wait for stragglers: a killed worker's partitions move after its session and transaction end."""
         return 30.0 + jobs / 500 + (30.0 if self._plan.kill else 0.0)
+
+    def _explain(self, client: Client, before: Window, incident: Window) -> None:
+        """Who and what the planted incident is, as root cause analysis finds it in what is stored."""
+        found = explain(client, "failure_rate", incident, baseline=(before,))
+        page = explanation_page(found, course(client, "failure_rate", incident))
+        self._out.print(terminal(page, self._out.width))
 
     def _print_counts(self, result: DemoResult) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", title="Counted at each source")

@@ -1,7 +1,8 @@
 """The generated workload: four tenants, four job types, and one planted incident.
 
-Half of the workers run release 1.4.2, which forgot to ship a template: every `reports.render` of tenant `initech` that
-lands on one of them fails. Besides that a few jobs fail as jobs do, so that the incident has to stand out.
+Half of the workers run release 1.4.2, which forgot to ship a template. Half way through, tenant `initech` begins to use
+it: from then on every `reports.render` of its that lands on one of those workers fails. Besides that a few jobs fail as
+jobs do, so that the incident has to stand out.
 """
 
 import random
@@ -12,6 +13,8 @@ from millstream.producers import NewJob
 
 GOOD_VERSION, BAD_VERSION = "1.4.1", "1.4.2"
 INCIDENT_TENANT, INCIDENT_TYPE = "initech", "reports.render"
+INCIDENT_BEGINS = 0.5
+"""Part of the jobs that are submitted before the tenant uses the template."""
 
 TENANTS = {"acme": 0.45, "globex": 0.25, "initech": 0.2, "umbrella": 0.1}
 """Share of the jobs of each tenant."""
@@ -44,7 +47,7 @@ def generated(count: int, seed: int = 7) -> Iterator[NewJob]:
     for number in range(count):
         tenant = dice.choices(tenants, weights)[0]
         kind = dice.choices(KINDS, shares)[0]
-        planted = tenant == INCIDENT_TENANT and kind.job_type == INCIDENT_TYPE
+        planted = tenant == INCIDENT_TENANT and kind.job_type == INCIDENT_TYPE and number >= INCIDENT_BEGINS * count
         yield NewJob(
             kind.job_type,
             {

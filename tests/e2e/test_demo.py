@@ -39,14 +39,21 @@ def test_every_source_counts_the_same(tmp_path: Path, arguments: tuple[str, ...]
     assert counts == [600, 600, 600, 600, 0, 0]
 
 
-def test_the_report_answers_each_question_and_names_the_planted_incident_first(tmp_path: Path) -> None:
-    counts, printed = demo(tmp_path, "--jobs", "1500", "--seconds", "5")
-    assert counts == [1500, 1500, 1500, 1500, 0, 0]
+def test_the_report_answers_each_question_and_names_the_planted_cause_first_with_its_evidence(tmp_path: Path) -> None:
+    counts, printed = demo(tmp_path, "--jobs", "3000", "--seconds", "12")
+    assert counts == [3000, 3000, 3000, 3000, 0, 0]
     for section in ("Throughput over time", "Latency by stage", "Cost by tenant", "The life of one job"):
         assert section in printed
     failures = printed.split("Failures by tenant and type")[1].splitlines()
     first = next(line for line in failures if re.match(r"\s*\w+\s+\w+\.\w+", line))
     assert "initech" in first and "reports.render" in first and "TemplateMissing" in first
+    answer = printed.split("Why failure rate changed")[1].split("Counted at each source")[0]
+    verdict = answer.splitlines()[1]
+    for part in ("tenant=initech", "worker_version=1.4.2"):
+        assert part in verdict, answer
+    evidence = answer.split("Evidence for cause 1")[1]
+    assert "config of reports, " in evidence and "deploy of workers 1.4.2" in evidence
+    assert "FROM job_attempts" in evidence and re.search(r"millstream rca job [0-9a-f-]{36}", evidence)
 
 
 def test_a_real_trace_is_replayed_whole(tmp_path: Path) -> None:

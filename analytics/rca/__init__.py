@@ -1,0 +1,42 @@
+"""Root cause analysis: which tenants, types, hosts or releases a change comes from, with the evidence."""
+
+from millstream.analytics.rca.attempts import BaselineKind, Window
+from millstream.analytics.rca.attribution import (
+    Attribution,
+    Control,
+    Counts,
+    Direction,
+    Finding,
+    Options,
+    Verdict,
+    attribute,
+)
+from millstream.analytics.rca.leaves import Dimension, Leaves, UnevenLeaves
+from millstream.analytics.rca.live import Change, Evidence, Explanation, explain
+from millstream.analytics.rca.metrics import Metric
+from millstream.analytics.rca.table_file import Columns, TableFile, UnreadableTable, read_table
+
+__all__ = [
+    "Attribution",
+    "BaselineKind",
+    "Change",
+    "Columns",
+    "Control",
+    "Counts",
+    "Dimension",
+    "Direction",
+    "Evidence",
+    "Explanation",
+    "Finding",
+    "Leaves",
+    "Metric",
+    "Options",
+    "TableFile",
+    "UnevenLeaves",
+    "UnreadableTable",
+    "Verdict",
+    "Window",
+    "attribute",
+    "explain",
+    "read_table",
+]

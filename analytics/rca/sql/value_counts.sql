@@ -1,0 +1,8 @@
+-- How many values has each dimension, in a sample of whole granules of the windows? The first column is the number of rows looked at.
+SELECT count(), $counts
+FROM
+(
+    SELECT $values
+    FROM job_attempts
+    WHERE ($windows) AND intDiv(_part_offset, 8192) % $sample = 0
+);

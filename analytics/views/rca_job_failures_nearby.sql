@@ -1,0 +1,27 @@
+-- What else failed on this job's hosts around the same time?
+--
+-- Parameters: job (its id); margin_s (seconds before its first start and after its last outcome).
+-- Columns: host, tenant, job_type, error_type, failed (attempts), first_at, last_at, example_job, example_message.
+-- Example: SELECT * FROM rca_job_failures_nearby(job='01a20bcf-7638-75c2-8983-5243777a9632', margin_s=300)
+CREATE OR REPLACE VIEW rca_job_failures_nearby AS
+WITH own AS
+(
+    SELECT host, ifNull(started_at, submitted_at) AS begun, finished_at
+    FROM job_attempts
+    WHERE job_id = {job:UUID}
+)
+SELECT
+    host, tenant, job_type, error_type,
+    count() AS failed,
+    min(finished_at) AS first_at,
+    max(finished_at) AS last_at,
+    any(job_id) AS example_job,
+    any(error_message) AS example_message
+FROM job_attempts
+WHERE finished_at >= (SELECT min(begun) FROM own) - toIntervalSecond({margin_s:UInt32})
+  AND finished_at <= (SELECT max(own.finished_at) FROM own) + toIntervalSecond({margin_s:UInt32})
+  AND host IN (SELECT host FROM own)
+  AND outcome IN ('failed', 'timed_out')
+  AND job_id != {job:UUID}
+GROUP BY host, tenant, job_type, error_type
+ORDER BY failed DESC, host, tenant, job_type, error_type;

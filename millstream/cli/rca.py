@@ -1,0 +1,280 @@
+"""`millstream rca`: what broke, for whom, since when, and why."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from clickhouse_connect.driver.client import Client
+from rich.progress import Progress
+
+from millstream import settings as settings_module
+from millstream.analytics.rca.attempts import Window
+from millstream.analytics.rca.bottleneck import find_bottleneck
+from millstream.analytics.rca.compare import Side, compare
+from millstream.analytics.rca.course import Course, course
+from millstream.analytics.rca.deploys import deploy_effects
+from millstream.analytics.rca.errors import error_families
+from millstream.analytics.rca.incidents import Incident, UnknownIncident, find_incidents, incidents, record
+from millstream.analytics.rca.job import UnknownJob, job_story
+from millstream.analytics.rca.postmortem import SLO, postmortem
+from millstream.analytics.rca.tenants import tenant_pressure
+from millstream.cli.options import AsHtml, AsJson
+from millstream.cli.output import Failure, err, show, write
+from millstream.cli.rca_explain import explain
+from millstream.cli.timespan import From, Last, To, length, timespan
+from millstream.clickhouse import connect
+from millstream.rca import markdown
+from millstream.rca.answers import (
+    bottleneck_page,
+    comparison_page,
+    deploys_page,
+    errors_page,
+    incidents_page,
+    job_page,
+    postmortem_page,
+    tenants_page,
+)
+
+app = typer.Typer(help="Root cause analysis: who, what, since when, with evidence.", no_args_is_help=True)
+
+app.command("explain")(explain)
+
+
+@app.command("detect")
+def detect(
+    last: Last = "1d",
+    start: From = None,
+    end: To = None,
+    step: Annotated[str, typer.Option(help="Width of a step: whole minutes that divide the day.")] = "5m",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look, but record nothing.")] = False,
+    as_json: AsJson = False,
+    as_html: AsHtml = None,
+) -> None:
+    """Look for metrics that left their usual course and record them as incidents.
+
+    What is usual comes from up to four weeks before the window. Safe to repeat: an incident keeps its id, and one that
+    is over gets its end. Run it every few minutes.
+
+    Examples:
+
+      millstream rca detect
+
+      millstream rca detect --last 7d --dry-run
+    """
+    span = _window(last, start, end)
+    client = _client()
+    with Progress(console=err, transient=True) as progress:
+        task = progress.add_task("series", total=None)
+        try:
+            found = find_incidents(
+                client,
+                span,
+                step=length(step, "--step"),
+                on_progress=lambda done, of: progress.update(task, completed=done, total=of),
+            )
+        except ValueError as error:
+            raise Failure(str(error), "use 1m, 5m, 15m or 60m", code=2) from error
+    if not dry_run:
+        record(client, found)
+    show([asdict(each) for each in found], incidents_page(found, span, _worst(client, found, span)), as_json, as_html)
+
+
+@app.command("incidents")
+def list_incidents(
+    last: Last = "7d", start: From = None, end: To = None, as_json: AsJson = False, as_html: AsHtml = None
+) -> None:
+    """List the recorded incidents.
+
+    Example: millstream rca incidents --last 30d
+    """
+    span = _window(last, start, end)
+    client = _client()
+    found = incidents(client, span.start, span.end)
+    show([asdict(each) for each in found], incidents_page(found, span, _worst(client, found, span)), as_json, as_html)
+
+
+@app.command("job")
+def job(
+    job_id: Annotated[str, typer.Argument(help="The job's id.")],
+    margin: Annotated[str, typer.Option(help="How long before and after it counts as the same time.")] = "5m",
+    as_json: AsJson = False,
+    as_html: AsHtml = None,
+) -> None:
+    """One job: where its time went, its retries, what ran beside it, and what else failed there.
+
+    Example: millstream rca job 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0
+    """
+    try:
+        UUID(job_id)
+    except ValueError as error:
+        raise Failure(f"{job_id!r} is not a job id", "`millstream submit` prints one", code=2) from error
+    try:
+        story = job_story(_client(), job_id, round(length(margin, "--margin").total_seconds()))
+    except UnknownJob as error:
+        hint = "`millstream job show` asks the tracker; `millstream doctor` looks whether the sink is behind"
+        raise Failure(str(error), hint) from error
+    show(asdict(story), job_page(story), as_json, as_html)
+
+
+@app.command("errors")
+def errors(
+    last: Last = "1h",
+    start: From = None,
+    end: To = None,
+    history: Annotated[str, typer.Option(help="How far back an error counts as known.")] = "14d",
+    deploy: Annotated[
+        datetime | None, typer.Option(help="Compare around this moment, UTC; the last deploy when absent.")
+    ] = None,
+    as_json: AsJson = False,
+    as_html: AsHtml = None,
+) -> None:
+    """Families of errors: new ones, returning ones, ones that a deploy made worse, and the known rest.
+
+    Examples:
+
+      millstream rca errors --last 15m
+
+      millstream rca errors --last 6h --deploy 2026-11-24T10:00:00
+    """
+    span = _window(last, start, end)
+    around = deploy.replace(tzinfo=UTC) if deploy else None
+    client = _client()
+    found = error_families(client, span, history=length(history, "--history"), deploy=around)
+    show(asdict(found), errors_page(found, course(client, "failure_rate", span)), as_json, as_html)
+
+
+@app.command("bottleneck")
+def bottleneck(
+    last: Last = "15m", start: From = None, end: To = None, as_json: AsJson = False, as_html: AsHtml = None
+) -> None:
+    """Where jobs queue up and what holds them back: saturation, a tenant's limit, a slow dependency, partitions.
+
+    Example: millstream rca bottleneck --last 15m
+    """
+    found = find_bottleneck(_client(), _window(last, start, end))
+    show(asdict(found), bottleneck_page(found), as_json, as_html)
+
+
+@app.command("deploys")
+def deploys(
+    last: Last = "1d",
+    start: From = None,
+    end: To = None,
+    around: Annotated[str, typer.Option(help="How long before and after a change is compared, at most.")] = "30m",
+    as_json: AsJson = False,
+    as_html: AsHtml = None,
+) -> None:
+    """Before and after each recorded change, and new releases against old ones that ran at the same time.
+
+    Example: millstream rca deploys --last 1d
+    """
+    span = _window(last, start, end)
+    client = _client()
+    found = deploy_effects(client, span, length(around, "--around"))
+    shown = course(client, "failure_rate", span, around=0)
+    show([asdict(each) for each in found], deploys_page(found, span, shown), as_json, as_html)
+
+
+@app.command("tenants")
+def tenants(
+    last: Last = "15m", start: From = None, end: To = None, as_json: AsJson = False, as_html: AsHtml = None
+) -> None:
+    """Who hurts whom: behind whose jobs each tenant's jobs waited.
+
+    Example: millstream rca tenants --last 15m
+    """
+    found = tenant_pressure(_client(), _window(last, start, end))
+    show(asdict(found), tenants_page(found), as_json, as_html)
+
+
+@app.command("compare")
+def compare_two(
+    a: Annotated[str, typer.Argument(help="FROM/TO, DIMENSION=VALUE, or DIMENSION=VALUE@FROM/TO (UTC).")],
+    b: Annotated[str, typer.Argument(help="The same, to compare with.")],
+    last: Last = "1h",
+    start: From = None,
+    end: To = None,
+    as_json: AsJson = False,
+    as_html: AsHtml = None,
+) -> None:
+    """Two windows, or two values of a dimension, side by side.
+
+    A side without a window of its own takes the one of the options.
+
+    Examples:
+
+      millstream rca compare 2026-11-24T10:00/2026-11-24T11:00 2026-11-24T11:00/2026-11-24T12:00
+
+      millstream rca compare worker_version=1.4.1 worker_version=1.4.2 --last 30m
+    """
+    span = _window(last, start, end)
+    found = compare(_client(), _side(a, span), _side(b, span))
+    show(asdict(found), comparison_page(found), as_json, as_html)
+
+
+@app.command("report")
+def report(
+    incident: Annotated[str, typer.Option(help="Id of a recorded incident; `rca incidents` lists them.")],
+    slo: Annotated[float, typer.Option(min=0.5, max=0.99999, help="Share of attempts that should succeed.")] = SLO,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the Markdown to this file.")] = None,
+    as_json: AsJson = False,
+    as_html: AsHtml = None,
+) -> None:
+    """Write the postmortem of an incident as Markdown: impact, timeline, causes with evidence, what is not explained.
+
+    Examples:
+
+      millstream rca report --incident failure_rate-20261124-1005 -o postmortem.md
+
+      millstream rca report --incident failure_rate-20261124-1005 --html postmortem.html
+    """
+    try:
+        found = postmortem(_client(), incident, slo=slo)
+    except UnknownIncident as error:
+        raise Failure(str(error), "`millstream rca detect` looks for incidents", code=2) from error
+    page = postmortem_page(found)
+    if as_json or as_html:
+        show(asdict(found), page, as_json, as_html)
+    elif output:
+        write(output, markdown(page))
+    else:
+        sys.stdout.write(markdown(page))
+
+
+def _worst(client: Client, found: Sequence[Incident], span: Window) -> Course | None:
+    """The course of the incident with the most evidence; None when there is none."""
+    worst = max(found, key=lambda each: each.score, default=None)
+    if worst is None:
+        return None
+    return course(client, worst.metric, Window(worst.started_at, worst.ended_at or span.end))
+
+
+def _client() -> Client:
+    return connect(settings_module.load())
+
+
+def _window(last: str, start: datetime | None, end: datetime | None) -> Window:
+    return Window(*timespan(last, start, end))
+
+
+def _side(text: str, otherwise: Window) -> Side:
+    which, at, when = text.partition("@")
+    if not at and "=" not in text:
+        which, when = "", text
+    dimension, equals, value = which.partition("=")
+    if which and not (dimension and equals and value):
+        raise Failure(f"{text!r} is not DIMENSION=VALUE", "such as tenant=acme", code=2)
+    return Side(_window_of(when) if when else otherwise, dimension, value)
+
+
+def _window_of(text: str) -> Window:
+    try:
+        start, end = (datetime.fromisoformat(part).replace(tzinfo=UTC) for part in text.split("/"))
+    except ValueError as error:
+        raise Failure(f"{text!r} is not FROM/TO", "such as 2026-11-24T10:00/2026-11-24T11:00", code=2) from error
+    return Window(*timespan("", start, end))
