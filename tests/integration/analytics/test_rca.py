@@ -22,7 +22,8 @@ WITH
     toDateTime64('2026-11-24 09:30:00', 6, 'UTC') + toIntervalMillisecond(intDiv(number * 3600000, 12000)) AS at
 SELECT
     generateUUIDv4(), if(hit AND number % 7 < 4 OR number % 97 = 0, 2, 1), tenant,
-    concat('type-', toString(number % 3)), 'default', 'test', map('team', if(number % 7 < 3, 'red', 'blue'), 'order', toString(number)),
+    concat('type-', toString(number % 3)), 'default', 'test',
+    map('team', if(number % 7 < 3, 'red', 'blue'), 'order', toString(number)),
     if(number % 50 = 7 OR hit AND number % 4 < 2, 'failed', 'succeeded'), 1, at, at, at,
     if(hit, 5000, 10 + number % 20), if(hit, 4000, 100 + number % 200), 100, 10,
     concat('worker-', toString(intDiv(number, 5) % 8)), host, 'eu', 'm5.large', '1.4.1'
