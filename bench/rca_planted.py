@@ -27,7 +27,7 @@ def main() -> None:
     if not paths:
         sys.exit(0 if options.quick else f"no traces in {TRACES}")
     traces = [read_trace(path) for path in paths]
-    each, began, incidents = (1 if options.quick else 20), time.perf_counter(), 0
+    each, began, incidents = (1 if options.quick else 8), time.perf_counter(), 0
     tally: dict[str, Tally] = defaultdict(Tally)
     for kind in KINDS:
         for share in SHARES if kind != "none" else (0.0,):

@@ -116,11 +116,9 @@ class Attempts:
 
     @cached_property
     def rows(self) -> int:
-        """How many attempts lie in the windows."""
-        now, before = self.client.query(
-            statement("size", now=self.incident.sql(), windows=any_of(self.incident, *self.baseline))
-        ).result_rows[0]
-        return int(now) + int(before)
+        """About how many attempts lie in the windows."""
+        text = statement("rough_size", windows=any_of(self.incident, *self.baseline))
+        return int(self.client.query(text).result_rows[0][0])
 
     def _count(self, chosen: Sequence[Focus]) -> Leaves:
         kept = [[value for value, keep in zip(each.values, each.kept, strict=True) if keep] for each in chosen]

@@ -32,6 +32,9 @@ ORDER_COST = 1.0
 LEAST_RATIO = 1 + WANDER
 """A smaller change is never a cause: it is what means do by themselves."""
 
+PRIOR_WEIGHT = 5.0
+"""Bad attempts that the expected rate of a whole combination is worth when it has no past, such as a new release."""
+
 BEYOND_CHANCE = 4.0
 """How far above the best of pure noise a combination must be, in nats."""
 
@@ -147,6 +150,7 @@ def two_sample_evidence(
     mean, past = np.maximum(mean, 1e-9), np.maximum(past, 1e-9)
     ratio = (now / mean) / ((before + 1) / (past + 1))
     moved = ratio <= 1 / least if drop else ratio >= least
+    before, past = before + PRIOR_WEIGHT, past + PRIOR_WEIGHT
     common = np.ones_like(mean) if known else (now + before) / (mean + past)
     likelihood = _log_likelihood(now, common * mean) + _log_likelihood(before, common * past)
     likelihood -= now + before - common * (mean + past)

@@ -161,6 +161,21 @@ def test_without_a_past_the_contrast_is_with_the_rest_of_the_window() -> None:
     assert names(found)[0] == {"tenant": "tenant-1", "host": "host-2"}
 
 
+def test_a_new_release_that_has_no_past_can_be_the_cause() -> None:
+    tenants = ["a", "b", "c", "d"] * 2
+    releases = ["old"] * 4 + ["new"] * 4
+    found = attribute(
+        Leaves.of_columns(
+            {"tenant": tenants, "release": releases},
+            [50] * 4 + [0] * 4,
+            [1000] * 4 + [0] * 4,
+            [25] * 4 + [200] * 4,
+            [500] * 8,
+        )
+    )
+    assert names(found) == [{"release": "new"}]
+
+
 @pytest.mark.parametrize("bad_now", [[0, 0], [3, 2]])
 def test_a_handful_of_failures_is_too_little_for_an_answer(bad_now: list[int]) -> None:
     found = attribute(Leaves.of_columns({"tenant": ["a", "b"]}, [1, 1], [100, 100], bad_now, [100, 100]))
