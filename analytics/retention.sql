@@ -13,3 +13,7 @@ ALTER TABLE partitions_1m MODIFY TTL minute + toIntervalDay(${ROLLUP_DAYS});
 ALTER TABLE worker_usage MODIFY TTL minute + toIntervalDay(${ROLLUP_DAYS});
 ALTER TABLE alerts MODIFY TTL toDateTime(opened_at) + toIntervalDay(${ROLLUP_DAYS});
 ALTER TABLE dead_letters MODIFY TTL toDateTime(occurred_at) + toIntervalDay(${ROLLUP_DAYS});
+ALTER TABLE throughput_1h MODIFY TTL hour + toIntervalDay(${ROLLUP_DAYS});
+ALTER TABLE latency_1h MODIFY TTL hour + toIntervalDay(${ROLLUP_DAYS});
+ALTER TABLE lane_latency_1m MODIFY TTL minute + toIntervalDay(${ROLLUP_DAYS});
+ALTER TABLE cost_1h MODIFY TTL hour + toIntervalDay(${ROLLUP_DAYS});
