@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Every script of bench/ that measures; the others are what they share.
 BENCHES := $(filter-out bench/rig.py bench/noop_jobs.py,$(wildcard bench/*.py))
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo test lint bench docs lock clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,11 @@ lint: setup
 
 bench: setup
 	@for script in $(BENCHES); do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done
+
+# The pages that are made from the code, and held to it by tests.
+docs: setup
+	@$(BIN)/millstream config reference > docs/configuration.md
+	@$(BIN)/python docs/make_views.py
 
 # Resolves the newest versions that pyproject.toml allows, for every Python from 3.11 on, with hashes and without hosts:
 # everything for developers, and only what the services need for the image.

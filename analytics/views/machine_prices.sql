@@ -9,7 +9,7 @@
 -- Example: SELECT * FROM machine_prices(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00')
 CREATE OR REPLACE VIEW machine_prices AS
 WITH
-    changes AS
+    price_changes AS
     (
         SELECT
             arraySort(arrayDistinct(arrayConcat(groupArray(effective_from), groupArray(effective_to)))) AS moments,
@@ -28,8 +28,8 @@ WITH
     chosen AS
     (
         SELECT
-            machines.instance_type AS instance_type, machines.region AS region, changes.epoch AS epoch,
-            any(changes.valid_from) AS valid_from, any(changes.valid_to) AS valid_to,
+            machines.instance_type AS instance_type, machines.region AS region, price_changes.epoch AS epoch,
+            any(price_changes.valid_from) AS valid_from, any(price_changes.valid_to) AS valid_to,
             splitByChar('/', toString(machines.instance_type)) AS said,
             argMax(
                 (price.price_per_hour, price.vcpus, toString(price.currency), toString(price.purchase_option)),
@@ -39,13 +39,13 @@ WITH
                 )
             ) AS price
         FROM machines
-        CROSS JOIN changes
+        CROSS JOIN price_changes
         CROSS JOIN (SELECT * FROM price_book FINAL) AS price
         WHERE price.instance_type IN (said[1], 'default')
           AND price.region IN (machines.region, '')
           AND price.purchase_option IN (said[2], 'on_demand')
-          AND changes.valid_from >= price.effective_from AND changes.valid_from < price.effective_to
-          AND changes.valid_from < {to:DateTime64(6, 'UTC')} AND changes.valid_to > {from:DateTime64(6, 'UTC')}
+          AND price_changes.valid_from >= price.effective_from AND price_changes.valid_from < price.effective_to
+          AND price_changes.valid_from < {to:DateTime64(6, 'UTC')} AND price_changes.valid_to > {from:DateTime64(6, 'UTC')}
         GROUP BY instance_type, region, epoch
     )
 SELECT
