@@ -37,6 +37,7 @@ bench: setup
 docs: setup
 	@$(BIN)/millstream config reference > docs/configuration.md
 	@$(BIN)/python docs/make_views.py
+	@$(BIN)/python docs/make_dashboard.py
 
 # Resolves the newest versions that pyproject.toml allows, for every Python from 3.11 on, with hashes and without hosts:
 # everything for developers, and only what the services need for the image.

@@ -1,6 +1,6 @@
 """What each view says of itself: its question, parameters, columns and an example, read from the file's first comment.
 
-The documentation, the dashboard, the prompt's completion and the benches are made from this, so that a view is described
+The documentation, the dashboard, the prompt's completion and the benches are made of this, so that a view is described
 in one place. A comment is a question, further paragraphs, and items that begin with `Parameters:`, `Columns:` and
 `Example:`; lines that go on with an item are indented.
 """
@@ -65,6 +65,10 @@ class View:
     example: str
     tables: frozenset[str]
     """Tables that it reads, also through other views."""
+
+    @property
+    def columns_named(self) -> list[str]:
+        return [column.name for column in self.columns]
 
     @property
     def is_part(self) -> bool:

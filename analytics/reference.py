@@ -24,8 +24,8 @@ MOST_ROWS = 5
 _INTRODUCTION = """\
 # Views
 
-Every question is a parameterised view: `SELECT * FROM view(parameter=value, ...)` from any SQL client. Times are UTC; `to`
-is exclusive. All of a view's parameters have to be given. The outputs below are of a pretended hour of 20,000 jobs
+Every question is a parameterised view: `SELECT * FROM view(parameter=value, ...)` from any SQL client. Times are UTC;
+`to` is exclusive. All of a view's parameters have to be given. The outputs below are of a pretended hour of 20,000 jobs
 (`analytics/sample/`), their first rows. This page is made by `make docs`.
 
 """
@@ -52,7 +52,9 @@ def reference(client: Client) -> str:
 
 def column_types(client: Client, view: View) -> dict[str, str]:
     """The columns that the view really has, in order, with their types."""
-    return {str(row[0]): str(row[1]) for row in client.query(f"DESCRIBE TABLE ({_whole(view)})").result_rows}
+    return {
+        str(row[0]): str(row[1]) for row in client.query(f"DESCRIBE TABLE (SELECT * FROM {whole(view)})").result_rows
+    }
 
 
 def _section(client: Client, view: View, told: dict[str, str]) -> str:
@@ -74,20 +76,22 @@ def _section(client: Client, view: View, told: dict[str, str]) -> str:
 
 
 def _described(columns: list[Column], types: dict[str, str], told: dict[str, str]) -> list[list[str]]:
-    """A row for each column. One without words of its own has those of the table column of its name, else of the next."""
+    """A row for each column; one without words of its own has those of the table's column, else of the next."""
     rows = []
     for number, column in enumerate(columns):
         following = next((other.meaning for other in columns[number:] if other.meaning), "")
         meaning = column.meaning or told.get(column.name) or following
-        rows.append([f"`{column.name}`", f"`{types[column.name]}`", column.unit, meaning.removeprefix("UTC").lstrip(",; ")])
+        rows.append(
+            [f"`{column.name}`", f"`{types[column.name]}`", column.unit, meaning.removeprefix("UTC").lstrip(",; ")]
+        )
     return rows
 
 
-def _whole(view: View) -> str:
-    """The whole view with the example's arguments."""
+def whole(view: View) -> str:
+    """The call of the view in its example, without what the example makes of it."""
     call = re.search(rf"\b{view.name}\((?:[^()']|'[^']*')*\)", view.example)
     assert call is not None, f"the example of {view.name} does not ask it"
-    return f"SELECT * FROM {call[0]}"
+    return call[0]
 
 
 def _comments(client: Client) -> dict[str, str]:

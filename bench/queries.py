@@ -1,29 +1,35 @@
-"""How long every view takes on 20 million attempts of one day, and how much it reads.
+"""How long every question takes on 20 million attempts of one day, and how much it reads.
 
-The attempts are pretended inside ClickHouse (`analytics/sample/`): 19.35 million jobs of 40 tenants and 25 job types, 60
-million events, through the landing table and every rollup, as the sink would have inserted them. Then each view is asked
-for the whole day, as a dashboard would, several times over HTTP; a time is from sending the query to holding the answer.
+The attempts are pretended inside ClickHouse (`analytics/sample/`): 19.35 million jobs of 40 tenants and 25 job types,
+60 million events, through the landing table and every rollup, as the sink would have inserted them. Then each panel of
+the Grafana dashboard is asked for the whole day, several times over HTTP; a time is from sending the query to holding
+the answer.
 
-A view that reads only rollups is fit for a dashboard and has to answer within 300 ms; the others read rows one by one and
-are for looking closer, so they are asked for one hour as well. `--keep DATABASE` leaves the tables on the server named by
-`--clickhouse`, and a run that finds them there does not fill them again. With --quick: 600,000 attempts in an hour.
+Panels on rollups have to answer within 300 ms. The others read rows one by one, are for looking closer, and are asked
+for an hour as well. Tables that are there already (on a server named by `--clickhouse`) are not filled again. With
+--quick: 600,000 attempts in an hour.
 """
 
 import json
 import statistics
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 from clickhouse_connect.driver.client import Client
 from rig import Rig
 
 from millstream.analytics import connect, migrate, sample
-from millstream.analytics.catalogue import View, views
+from millstream.analytics.catalogue import view
+from millstream.analytics.dashboard import PANELS, Panel, asked
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 KEPT_DAYS = 20_000
 LIMIT_MS = 300.0
+DATABASE = "bench_queries"
+
+Figure = dict[str, Any]
 
 
 def main() -> None:
@@ -31,7 +37,7 @@ def main() -> None:
     jobs, seconds, rounds = (580_000, 3600, 3) if rig.quick else (19_350_000, 86_400, 15)
     with rig.clickhouse() as url:
         client = connect(url, query_timeout=1800)
-        migrate(client, "bench_queries", raw_days=KEPT_DAYS, rollup_days=KEPT_DAYS)
+        migrate(client, DATABASE, raw_days=KEPT_DAYS, rollup_days=KEPT_DAYS)
         present = int(client.query("SELECT count() FROM jobs").result_rows[0][0])
         filled_s = 0.0
         if present < jobs:
@@ -42,32 +48,31 @@ def main() -> None:
             rig.say("merging parts as a server would have by now")
             settle(client)
         attempts = int(client.query("SELECT count() FROM job_attempts").result_rows[0][0])
-        asked = [(view, seconds) for view in views()]
-        asked += [(view, 3600) for view in views() if view.reads_rows and seconds > 3600]
+        questions = [(panel, seconds, rounds if rollups_only(panel) else 3) for panel in PANELS]
+        questions += [(panel, 3600, 3) for panel in PANELS if not rollups_only(panel) and seconds > 3600]
         figures = {}
-        with rig.step("asking views", len(asked) * rounds) as advance, httpx.Client(base_url=url, timeout=600) as http:
-            for view, window in asked:
+        total = sum(times for _, _, times in questions)
+        with rig.step("asking", total) as advance, httpx.Client(base_url=url, timeout=600) as http:
+            for panel, window, times in questions:
                 found = []
-                for _ in range(rounds):
-                    found.append(ask(http, view, window))
+                for _ in range(times):
+                    found.append(ask(http, panel, window, seconds))
                     advance(1)
-                figures[view.name if window == seconds else f"{view.name} (1 h)"] = summary(found)
-    for name, figure in figures.items():
-        times = f"{figure['p50_ms']:>9,.1f} ms p50 {figure['p95_ms']:>9,.1f} ms p95"
-        rig.say(f"{name:<32} {times} {figure['bytes_read'] / 1e6:>10,.1f} MB {figure['rows_read']:>12,} rows")
-    dashboard = {
-        view.name: figures[view.name]["p95_ms"] for view in views() if not view.reads_rows and not view.is_part
-    }
-    slow = {name: p95 for name, p95 in dashboard.items() if p95 > LIMIT_MS}
+                figures[panel.title if window == seconds else f"{panel.title} (1 h)"] = summary(panel, found)
+    for title, figure in figures.items():
+        times_ms = f"{figure['p50_ms']:>9,.1f} ms p50 {figure['p95_ms']:>9,.1f} ms p95"
+        rig.say(f"{title:<32} {times_ms} {figure['bytes_read'] / 1e6:>10,.1f} MB {figure['rows_read']:>12,} rows")
+    dashboard = {panel.title: figures[panel.title]["p95_ms"] for panel in PANELS if rollups_only(panel)}
+    slow = {title: p95 for title, p95 in dashboard.items() if p95 > LIMIT_MS}
     rig.finish(
         {
             "attempts": attempts,
             "fill_seconds": filled_s,
             "rounds": rounds,
-            "dashboard_views": len(dashboard),
-            "dashboard_slowest_p95_ms": max(dashboard.values()),
-            "dashboard_views_over_300_ms": len(slow),
-            "views": figures,
+            "rollup_panels": len(dashboard),
+            "rollup_panels_slowest_p95_ms": max(dashboard.values()),
+            "rollup_panels_over_300_ms": len(slow),
+            "panels": figures,
         }
     )
     if slow and not rig.quick:
@@ -81,36 +86,29 @@ def settle(client: Client) -> None:
         time.sleep(1)
 
 
-def ask(http: httpx.Client, view: View, window_s: int) -> tuple[float, int, int]:
-    """Milliseconds, bytes and rows read by one answer."""
-    end = START + timedelta(hours=12, seconds=window_s / 2) if window_s < 86_400 else START + timedelta(days=1)
-    values = {
-        "from": f"'{end - timedelta(seconds=window_s):%Y-%m-%d %H:%M:%S}'",
-        "to": f"'{end:%Y-%m-%d %H:%M:%S}'",
-        "at": f"'{end:%Y-%m-%d %H:%M:%S}'",
-        "by": "'tenant'",
-        "step_seconds": "300",
-        "stage": "'queue_wait'",
-        "objective": "0.99",
-        "threshold_ms": "30000",
-        "job": "'01a20ada-2c00-7000-aed5-dc2cc1a689af'",
-    }
-    arguments = ", ".join(f"{name}={values.get(name, chr(39) * 2)}" for name in view.parameters)
-    parameters = {"database": "bench_queries", "default_format": "JSONCompact", "wait_end_of_query": "1"}
-    columns = "stage, sum(attempts)" if view.name == "latency_spans" else "*"
-    grouped = " GROUP BY stage" if view.name == "latency_spans" else ""
+def rollups_only(panel: Panel) -> bool:
+    return not view(panel.view).reads_rows
+
+
+def ask(http: httpx.Client, panel: Panel, window_s: int, whole_s: int) -> tuple[float, int, int]:
+    """Milliseconds, bytes and rows read by one answer; a shorter window lies in the middle of the data."""
+    end = START + timedelta(seconds=whole_s if window_s == whole_s else (whole_s + window_s) / 2)
+    end_ms = int(end.timestamp() * 1000)
+    sql = asked(panel, end_ms - window_s * 1000, end_ms, max(60_000, window_s * 1000 // 300))
+    parameters = {"database": DATABASE, "default_format": "JSONCompact", "wait_end_of_query": "1"}
     began = time.perf_counter()
-    answer = http.post("/", params=parameters, content=f"SELECT {columns} FROM {view.name}({arguments}){grouped}")
+    answer = http.post("/", params=parameters, content=sql)
     took_ms = (time.perf_counter() - began) * 1000
     if answer.is_error:
-        raise SystemExit(f"{view.name}: {answer.text}")
+        raise SystemExit(f"{panel.title}: {answer.text}")
     read = json.loads(answer.headers["X-ClickHouse-Summary"])
     return took_ms, int(read["read_bytes"]), int(read["read_rows"])
 
 
-def summary(found: list[tuple[float, int, int]]) -> dict[str, float | int]:
+def summary(panel: Panel, found: list[tuple[float, int, int]]) -> Figure:
     times = sorted(took for took, _, _ in found)
     return {
+        "view": panel.view,
         "p50_ms": round(statistics.median(times), 1),
         "p95_ms": round(times[min(len(times) - 1, round(0.95 * (len(times) - 1)))], 1),
         "bytes_read": found[-1][1],

@@ -20,7 +20,7 @@ def fill(
 ) -> None:
     """Pretend `jobs` jobs in `seconds` from `start`, on sixteen workers; calls `advance` with jobs done since last."""
     moment = start.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    window = {"from": moment, "seconds": seconds}
+    window: dict[str, str | int] = {"from": moment, "seconds": seconds}
     for first in range(0, jobs, SLICE):
         some = min(SLICE, jobs - first)
         _run(client, "job_events", window | {"first": first, "jobs": some, "total": jobs})

@@ -11,8 +11,8 @@ WITH
     (
         SELECT
             minute,
-            if({by:String} = 'lane', toString(lane), if({by:String} = 'tenant', toString(tenant),
-                if({by:String} = 'job_type', toString(job_type), ''))) AS dimension,
+            multiIf({by:String} = 'lane', toString(lane), {by:String} = 'tenant', toString(tenant),
+                {by:String} = 'job_type', toString(job_type), '') AS dimension,
             sumIf(events, kind = 'submitted') AS submitted,
             sumIf(events, kind = 'started') AS started,
             0 AS finished
@@ -23,8 +23,8 @@ WITH
         UNION ALL
         SELECT
             minute,
-            if({by:String} = 'lane', toString(lane), if({by:String} = 'tenant', toString(tenant),
-                if({by:String} = 'job_type', toString(job_type), ''))) AS dimension,
+            multiIf({by:String} = 'lane', toString(lane), {by:String} = 'tenant', toString(tenant),
+                {by:String} = 'job_type', toString(job_type), '') AS dimension,
             0 AS submitted,
             0 AS started,
             sum(attempts) AS finished

@@ -8,14 +8,17 @@
 -- Example: SELECT * FROM cost(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', by='team') LIMIT 3
 CREATE OR REPLACE VIEW cost AS
 SELECT
-    if({by:String} = 'tenant', toString(tenant),
-    if({by:String} = 'job_type', toString(job_type),
-    if({by:String} = 'lane', toString(lane),
-    if({by:String} = 'team', toString(team),
-    if({by:String} = 'day', toString(day),
-    if({by:String} = 'instance_type', toString(instance_type),
-    if({by:String} = 'region', toString(region),
-    if({by:String} = 'outcome', toString(outcome), '')))))))) AS dimension,
+    multiIf(
+        {by:String} = 'tenant', toString(tenant),
+        {by:String} = 'job_type', toString(job_type),
+        {by:String} = 'lane', toString(lane),
+        {by:String} = 'team', toString(team),
+        {by:String} = 'day', toString(day),
+        {by:String} = 'instance_type', toString(instance_type),
+        {by:String} = 'region', toString(region),
+        {by:String} = 'outcome', toString(outcome),
+        ''
+    ) AS dimension,
     currency,
     sum(usage.attempts) AS attempts,
     sum(usage.slot_hours) AS slot_hours,

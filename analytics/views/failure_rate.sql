@@ -8,8 +8,8 @@
 CREATE OR REPLACE VIEW failure_rate AS
 SELECT
     toDateTime(intDiv(toUnixTimestamp(minute), {step_seconds:UInt32}) * {step_seconds:UInt32}, 'UTC') AS step,
-    if({by:String} = 'lane', toString(lane), if({by:String} = 'tenant', toString(tenant),
-        if({by:String} = 'job_type', toString(job_type), ''))) AS dimension,
+    multiIf({by:String} = 'lane', toString(lane), {by:String} = 'tenant', toString(tenant),
+                {by:String} = 'job_type', toString(job_type), '') AS dimension,
     sum(events) AS attempts,
     sumIf(events, kind = 'failed') AS failed,
     sumIf(events, kind = 'timed_out') AS timed_out,

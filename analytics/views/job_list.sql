@@ -6,7 +6,7 @@
 --   (scheduled), run_ms, wasted_run_ms (of attempts that did not succeed), error_type (of the final outcome). Newest first,
 --   at most 1,000 rows.
 -- Example: SELECT job_id, state, attempts, run_ms, wasted_run_ms
---          FROM job_list(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00', tenant='tenant-7', state='failed') LIMIT 3
+--          FROM job_list(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', tenant='', state='failed') LIMIT 3
 CREATE OR REPLACE VIEW job_list AS
 WITH folded AS
 (

@@ -10,8 +10,8 @@ WITH merged AS
 (
     SELECT
         stage,
-        if({by:String} = 'lane', toString(lane), if({by:String} = 'tenant', toString(tenant),
-            if({by:String} = 'job_type', toString(job_type), ''))) AS dimension,
+        multiIf({by:String} = 'lane', toString(lane), {by:String} = 'tenant', toString(tenant),
+                {by:String} = 'job_type', toString(job_type), '') AS dimension,
         sum(spans.attempts) AS attempts,
         sum(sum_ms) / attempts AS mean_ms,
         quantilesDDMerge(0.01, 0.5, 0.9, 0.95, 0.99)(quantiles) AS levels,

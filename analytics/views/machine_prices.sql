@@ -20,7 +20,8 @@ WITH
     ),
     machines AS
     (
-        SELECT DISTINCT instance_type, region FROM usage_spans(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')})
+        SELECT DISTINCT instance_type, region FROM cost_1h
+        WHERE hour >= toStartOfHour({from:DateTime64(6, 'UTC')}) AND hour < {to:DateTime64(6, 'UTC')}
         UNION DISTINCT
         SELECT DISTINCT instance_type, region FROM worker_usage
         WHERE minute >= toStartOfMinute({from:DateTime64(6, 'UTC')}) AND minute < {to:DateTime64(6, 'UTC')}

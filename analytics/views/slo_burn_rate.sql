@@ -6,7 +6,7 @@
 --
 -- Parameters: to (UTC, end of all windows, exclusive, whole minutes); by ('' for all, or 'lane', 'tenant', 'job_type'); objective
 --   (target share of good jobs, such as 0.99); threshold_ms (a job that takes longer is slow).
--- Columns: dimension (value of `by`), window_s (300, 1800, 3600, 21600, 86400, 259200; the last two in whole hours), jobs (with
+-- Columns: dimension (value of `by`), window_s (300, 1800, 3600, 21600, 86400, 259200; from 21600 on in whole hours), jobs (with
 --   their final outcome), failed (jobs), failed_share (0 to 1), slow_share (0 to 1; interpolated between 20 quantiles that are
 --   within 1 %), failed_burn, slow_burn (share for each share that the objective allows), alert ('page', 'ticket' or empty).
 -- Source of the windows: Google, The Site Reliability Workbook, chapter 5, table 5-8.
@@ -16,50 +16,63 @@ WITH
     toStartOfMinute({to:DateTime64(6, 'UTC')}) AS end,
     [0.01, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995, 0.999, 0.9999]
         AS levels,
+    slices AS
+    (
+        SELECT
+            multiIf(minute >= end - INTERVAL 5 MINUTE, 300, minute >= end - INTERVAL 30 MINUTE, 1800, 3600) AS slice_s,
+            [300, 1800, 3600] AS windows,
+            multiIf({by:String} = 'lane', toString(lane), {by:String} = 'tenant', toString(tenant),
+                {by:String} = 'job_type', toString(job_type), '') AS dimension,
+            sum(attempts) AS jobs,
+            quantilesDDMergeState(0.01, 0.5, 0.9, 0.95, 0.99)(quantiles) AS durations
+        FROM latency_1m
+        WHERE stage = 'total' AND minute >= end - INTERVAL 1 HOUR AND minute < end
+        GROUP BY slice_s, dimension
+        UNION ALL
+        SELECT
+            multiIf(
+                hour >= toStartOfHour(end - INTERVAL 6 HOUR), 21600,
+                hour >= toStartOfHour(end - INTERVAL 1 DAY), 86400,
+                259200
+            ) AS slice_s,
+            [21600, 86400, 259200] AS windows,
+            multiIf({by:String} = 'lane', toString(lane), {by:String} = 'tenant', toString(tenant),
+                {by:String} = 'job_type', toString(job_type), '') AS dimension,
+            sum(attempts) AS jobs,
+            quantilesDDMergeState(0.01, 0.5, 0.9, 0.95, 0.99)(quantiles) AS durations
+        FROM latency_1h
+        WHERE stage = 'total' AND hour >= toStartOfHour(end - INTERVAL 3 DAY) AND hour < end
+        GROUP BY slice_s, dimension
+    ),
     measured AS
     (
         SELECT
-            arrayJoin(arrayFilter(w -> minute >= end - toIntervalSecond(w), [300, 1800, 3600, 21600])) AS window_s,
-            if({by:String} = 'lane', toString(lane), if({by:String} = 'tenant', toString(tenant),
-                if({by:String} = 'job_type', toString(job_type), ''))) AS dimension,
-            sum(attempts) AS jobs,
+            arrayJoin(arrayFilter(w -> w >= slice_s, windows)) AS window_s,
+            dimension,
+            sum(slices.jobs) AS jobs,
             quantilesDDMerge(
                 0.01, 0.01, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995,
                 0.999, 0.9999
-            )(quantiles) AS durations
-        FROM latency_1m
-        WHERE stage = 'total' AND minute >= end - INTERVAL 6 HOUR AND minute < end
-        GROUP BY window_s, dimension
-        UNION ALL
-        SELECT
-            arrayJoin(arrayFilter(w -> hour >= toStartOfHour(end - toIntervalSecond(w)), [86400, 259200])) AS window_s,
-            if({by:String} = 'lane', toString(lane), if({by:String} = 'tenant', toString(tenant),
-                if({by:String} = 'job_type', toString(job_type), ''))) AS dimension,
-            sum(attempts) AS jobs,
-            quantilesDDMerge(
-                0.01, 0.01, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995,
-                0.999, 0.9999
-            )(quantiles) AS durations
-        FROM latency_1h
-        WHERE stage = 'total' AND hour >= toStartOfHour(end - INTERVAL 3 DAY) AND hour < end
+            )(slices.durations) AS durations
+        FROM slices
         GROUP BY window_s, dimension
     ),
     ended AS
     (
         SELECT
-            arrayJoin(arrayFilter(w -> minute >= end - toIntervalSecond(w), [300, 1800, 3600, 21600])) AS window_s,
-            if({by:String} = 'lane', toString(lane), if({by:String} = 'tenant', toString(tenant),
-                if({by:String} = 'job_type', toString(job_type), ''))) AS dimension,
+            arrayJoin(arrayFilter(w -> minute >= end - toIntervalSecond(w), [300, 1800, 3600])) AS window_s,
+            multiIf({by:String} = 'lane', toString(lane), {by:String} = 'tenant', toString(tenant),
+                {by:String} = 'job_type', toString(job_type), '') AS dimension,
             sumIf(events, kind = 'succeeded') AS succeeded,
             sumIf(events, kind = 'cancelled') AS cancelled
         FROM throughput_1m
-        WHERE kind IN ('succeeded', 'cancelled') AND minute >= end - INTERVAL 6 HOUR AND minute < end
+        WHERE kind IN ('succeeded', 'cancelled') AND minute >= end - INTERVAL 1 HOUR AND minute < end
         GROUP BY window_s, dimension
         UNION ALL
         SELECT
-            arrayJoin(arrayFilter(w -> hour >= toStartOfHour(end - toIntervalSecond(w)), [86400, 259200])) AS window_s,
-            if({by:String} = 'lane', toString(lane), if({by:String} = 'tenant', toString(tenant),
-                if({by:String} = 'job_type', toString(job_type), ''))) AS dimension,
+            arrayJoin(arrayFilter(w -> hour >= toStartOfHour(end - toIntervalSecond(w)), [21600, 86400, 259200])) AS window_s,
+            multiIf({by:String} = 'lane', toString(lane), {by:String} = 'tenant', toString(tenant),
+                {by:String} = 'job_type', toString(job_type), '') AS dimension,
             sumIf(events, kind = 'succeeded') AS succeeded,
             sumIf(events, kind = 'cancelled') AS cancelled
         FROM throughput_1h

@@ -20,15 +20,24 @@ WITH
         FROM throughput_spans(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')})
         GROUP BY tenant
     ),
+    by_stage AS
+    (
+        SELECT
+            tenant, stage,
+            sum(spans.attempts) AS attempts,
+            quantileDDMerge(0.01, 0.95)(quantiles) AS p95_ms
+        FROM latency_spans(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}) AS spans
+        GROUP BY tenant, stage
+    ),
     durations AS
     (
         SELECT
             tenant,
-            sumIf(spans.attempts, stage = 'total') AS finished,
-            quantileDDMergeIf(0.01, 0.95)(quantiles, stage = 'queue_wait') AS wait_p95_ms,
-            quantileDDMergeIf(0.01, 0.95)(quantiles, stage = 'run') AS run_p95_ms,
-            quantileDDMergeIf(0.01, 0.95)(quantiles, stage = 'total') AS total_p95_ms
-        FROM latency_spans(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}) AS spans
+            sumIf(by_stage.attempts, stage = 'total') AS finished,
+            maxIf(p95_ms, stage = 'queue_wait') AS wait_p95_ms,
+            maxIf(p95_ms, stage = 'run') AS run_p95_ms,
+            maxIf(p95_ms, stage = 'total') AS total_p95_ms
+        FROM by_stage
         GROUP BY tenant
     ),
     money AS

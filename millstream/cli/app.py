@@ -10,6 +10,9 @@ from millstream.cli.demo import demo
 from millstream.cli.doctor import doctor
 from millstream.cli.job import app as job_commands
 from millstream.cli.migrate import migrate
+from millstream.cli.money import budgets as budget_commands
+from millstream.cli.money import cost as cost_commands
+from millstream.cli.money import prices as price_commands
 from millstream.cli.output import out
 from millstream.cli.report import report
 from millstream.cli.services import sink, tracker, worker
@@ -42,6 +45,9 @@ app.command("submit", rich_help_panel="Jobs")(submit)
 app.add_typer(job_commands, name="job", rich_help_panel="Jobs")
 app.command("report", rich_help_panel="Answers")(report)
 app.command("sql", rich_help_panel="Answers")(sql)
+app.add_typer(cost_commands, name="cost", rich_help_panel="Answers")
+app.add_typer(price_commands, name="prices", rich_help_panel="Operations")
+app.add_typer(budget_commands, name="budgets", rich_help_panel="Operations")
 app.command("worker", rich_help_panel="Services")(worker)
 app.command("tracker", rich_help_panel="Services")(tracker)
 app.command("sink", rich_help_panel="Services")(sink)

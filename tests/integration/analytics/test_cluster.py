@@ -30,7 +30,7 @@ def test_every_table_is_replicated_within_its_shard_and_reached_through_a_distri
 
 def test_materialised_views_fill_local_tables_from_local_tables() -> None:
     views = [each for each in VARIANT if each.startswith("CREATE MATERIALIZED VIEW")]
-    assert len(views) == 14
+    assert len(views) == "\n".join(statements()).count("CREATE MATERIALIZED VIEW")
     for view in views:
         assert re.search(r" ON CLUSTER `main` TO \w+_local AS", view)
         assert all(name.endswith("_local") for name in re.findall(r"FROM (\w+)", view)), view
