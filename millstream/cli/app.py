@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import millstream
+from millstream.cli.analysts import app as analyst_commands
 from millstream.cli.config import app as config_commands
 from millstream.cli.demo import demo
 from millstream.cli.doctor import doctor
@@ -53,4 +54,5 @@ app.command("tracker", rich_help_panel="Services")(tracker)
 app.command("sink", rich_help_panel="Services")(sink)
 app.add_typer(topic_commands, name="topics", rich_help_panel="Operations")
 app.command("migrate", rich_help_panel="Operations")(migrate)
+app.add_typer(analyst_commands, name="analysts", rich_help_panel="Operations")
 app.add_typer(config_commands, name="config", rich_help_panel="Operations")

@@ -45,21 +45,7 @@ CHOICES = {
     "latency_percentiles": ["", "lane", "tenant", "job_type"],
     "slo_burn_rate": ["", "lane", "tenant", "job_type"],
     "cost": ["", "tenant", "job_type", "lane", "team", "day", "instance_type", "region", "outcome"],
-    "latency_by_dimension": [
-        "",
-        "tenant",
-        "job_type",
-        "lane",
-        "worker_id",
-        "host",
-        "region",
-        "instance_type",
-        "worker_version",
-        "source",
-        "outcome",
-        "error_type",
-        "team",
-    ],
+    "latency_by_dimension": ["", "tenant", "host", "worker_version", "outcome", "error_type", "team"],
 }
 
 
