@@ -17,6 +17,7 @@ from millstream.cli.money import prices as price_commands
 from millstream.cli.output import out
 from millstream.cli.report import report
 from millstream.cli.services import sink, tracker, worker
+from millstream.cli.simulate import simulate_command
 from millstream.cli.sql import sql
 from millstream.cli.submit import submit
 from millstream.cli.topics import app as topic_commands
@@ -46,6 +47,7 @@ app.command("submit", rich_help_panel="Jobs")(submit)
 app.add_typer(job_commands, name="job", rich_help_panel="Jobs")
 app.command("report", rich_help_panel="Answers")(report)
 app.command("sql", rich_help_panel="Answers")(sql)
+app.command("simulate", rich_help_panel="Answers")(simulate_command)
 app.add_typer(cost_commands, name="cost", rich_help_panel="Answers")
 app.add_typer(price_commands, name="prices", rich_help_panel="Operations")
 app.add_typer(budget_commands, name="budgets", rich_help_panel="Operations")
