@@ -91,6 +91,8 @@ class Rig:
         """Show the results as a table and, with `--json`, print them with versions, broker and machine."""
         table = Table(show_header=False)
         for name, value in results.items():
+            if isinstance(value, Mapping):
+                continue
             table.add_row(name, f"{value:,.1f}" if isinstance(value, float) else str(value))
         self._console.print(table)
         if self._json:
