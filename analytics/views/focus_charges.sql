@@ -7,8 +7,9 @@
 -- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished).
 -- Columns: BilledCost (currency), BillingAccountId, BillingAccountName (who runs the platform), BillingAccountType, BillingCurrency,
 --   BillingPeriodEnd, BillingPeriodStart (UTC, the calendar month), CapacityReservationId (none), ChargeCategory (Usage), ChargeClass
---   (NULL: no corrections), ChargeDescription, ChargeFrequency, ChargePeriodEnd, ChargePeriodStart (UTC, the day), ConsumedQuantity
---   (vCPU hours), ConsumedUnit, ContractedCost (currency), ContractedUnitPrice (currency), EffectiveCost (currency),
+--   (NULL: no corrections), ChargeDescription, ChargeFrequency, ChargePeriodEnd, ChargePeriodStart (UTC, the day),
+--   CommitmentDiscountCategory, CommitmentDiscountId, CommitmentDiscountName, CommitmentDiscountStatus, CommitmentDiscountType
+--   (none), ConsumedQuantity (vCPU hours), ConsumedUnit, ContractedCost (currency), ContractedUnitPrice (currency), EffectiveCost (currency),
 --   InvoiceIssuerName (who runs the platform), ListCost (currency), ListUnitPrice (currency), PricingCategory, PricingCurrency,
 --   PricingQuantity (vCPU hours), PricingUnit, ProviderName, PublisherName (who runs the platform), RegionId, RegionName (of the
 --   machine), ResourceId, ResourceName (the job type), ResourceType, ServiceCategory, ServiceName, ServiceSubcategory, SkuId,
@@ -31,6 +32,11 @@ SELECT
     'Usage-Based' AS ChargeFrequency,
     toDateTime(day + INTERVAL 1 DAY, 'UTC') AS ChargePeriodEnd,
     toDateTime(day, 'UTC') AS ChargePeriodStart,
+    CAST(NULL, 'Nullable(String)') AS CommitmentDiscountCategory,
+    CAST(NULL, 'Nullable(String)') AS CommitmentDiscountId,
+    CAST(NULL, 'Nullable(String)') AS CommitmentDiscountName,
+    CAST(NULL, 'Nullable(String)') AS CommitmentDiscountStatus,
+    CAST(NULL, 'Nullable(String)') AS CommitmentDiscountType,
     sum(usage.slot_hours) AS ConsumedQuantity,
     'vCPU-Hours' AS ConsumedUnit,
     sum(usage.cost) AS ContractedCost,
