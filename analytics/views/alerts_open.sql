@@ -1,9 +1,10 @@
 -- What were engineers told, and what is still open?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time it opened).
--- Columns: fingerprint (equal for alerts of one cause), kind (lost_worker, stuck_job, late_job, error_spike, budget, other),
---   severity (info, warning, critical; the newest), subject (the worker, job, tenant or type concerned), summary (the newest),
---   opened_at (UTC), resolved_at (UTC; NULL while open), tellings (records on jobs.alerts). Open ones first, newest first.
+-- Columns: fingerprint (equal for alerts of one cause), kind (lost_worker, stuck_job, late_job, error_spike, budget,
+--   other), severity (info, warning, critical; the newest), subject (the worker, job, tenant or type concerned),
+--   summary (the newest), opened_at (UTC), resolved_at (UTC; NULL while open), tellings (records on jobs.alerts). Open
+--   ones first, newest first.
 -- Example: SELECT * FROM alerts_open(from='2026-11-24', to='2026-11-25')
 CREATE OR REPLACE VIEW alerts_open AS
 SELECT

@@ -1,10 +1,12 @@
 -- How much work waits in each lane, and how old is it?
 --
--- Parameters: from, to (UTC, whole minutes, to is exclusive; jobs that were submitted in the window, as they stand now).
+-- Parameters: from, to (UTC, whole minutes, to is exclusive; jobs that were submitted in the window, as they stand
+--   now).
 -- Columns: lane, submitted (jobs), finished (jobs with their final outcome), open_jobs (not finished), not_started
---   (jobs of which no attempt has started; too low where executions were lost and started again), oldest_open (UTC, minute
---   of submission; 1970 when none is open), oldest_open_s (its age at `to`, or now when that is earlier),
---   oldest_not_started_s (age of the oldest one not started), p95_open_age_s (age that 95 % of the open ones do not exceed).
+--   (jobs of which no attempt has started; too low where executions were lost and started again), oldest_open (UTC,
+--   minute of submission; 1970 when none is open), oldest_open_s (its age at `to`, or now when that is earlier),
+--   oldest_not_started_s (age of the oldest one not started), p95_open_age_s (age that 95 % of the open ones do not
+--   exceed).
 -- Example: SELECT * FROM backlog(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00')
 CREATE OR REPLACE VIEW backlog AS
 WITH

@@ -1,9 +1,10 @@
 -- How much of its budget has each tenant spent this month, and how will the month end?
 --
 -- Parameters: at (UTC; the month up to this moment, whole minutes).
--- Columns: tenant, currency, budget (of the calendar month), spent (since its beginning), spent_share (of the budget), month_share (of the
---   month that has passed, 0 to 1), forecast (spent at the end of the month if it goes on so), alert_share (share from which an
---   alert is told), status ('over', 'warning', 'ok'). Only tenants with a budget, fullest first.
+-- Columns: tenant, currency, budget (of the calendar month), spent (since its beginning), spent_share (of the budget),
+--   month_share (of the month that has passed, 0 to 1), forecast (spent at the end of the month if it goes on so),
+--   alert_share (share from which an alert is told), status ('over', 'warning', 'ok'). Only tenants with a budget,
+--   fullest first.
 -- The price of an attempt: see priced_usage.
 -- Example: SELECT * FROM budget_status(at='2026-11-24 11:00:00')
 CREATE OR REPLACE VIEW budget_status AS

@@ -1,9 +1,10 @@
 -- What does the work cost, by whatever you want to know, and how much of it was wasted?
 --
--- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished); by ('tenant', 'job_type',
---   'lane', 'team', 'day', 'instance_type', 'region', 'outcome'; '' for all in one row).
--- Columns: dimension (value of `by`), currency, attempts (count), slot_hours (vCPU hours occupied), cpu_hours (CPU time used), cost,
---   wasted_cost (attempts that failed, timed out or were cancelled; each attempt by its own outcome), wasted_share (0 to 1).
+-- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished); by
+--   ('tenant', 'job_type', 'lane', 'team', 'day', 'instance_type', 'region', 'outcome'; '' for all in one row).
+-- Columns: dimension (value of `by`), currency, attempts (count), slot_hours (vCPU hours occupied), cpu_hours (CPU time
+--   used), cost, wasted_cost (attempts that failed, timed out or were cancelled; each attempt by its own outcome),
+--   wasted_share (0 to 1).
 -- The price of an attempt: see priced_usage. Most expensive first.
 -- Example: SELECT * FROM cost(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', by='team') LIMIT 3
 CREATE OR REPLACE VIEW cost AS

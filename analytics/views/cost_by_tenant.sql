@@ -1,8 +1,9 @@
 -- What does each tenant cost, and how much of it was wasted?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished).
--- Columns: tenant, currency, attempts (count), slot_hours (vCPU hours occupied), cost, wasted_cost (attempts that failed, timed
---   out or were cancelled; each attempt of a retried job is counted by its own outcome), wasted_share (0 to 1).
+-- Columns: tenant, currency, attempts (count), slot_hours (vCPU hours occupied), cost, wasted_cost (attempts that
+--   failed, timed out or were cancelled; each attempt of a retried job is counted by its own outcome), wasted_share (0
+--   to 1).
 -- The price of an attempt: see priced_usage. Most expensive first.
 -- Example: SELECT * FROM cost_by_tenant(from='2026-11-24', to='2026-11-25') LIMIT 3
 CREATE OR REPLACE VIEW cost_by_tenant AS

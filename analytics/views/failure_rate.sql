@@ -1,9 +1,9 @@
 -- How large a share of attempts fails, over time?
 --
--- Parameters: from, to (UTC, whole minutes, to is exclusive); step_seconds (width of a step, 60 or more); by ('' for one
---   row a step, or 'lane', 'tenant', 'job_type').
--- Columns: step (UTC, start of the step), dimension (value of `by`), attempts (with an outcome), failed, timed_out, cancelled
---   (attempts), failure_rate (failed and timed out, 0 to 1).
+-- Parameters: from, to (UTC, whole minutes, to is exclusive); step_seconds (width of a step, 60 or more); by ('' for
+--   one row a step, or 'lane', 'tenant', 'job_type').
+-- Columns: step (UTC, start of the step), dimension (value of `by`), attempts (with an outcome), failed, timed_out,
+--   cancelled (attempts), failure_rate (failed and timed out, 0 to 1).
 -- Example: SELECT * FROM failure_rate(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00', step_seconds=300, by='')
 CREATE OR REPLACE VIEW failure_rate AS
 SELECT

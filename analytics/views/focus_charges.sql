@@ -1,19 +1,21 @@
 -- What are the charges of each day, in the columns of FOCUS?
 --
--- FOCUS (FinOps Open Cost and Usage Specification) 1.2. A Usage row is the work of a tenant, job type and team on one kind of
--- machine; BilledCost and the other costs are equal, because the price book holds what is paid and knows no discounts apart
--- from the purchase option. Idle time is not a charge of its own here: see idle_cost.
+-- FOCUS (FinOps Open Cost and Usage Specification) 1.2. A Usage row is the work of a tenant, job type and team on one
+-- kind of machine; BilledCost and the other costs are equal, because the price book holds what is paid and knows no
+-- discounts apart from the purchase option. Idle time is not a charge of its own here: see idle_cost.
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished).
--- Columns: BilledCost (currency), BillingAccountId, BillingAccountName (who runs the platform), BillingAccountType, BillingCurrency,
---   BillingPeriodEnd, BillingPeriodStart (UTC, the calendar month), CapacityReservationId (none), ChargeCategory (Usage), ChargeClass
---   (NULL: no corrections), ChargeDescription, ChargeFrequency, ChargePeriodEnd, ChargePeriodStart (UTC, the day),
---   CommitmentDiscountCategory, CommitmentDiscountId, CommitmentDiscountName, CommitmentDiscountStatus, CommitmentDiscountType
---   (none), ConsumedQuantity (vCPU hours), ConsumedUnit, ContractedCost (currency), ContractedUnitPrice (currency), EffectiveCost (currency),
---   InvoiceIssuerName (who runs the platform), ListCost (currency), ListUnitPrice (currency), PricingCategory, PricingCurrency,
---   PricingQuantity (vCPU hours), PricingUnit, ProviderName, PublisherName (who runs the platform), RegionId, RegionName (of the
---   machine), ResourceId, ResourceName (the job type), ResourceType, ServiceCategory, ServiceName, ServiceSubcategory, SkuId,
---   SkuPriceId (instance type), SubAccountId, SubAccountName (the tenant), SubAccountType, Tags (team and outcome, as JSON).
+-- Columns: BilledCost (currency), BillingAccountId, BillingAccountName (who runs the platform), BillingAccountType,
+--   BillingCurrency, BillingPeriodEnd, BillingPeriodStart (UTC, the calendar month), CapacityReservationId (none),
+--   ChargeCategory (Usage), ChargeClass (NULL: no corrections), ChargeDescription, ChargeFrequency, ChargePeriodEnd,
+--   ChargePeriodStart (UTC, the day), CommitmentDiscountCategory, CommitmentDiscountId, CommitmentDiscountName,
+--   CommitmentDiscountStatus, CommitmentDiscountType (none), ConsumedQuantity (vCPU hours), ConsumedUnit,
+--   ContractedCost (currency), ContractedUnitPrice (currency), EffectiveCost (currency), InvoiceId (none: nothing is
+--   invoiced), InvoiceIssuerName (who runs the platform), ListCost (currency), ListUnitPrice (currency),
+--   PricingCategory, PricingCurrency, PricingQuantity (vCPU hours), PricingUnit, ProviderName, PublisherName (who runs
+--   the platform), RegionId, RegionName (of the machine), ResourceId, ResourceName (the job type), ResourceType,
+--   ServiceCategory, ServiceName, ServiceSubcategory, SkuId, SkuPriceId (instance type), SubAccountId, SubAccountName
+--   (the tenant), SubAccountType, Tags (team and outcome, as JSON).
 -- Example: SELECT ChargePeriodStart, SubAccountId, ResourceId, ConsumedQuantity, BilledCost, BillingCurrency, Tags
 --          FROM focus_charges(from='2026-11-24', to='2026-11-25') LIMIT 3
 CREATE OR REPLACE VIEW focus_charges AS
@@ -42,6 +44,7 @@ SELECT
     sum(usage.cost) AS ContractedCost,
     unit_price AS ContractedUnitPrice,
     sum(usage.cost) AS EffectiveCost,
+    CAST(NULL, 'Nullable(String)') AS InvoiceId,
     'Millstream' AS InvoiceIssuerName,
     sum(usage.cost) AS ListCost,
     unit_price AS ListUnitPrice,

@@ -3,7 +3,8 @@
 -- Parameters: from, to (UTC, to is exclusive; by the time it was given up).
 -- Columns: tenant, job_type, reason, error_type, letters (records on jobs.dead), first_at, last_at (UTC), example_job,
 --   example_message (both of the newest). Most first.
--- Example: SELECT tenant, job_type, reason, letters FROM given_up(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') LIMIT 3
+-- Example: SELECT tenant, job_type, reason, letters FROM given_up(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00')
+--   LIMIT 3
 CREATE OR REPLACE VIEW given_up AS
 SELECT
     tenant, job_type, reason, error_type,

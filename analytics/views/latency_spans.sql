@@ -1,8 +1,9 @@
--- Which latency rows answer for a window with the fewest rows: whole hours, and minutes at its edges? (A part of other views.)
+-- Which latency rows answer for a window with the fewest rows: whole hours, and minutes at its edges? (A part of other
+-- views.)
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
--- Columns: at (UTC, start of the hour or minute), stage (queue_wait, run, total), lane, tenant, job_type, attempts (count), sum_ms,
---   max_ms, quantiles (state of quantilesDD: merge it with quantilesDDMerge(0.01, levels...)).
+-- Columns: at (UTC, start of the hour or minute), stage (queue_wait, run, total), lane, tenant, job_type, attempts
+--   (count), sum_ms, max_ms, quantiles (state of quantilesDD: merge it with quantilesDDMerge(0.01, levels...)).
 -- Example: SELECT stage, quantilesDDMerge(0.01, 0.5, 0.999)(quantiles) AS p50_p999_ms
 --          FROM latency_spans(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') GROUP BY stage ORDER BY stage
 CREATE OR REPLACE VIEW latency_spans AS

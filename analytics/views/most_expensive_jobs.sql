@@ -1,9 +1,9 @@
 -- Which jobs cost most, retries included?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the outcome); tenant ('' for all).
--- Columns: job_id, tenant, job_type, lane, team (label of that name), attempts (with an outcome in the window), outcome (of the last of
---   them), slot_hours (vCPU hours occupied), cost, wasted_cost (attempts that did not succeed), currency. At most 50 rows, most
---   expensive first, of the 500 jobs with the attempts that occupied most.
+-- Columns: job_id, tenant, job_type, lane, team (label of that name), attempts (with an outcome in the window), outcome
+--   (of the last of them), slot_hours (vCPU hours occupied), cost, wasted_cost (attempts that did not succeed),
+--   currency. At most 50 rows, most expensive first, of the 500 jobs with the attempts that occupied most.
 -- The price of an attempt: see priced_usage.
 -- Example: SELECT job_id, job_type, attempts, cost, wasted_cost
 --          FROM most_expensive_jobs(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00', tenant='') LIMIT 3

@@ -1,9 +1,9 @@
 -- Which partition of a lane has more than its share of work, and do its jobs wait for it?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
--- Columns: lane, request_partition (of the lane's topic), attempts (count), share (of the lane's attempts, 0 to 1), times_fair
---   (share for each equal share; 1 is even), run_share (of the lane's run time, 0 to 1), mean_wait_ms, max_wait_ms, partitions
---   (of the lane that had work). Most uneven first.
+-- Columns: lane, request_partition (of the lane's topic), attempts (count), share (of the lane's attempts, 0 to 1),
+--   times_fair (share for each equal share; 1 is even), run_share (of the lane's run time, 0 to 1), mean_wait_ms,
+--   max_wait_ms, partitions (of the lane that had work). Most uneven first.
 -- Example: SELECT * FROM partition_skew(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00') LIMIT 4
 CREATE OR REPLACE VIEW partition_skew AS
 WITH by_partition AS

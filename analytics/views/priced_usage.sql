@@ -1,11 +1,11 @@
 -- What did the work cost, day by day and by all that it can be split by? (A part of other views.)
 --
--- An attempt occupies one vCPU of its machine while it runs, or as many as it used when it used more, at the price of the minute
--- in which it finished: vCPU hours x price of the machine per hour / its vCPUs. See machine_prices.
+-- An attempt occupies one vCPU of its machine while it runs, or as many as it used when it used more, at the price of
+-- the minute in which it finished: vCPU hours x price of the machine per hour / its vCPUs. See machine_prices.
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished).
--- Columns: day (UTC), tenant, job_type, lane, team (label of that name), instance_type, region, outcome, currency, attempts (count),
---   slot_hours (vCPU hours occupied), cpu_hours (CPU time used), unit_price (of a vCPU hour), cost.
+-- Columns: day (UTC), tenant, job_type, lane, team (label of that name), instance_type, region, outcome, currency,
+--   attempts (count), slot_hours (vCPU hours occupied), cpu_hours (CPU time used), unit_price (of a vCPU hour), cost.
 -- Example: SELECT day, team, sum(cost) AS cost FROM priced_usage(from='2026-11-24', to='2026-11-25')
 --          GROUP BY day, team ORDER BY day, team
 CREATE OR REPLACE VIEW priced_usage AS

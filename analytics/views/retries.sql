@@ -1,9 +1,9 @@
 -- Which work is tried again, how often, and in vain?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
--- Columns: tenant, job_type, attempts (with an outcome), retries (scheduled), dead_lettered (jobs given up), retry_share
---   (retries for each attempt, 0 to 1), given_up_share (jobs given up for each retry).
---   Only tenants and types with a retry or a job given up, most retries first.
+-- Columns: tenant, job_type, attempts (with an outcome), retries (scheduled), dead_lettered (jobs given up),
+--   retry_share (retries for each attempt, 0 to 1), given_up_share (jobs given up for each retry). Only tenants and
+--   types with a retry or a job given up, most retries first.
 -- Example: SELECT * FROM retries(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00') LIMIT 5
 CREATE OR REPLACE VIEW retries AS
 SELECT

@@ -3,9 +3,9 @@
 -- A storm is a minute with at least five retries and three times as many as in the type's median minute of the window.
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
--- Columns: job_type, minute (UTC), retries (scheduled in that minute), attempts (with an outcome), retry_share (retries for each
---   attempt, 0 to 1), usual_retries (median over the minutes with work), times_usual (ratio).
---   Worst first, at most 200 rows.
+-- Columns: job_type, minute (UTC), retries (scheduled in that minute), attempts (with an outcome), retry_share (retries
+--   for each attempt, 0 to 1), usual_retries (median over the minutes with work), times_usual (ratio). Worst first, at
+--   most 200 rows.
 -- Example: SELECT * FROM retry_storms(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') LIMIT 5
 CREATE OR REPLACE VIEW retry_storms AS
 WITH by_minute AS

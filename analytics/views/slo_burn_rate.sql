@@ -1,14 +1,15 @@
 -- How fast is the error budget being burnt, and does someone have to act?
 --
--- Two objectives with one target: jobs end well (the final outcome is success; cancelled jobs do not count), and jobs end soon
--- (submission to the final outcome within `threshold_ms`). A burn rate of 1 spends the budget exactly; the alerts are those of
--- two windows at once: 14.4 over 1 h and 5 min, 6 over 6 h and 30 min, 1 over 3 d and 6 h.
+-- Two objectives with one target: jobs end well (the final outcome is success; cancelled jobs do not count), and jobs
+-- end soon (submission to the final outcome within `threshold_ms`). A burn rate of 1 spends the budget exactly; the
+-- alerts are those of two windows at once: 14.4 over 1 h and 5 min, 6 over 6 h and 30 min, 1 over 3 d and 6 h.
 --
--- Parameters: to (UTC, end of all windows, exclusive, whole minutes); by ('' for all, or 'lane', 'tenant', 'job_type'); objective
---   (target share of good jobs, such as 0.99); threshold_ms (a job that takes longer is slow).
--- Columns: dimension (value of `by`), window_s (300, 1800, 3600, 21600, 86400, 259200; from 21600 on in whole hours), jobs (with
---   their final outcome), failed (jobs), failed_share (0 to 1), slow_share (0 to 1; interpolated between 20 quantiles that are
---   within 1 %), failed_burn, slow_burn (share for each share that the objective allows), alert ('page', 'ticket' or empty).
+-- Parameters: to (UTC, end of all windows, exclusive, whole minutes); by ('' for all, or 'lane', 'tenant', 'job_type');
+--   objective (target share of good jobs, such as 0.99); threshold_ms (a job that takes longer is slow).
+-- Columns: dimension (value of `by`), window_s (300, 1800, 3600, 21600, 86400, 259200; from 21600 on in whole hours),
+--   jobs (with their final outcome), failed (jobs), failed_share (0 to 1), slow_share (0 to 1; interpolated between 20
+--   quantiles that are within 1 %), failed_burn, slow_burn (share for each share that the objective allows), alert
+--   ('page', 'ticket' or empty).
 -- Source of the windows: Google, The Site Reliability Workbook, chapter 5, table 5-8.
 -- Example: SELECT * FROM slo_burn_rate(to='2026-11-24 10:40:00', by='', objective=0.99, threshold_ms=60000)
 CREATE OR REPLACE VIEW slo_burn_rate AS

@@ -1,9 +1,9 @@
 -- Which jobs took longest, and where did their time go?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the final outcome); tenant, job_type ('' for all).
--- Columns: job_id, tenant, job_type, lane, outcome, attempt (the last one), submitted_at, finished_at (UTC), total_ms (submission
---   to the outcome), last_wait_ms, last_run_ms (of the last attempt), earlier_ms (earlier attempts and the delays between),
---   worker_id, error_type. At most 50 rows, slowest first.
+-- Columns: job_id, tenant, job_type, lane, outcome, attempt (the last one), submitted_at, finished_at (UTC), total_ms
+--   (submission to the outcome), last_wait_ms, last_run_ms (of the last attempt), earlier_ms (earlier attempts and the
+--   delays between), worker_id, error_type. At most 50 rows, slowest first.
 -- Example: SELECT job_id, job_type, total_ms, last_wait_ms, last_run_ms, earlier_ms
 --          FROM slowest_jobs(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00', tenant='', job_type='') LIMIT 3
 CREATE OR REPLACE VIEW slowest_jobs AS

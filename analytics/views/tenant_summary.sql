@@ -1,9 +1,10 @@
 -- How does each tenant fare?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
--- Columns: tenant, submitted (jobs), finished (jobs with their final outcome), attempts (with an outcome), failure_rate (failed
---   and timed out of the attempts, 0 to 1), retries (scheduled), dead_lettered (jobs given up), wait_p95_ms, run_p95_ms,
---   total_p95_ms (within 1 %), cost, wasted_cost (attempts that did not succeed), currency. Most jobs first.
+-- Columns: tenant, submitted (jobs), finished (jobs with their final outcome), attempts (with an outcome), failure_rate
+--   (failed and timed out of the attempts, 0 to 1), retries (scheduled), dead_lettered (jobs given up), wait_p95_ms,
+--   run_p95_ms, total_p95_ms (within 1 %), cost, wasted_cost (attempts that did not succeed), currency. Most jobs
+--   first.
 -- Example: SELECT tenant, submitted, failure_rate, wait_p95_ms, total_p95_ms, cost
 --          FROM tenant_summary(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') LIMIT 3
 CREATE OR REPLACE VIEW tenant_summary AS

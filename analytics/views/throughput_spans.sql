@@ -1,4 +1,5 @@
--- Which rollup rows answer for a window with the fewest rows: whole hours, and minutes at its edges? (A part of other views.)
+-- Which rollup rows answer for a window with the fewest rows: whole hours, and minutes at its edges? (A part of other
+-- views.)
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
 -- Columns: at (UTC, start of the hour or minute), lane, tenant, job_type, kind, events (count).

@@ -1,9 +1,10 @@
--- What was used in a window, in the fewest rows that still have one price each: whole hours, and minutes at the edges of the
--- window and in hours within which a price changes? (A part of other views.)
+-- What was used in a window, in the fewest rows that still have one price each: whole hours, and minutes at the edges
+-- of the window and in hours within which a price changes? (A part of other views.)
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished).
--- Columns: at (UTC, start of the hour or minute), tenant, job_type, lane, team (label of that name), instance_type, region, outcome,
---   attempts (count), run_ms, cpu_ms, vcpu_ms (vCPU time occupied), epoch (how many times a price has changed before).
+-- Columns: at (UTC, start of the hour or minute), tenant, job_type, lane, team (label of that name), instance_type,
+--   region, outcome, attempts (count), run_ms, cpu_ms, vcpu_ms (vCPU time occupied), epoch (how many times a price has
+--   changed before).
 -- Example: SELECT team, sum(vcpu_ms) / 3600000 AS vcpu_hours
 --          FROM usage_spans(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') GROUP BY team ORDER BY team
 CREATE OR REPLACE VIEW usage_spans AS

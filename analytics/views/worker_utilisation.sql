@@ -1,10 +1,10 @@
 -- How busy is each worker, and what does it have to spare?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
--- Columns: worker_id, host, region, instance_type, worker_version (the newest in the window), up_s (seconds of life), capacity
---   (slots, mean), busy (slots in use, mean), utilisation (busy for each slot, 0 to 1), queued (jobs waiting inside, mean),
---   cpu_cores (cores used, mean), cpu_share (of the cores it may use, 0 to 1; 0 when not known), max_rss_bytes, memory_share
---   (peak of the memory it may use, 0 to 1; 0 when not known), last_seen (UTC).
+-- Columns: worker_id, host, region, instance_type, worker_version (the newest in the window), up_s (seconds of life),
+--   capacity (slots, mean), busy (slots in use, mean), utilisation (busy for each slot, 0 to 1), queued (jobs waiting
+--   inside, mean), cpu_cores (cores used, mean), cpu_share (of the cores it may use, 0 to 1; 0 when not known),
+--   max_rss_bytes, memory_share (peak of the memory it may use, 0 to 1; 0 when not known), last_seen (UTC).
 -- Example: SELECT * FROM worker_utilisation(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00') LIMIT 3
 CREATE OR REPLACE VIEW worker_utilisation AS
 SELECT
