@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 SHARED := bench/rig.py bench/noop_jobs.py bench/rca_cases.py bench/rca_baselines.py bench/rca_planting.py
 BENCHES := $(filter-out $(SHARED),$(wildcard bench/*.py))
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo test lint bench docs lock clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,12 @@ lint: setup
 
 bench: setup
 	@for script in $(BENCHES); do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done
+
+# The pages that are made from the code, and held to it by tests.
+docs: setup
+	@$(BIN)/millstream config reference > docs/configuration.md
+	@$(BIN)/python docs/make_views.py
+	@$(BIN)/python docs/make_dashboard.py
 
 # Resolves the newest versions that pyproject.toml allows, for every Python from 3.11 on, with hashes and without hosts:
 # everything for developers, and only what the services need for the image.

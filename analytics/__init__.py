@@ -1,7 +1,15 @@
 """ClickHouse: the tables, the questions that can be asked of them, and the connection."""
 
 from millstream.analytics.client import ClickHouseUnavailable, connect
-from millstream.analytics.migrate import Applied, MigrationError, migrate, pending, view_names, view_text
+from millstream.analytics.migrate import (
+    Applied,
+    MigrationError,
+    migrate,
+    pending,
+    table_names,
+    view_names,
+    view_text,
+)
 
 __all__ = [
     "Applied",
@@ -10,6 +18,7 @@ __all__ = [
     "connect",
     "migrate",
     "pending",
+    "table_names",
     "view_names",
     "view_text",
 ]

@@ -4,11 +4,14 @@ Tables are versioned files in `migrations/`, applied once and recorded with thei
 Views hold no data, so the files in `views/` simply replace what is there. Retention is a setting, not a version: it is
 applied whenever it differs.
 
+With a cluster, the same files are rewritten statement by statement (`cluster.py`).
+
 Splitting statements, checksums and the record of what was applied come from clickhouse-migrations, whose migrator takes
 a connection of clickhouse-connect and so needs nothing but HTTP. Its lock needs Keeper, which a single server does not
 have; two runs at once are safe because every statement may run twice.
 """
 
+import re
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from importlib import resources
@@ -18,9 +21,11 @@ from pathlib import Path
 from clickhouse_connect.driver.client import Client
 from clickhouse_migrations.connection import ClickhouseConnectConnection
 from clickhouse_migrations.exceptions import MigrationException
-from clickhouse_migrations.migration import MigrationStorage
+from clickhouse_migrations.migration import Migration, MigrationStorage
 from clickhouse_migrations.migrator import STATUS_MD5_MISMATCH, STATUS_PENDING, Migrator
 from clickhouse_migrations.substitution import substitute
+
+from millstream.analytics.cluster import LOCAL, clustered, distributed, tables_of
 
 TABLE = "schema_migrations"
 
@@ -38,24 +43,46 @@ class Applied:
 
 
 def migrate(
-    client: Client, database: str = "millstream", *, raw_days: int = 90, rollup_days: int = 400
+    client: Client, database: str = "millstream", *, raw_days: int = 90, rollup_days: int = 400, cluster: str = ""
 ) -> list[Applied]:
     """Create `database` if need be and bring it up to date; returns what was pending. `client` then uses `database`.
 
-    Raw rows are kept for `raw_days`, minute rollups for `rollup_days`, by event time. Raises `MigrationError` when an
-    applied file has been changed or is missing. After a failure half way the next run goes on from there.
+    Raw rows are kept for `raw_days`, minute rollups for `rollup_days`, by event time. With `cluster`, the name of a
+    cluster in the server's configuration, every table is replicated and sharded over it. Raises `MigrationError` when
+    an applied file has been changed or is missing. After a failure half way the next run goes on from there.
     """
-    client.command(f"CREATE DATABASE IF NOT EXISTS {_quoted(database)}", use_database=False)
+    on_cluster = f" ON CLUSTER {_quoted(cluster)}" if cluster else ""
+    client.command(f"CREATE DATABASE IF NOT EXISTS {_quoted(database)}{on_cluster}", use_database=False)
     client.database = database
     migrator = _migrator(client)
-    migrator.init_schema()
+    migrator.init_schema(cluster or None)
     try:
-        done = migrator.apply_migration(_storage().migrations(), multi_statement=True)
+        done = migrator.apply_migration(_migrations(cluster), multi_statement=True)
     except MigrationException as error:
         raise MigrationError(f"database {database!r}: {error}") from error
-    _replace_views(client)
-    _apply_retention(client, raw_days, rollup_days)
+    _apply_retention(client, raw_days, rollup_days, cluster)
+    for statement in follow_up(cluster):
+        client.command(statement)
     return [Applied(step.version, _names()[step.version]) for step in done]
+
+
+def table_names() -> list[str]:
+    """Every table that the migrations create, in that order; not those that only a cluster has."""
+    return [name for migration in _storage().migrations() for name in tables_of(migration.script)]
+
+
+def follow_up(cluster: str = "") -> list[str]:
+    """What holds no data and is made anew at every run: views, and in a cluster the tables over all shards."""
+    tables = table_names()
+    if not cluster:
+        return [view_text(name) for name in view_names()]
+    over_shards = [distributed(name, cluster, _definition(name)) for name in tables]
+    return over_shards + [each for name in view_names() for each in clustered(view_text(name), cluster, tables)]
+
+
+def statements(cluster: str = "") -> list[str]:
+    """Every statement of every migration, in order, as it is run."""
+    return [each for migration in _migrations(cluster) for each in _split(migration.script)]
 
 
 def pending(client: Client) -> list[str]:
@@ -86,23 +113,49 @@ def view_text(name: str) -> str:
     return (_folder() / "views" / f"{name}.sql").read_text("utf-8")
 
 
-def _replace_views(client: Client) -> None:
-    for name in view_names():
-        client.command(view_text(name))
-
-
-def _apply_retention(client: Client, raw_days: int, rollup_days: int) -> None:
-    engines = client.query(
-        "SELECT engine_full FROM system.tables "
-        "WHERE database = {database:String} AND name IN ('job_events', 'cost_1m') ORDER BY name",
+def _apply_retention(client: Client, raw_days: int, rollup_days: int, cluster: str) -> None:
+    rows = client.query(
+        "SELECT name, engine_full FROM system.tables WHERE database = {database:String}",
         parameters={"database": client.database},
-    ).result_columns[0]
-    if f"toIntervalDay({rollup_days})" in engines[0] and f"toIntervalDay({raw_days})" in engines[1]:
-        return
+    ).result_rows
+    engines = {str(name): str(engine) for name, engine in rows}
+    tables = table_names()
     text = (_folder() / "retention.sql").read_text("utf-8")
     days = {"RAW_DAYS": str(raw_days), "ROLLUP_DAYS": str(rollup_days)}
-    for statement in Migrator.script_to_statements(substitute(text, days, "retention.sql"), multi_statement=True):
-        client.command(statement)
+    for statement in _split(substitute(text, days, "retention.sql")):
+        found = re.search(r"ALTER TABLE (\w+) .*(toIntervalDay\(\d+\))", statement)
+        assert found is not None
+        if found[2] not in engines[found[1] + (LOCAL if cluster else "")]:
+            for each in clustered(statement, cluster, tables) if cluster else [statement]:
+                client.command(each)
+
+
+def _migrations(cluster: str) -> list[Migration]:
+    """The files; their checksums are of the files as they are, whatever a cluster makes of them."""
+    migrations: list[Migration] = _storage().migrations()
+    if not cluster:
+        return migrations
+    tables = table_names()
+    return [
+        migration._replace(
+            script=";\n".join(each for one in _split(migration.script) for each in clustered(one, cluster, tables))
+        )
+        for migration in migrations
+    ]
+
+
+def _split(script: str) -> list[str]:
+    found: list[str] = Migrator.script_to_statements(script, multi_statement=True)
+    return found
+
+
+def _definition(table: str) -> str:
+    """The CREATE TABLE with the columns of a table: its own, or that of the table it is like."""
+    for statement in statements():
+        found = re.search(rf"CREATE TABLE IF NOT EXISTS {table}(?: AS (\w+))?\s", statement)
+        if found:
+            return _definition(found[1]) if found[1] else statement
+    raise LookupError(table)
 
 
 def _migrator(client: Client) -> Migrator:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from millstream.analytics import connect
+from millstream.local.clickhouse.process import EmbeddedClickHouse
 from millstream.local.stack import LocalStack
 
 Value = str | int | float | Mapping[str, object] | None
@@ -64,6 +65,17 @@ class Rig:
             finally:
                 stack.stop()
 
+    @contextmanager
+    def clickhouse(self) -> Iterator[str]:
+        """The address of this run's ClickHouse alone: the one named, or an engine that is thrown away."""
+        with ExitStack() as stack:
+            url = self._clickhouse
+            if url is None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="millstream-bench-"))
+                url = stack.enter_context(EmbeddedClickHouse(Path(folder))).url
+            self._environment = {"clickhouse": connect(url).server_version}
+            yield url
+
     def say(self, text: str) -> None:
         self._console.print(text)
 
@@ -84,6 +96,8 @@ def show(results: Mapping[str, object], as_json: bool, quick: bool) -> None:
     """The results as a table on stderr and, `as_json`, as the last line of stdout with versions and machine."""
     table = Table(show_header=False)
     for name, value in results.items():
+        if isinstance(value, Mapping):
+            continue
         table.add_row(name, _readable(value))
     Console(stderr=True).print(table)
     if as_json:

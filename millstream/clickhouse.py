@@ -1,4 +1,4 @@
-"""The ClickHouse client that the settings describe."""
+"""ClickHouse as the settings describe it: the client, and the tables."""
 
 from clickhouse_connect.driver.client import Client
 
@@ -14,4 +14,16 @@ def connect(settings: Settings) -> Client:
         user=clickhouse.user,
         password=clickhouse.password.get_secret_value(),
         database=clickhouse.database,
+    )
+
+
+def migrate(settings: Settings) -> list[analytics.Applied]:
+    """Bring the configured database to this release. Raises what `analytics.migrate` raises."""
+    clickhouse = settings.clickhouse
+    return analytics.migrate(
+        connect(settings),
+        clickhouse.database,
+        raw_days=clickhouse.raw_days,
+        rollup_days=clickhouse.rollup_days,
+        cluster=clickhouse.cluster,
     )

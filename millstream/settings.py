@@ -63,6 +63,13 @@ class ClickHouseSettings(_Group):
     user: str = Field("default", description="User.")
     password: SecretStr = Field(SecretStr(""), description="Password.")
     database: str = Field("millstream", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Database of the tables.")
+    cluster: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_.-]*$",
+        description="Cluster of the server's configuration that holds the tables, replicated and sharded.",
+    )
+    raw_days: int = Field(90, ge=1, description="Days that events, attempts, jobs and beats are kept.")
+    rollup_days: int = Field(400, ge=1, description="Days that minute rollups, alerts and dead letters are kept.")
 
 
 class SchemaRegistrySettings(_Group):

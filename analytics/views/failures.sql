@@ -1,9 +1,9 @@
 -- What fails, for whom, how often, and with which error?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the outcome).
--- Columns: tenant, job_type, attempts (count), failed, timed_out, cancelled (count), failure_rate (failed and timed out,
---   0 to 1), top_error (most frequent error type), top_error_count, top_error_message (an example of it).
---   Only tenants and types with a failure, worst first.
+-- Columns: tenant, job_type, attempts (count), failed, timed_out, cancelled (count), failure_rate (failed and timed
+--   out, 0 to 1), top_error (most frequent error type), top_error_count, top_error_message (an example of it). Only
+--   tenants and types with a failure, worst first.
 -- Example: SELECT * FROM failures(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') WHERE failure_rate > 0.01
 CREATE OR REPLACE VIEW failures AS
 WITH by_error AS

@@ -3,7 +3,7 @@
 -- Parameters: job (its id).
 -- Columns: occurred_at (UTC), since_submit_ms, kind, attempt, final, worker_id, host, worker_version, wait_ms, run_ms,
 --   cpu_ms, progress (0 to 1), message, error_type, error_message, due_at, tenant, job_type, lane.
--- Example: SELECT * FROM job_timeline(job='01a20bcf-7638-75c2-8983-5243777a9632')
+-- Example: SELECT * FROM job_timeline(job='01a20d0c-1b28-71f2-a41c-99fb55726003')
 CREATE OR REPLACE VIEW job_timeline AS
 SELECT
     occurred_at,

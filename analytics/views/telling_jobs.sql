@@ -1,8 +1,8 @@
 -- Which jobs are worth a look: failed ones of the worst tenant and type first, then the slowest?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the outcome).
--- Columns: job_id, tenant, job_type, outcome, attempt, total_ms (submission to outcome), similar (failed attempts of the
---   same tenant, type and error in the window). At most 20 rows.
+-- Columns: job_id, tenant, job_type, outcome, attempt, total_ms (submission to outcome), similar (failed attempts of
+--   the same tenant, type and error in the window). At most 20 rows.
 -- Example: SELECT * FROM telling_jobs(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') LIMIT 5
 CREATE OR REPLACE VIEW telling_jobs AS
 SELECT

@@ -1,6 +1,8 @@
-"""Events into ClickHouse, each exactly once, without decoding them."""
+"""Topics into ClickHouse, each record exactly once, without decoding them."""
 
 from millstream.consumers.sink.config import SinkConfig
+from millstream.consumers.sink.fleet import all_sinks, run_together
 from millstream.consumers.sink.sink import Sink
+from millstream.consumers.sink.sources import EVENTS, QUIET, Source
 
-__all__ = ["Sink", "SinkConfig"]
+__all__ = ["EVENTS", "QUIET", "Sink", "SinkConfig", "Source", "all_sinks", "run_together"]

@@ -16,10 +16,6 @@ class SinkConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     group: str = Field("millstream-sink", description="Consumer group; its commits are the sink's only state.")
-    table: str = Field("job_events_landing", description="Table that events are inserted into.")
-    check_table: str = Field(
-        "job_events_check", description="Table on which records that were refused are tried alone."
-    )
     worthwhile_rows: Positive = Field(
         50_000, description="A batch of so many rows is inserted as soon as there is a free writer, else it grows."
     )

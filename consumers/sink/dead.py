@@ -15,11 +15,15 @@ UUID_TEXT = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class DeadLetterSender:
     """Connects at the first letter. Thread-safe."""
 
-    def __init__(self, connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, sender: str) -> None:
+    def __init__(
+        self, connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, sender: str, source: str
+    ) -> None:
+        """`source` is the topic that the records were read from."""
         self._connection = connection
         self._topics = topics
         self._codec = codec
         self._sender = sender
+        self._source = source
         self._lock = threading.Lock()
         self._producer: Producer | None = None
 
@@ -65,7 +69,7 @@ class DeadLetterSender:
             error_type="SinkUnreadable",
             error_message=found.reason[:2000],
             worker_id=self._sender,
-            topic=self._topics.events,
+            topic=self._source,
             partition=partition,
             offset=found.offset,
             record_key=found.key,

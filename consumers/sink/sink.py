@@ -1,4 +1,4 @@
-"""The sink: events from Kafka into ClickHouse, each exactly once.
+"""The sink: the records of a topic into ClickHouse, each exactly once.
 
 One thread owns the consumer; it polls, cuts batches, commits and never waits for ClickHouse. Inserts run on a few other
 threads, one at a time for each partition. The life of a batch [a, b) of a partition:
@@ -30,6 +30,7 @@ from millstream.consumers.sink.batch import Batch, Limits, PartitionBuffer, Reco
 from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.dead import DeadLetterSender
 from millstream.consumers.sink.intent import read_intent
+from millstream.consumers.sink.sources import EVENTS, Source
 from millstream.consumers.sink.writer import Writer, Written
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
@@ -62,7 +63,7 @@ class _Partition:
 
 
 class Sink:
-    """Runs one member of the sink's consumer group. The counters may be read from any thread."""
+    """Runs one member of the consumer group of one source. The counters may be read from any thread."""
 
     def __init__(
         self,
@@ -71,8 +72,10 @@ class Sink:
         client: Client,
         codec: Codec,
         config: SinkConfig | None = None,
+        source: Source = EVENTS,
     ) -> None:
         self.config = config or SinkConfig()
+        self.source = source
         self.rows_read = 0
         self.rows_inserted = 0
         self.batches = 0
@@ -82,10 +85,10 @@ class Sink:
         self.last_error = ""
         """Why the newest try failed; empty while all is well."""
         self._connection = connection
-        self._topics = topics
+        self._topic = source.topic(topics)
         self._client = client
         self._codec = codec
-        self._dead = DeadLetterSender(connection, topics, codec, self.config.instance_id or "sink")
+        self._dead = DeadLetterSender(connection, topics, codec, self.config.instance_id or "sink", self._topic)
         self._partitions: dict[int, _Partition] = {}
         self._insert_seconds = 0.0
         self._stop = threading.Event()
@@ -112,10 +115,8 @@ class Sink:
             )
         )
         self._pool = ThreadPoolExecutor(self.config.parallel_inserts, thread_name_prefix="sink-insert")
-        self._consumer.subscribe(
-            [self._topics.events], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-        )
-        log.info("sink_started", topic=self._topics.events, group=self.config.group)
+        self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        log.info("sink_started", topic=self._topic, group=self.config.group)
         try:
             while not stop.is_set():
                 self._read()
@@ -211,7 +212,8 @@ class Sink:
             began = time.monotonic()
             try:
                 written = writer.write(partition.number, batch)
-                self._dead.send(partition.number, written.unreadable)
+                if self.source.gives_dead_letters:
+                    self._dead.send(partition.number, written.unreadable)
             except Exception as error:
                 # Whatever it was, the batch is announced: it is inserted under its token, or left to the next owner.
                 self._note("insert", str(error), partition=partition.number, attempt=attempt)
@@ -258,17 +260,16 @@ class Sink:
             self._writer = Writer(
                 self._client,
                 self._codec.registry,
-                self._topics.events,
+                self.source,
+                self._topic,
                 self._topic_id(),
-                self.config.table,
-                self.config.check_table,
             )
         for committed in self._committed(assigned):
             number, offset = committed.partition, committed.offset
             intent = read_intent(offset, committed.metadata)
             buffer = PartitionBuffer(offset if offset >= 0 else None, intent.end if intent else None)
             self._partitions[number] = _Partition(number, buffer)
-            starts.append(TopicPartition(self._topics.events, number, offset))
+            starts.append(TopicPartition(self._topic, number, offset))
             if intent is not None:
                 self.repeated_batches += 1
                 log.info("batch_repeated", partition=number, start=intent.start, end=intent.end)
@@ -290,7 +291,7 @@ class Sink:
         return []
 
     def _topic_id(self) -> str:
-        topic = self._topics.events
+        topic = self._topic
         admin = AdminClient(self._connection.client())
         while not self._stop.is_set():
             try:
@@ -329,8 +330,8 @@ class Sink:
 
     def _position(self, partition: _Partition, offset: int = -1001, metadata: str | None = None) -> TopicPartition:
         if metadata is None:
-            return TopicPartition(self._topics.events, partition.number, offset)
-        return TopicPartition(self._topics.events, partition.number, offset, metadata)
+            return TopicPartition(self._topic, partition.number, offset)
+        return TopicPartition(self._topic, partition.number, offset, metadata)
 
     def _commit(self, offsets: list[TopicPartition]) -> bool:
         """Whether the group now has these offsets. A rebalance in between says no; then the poll loop sorts it out."""

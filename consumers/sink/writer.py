@@ -4,9 +4,9 @@ The token of an insert depends on nothing but the range of offsets, so ClickHous
 the first try: one that arrived half way is completed. That holds because a batch is always one block (its settings see
 to it) of the same rows in the same order.
 
-When ClickHouse refuses a batch, halves of it go to the table `job_events_check`, which reads the same columns and keeps
-nothing, until the records at fault are alone. The batch without them is then inserted under the same token. So looking
-for them writes no row, and a repeat after a crash is dropped as ever.
+When ClickHouse refuses a batch, halves of it go to a check table, which reads the same columns and keeps nothing, until
+the records at fault are alone. The batch without them is then inserted under the same token. So looking for them
+writes no row, and a repeat after a crash is dropped as ever.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from millstream.consumers.sink.avro_file import HEADER_BYTES, AvroFile
 from millstream.consumers.sink.batch import Batch, Record
+from millstream.consumers.sink.sources import Source
 from millstream.schemas.codec import DecodeError, schema_id_of
 from millstream.schemas.registry import Registry, UnknownSchema
 
@@ -39,6 +40,8 @@ INSERT_SETTINGS: dict[str, str | int] = {
     "materialized_views_ignore_errors": 0,
     # Late events may belong to any number of days.
     "max_partitions_per_insert_block": 0,
+    # In a cluster the answer means that the rows are on their shards.
+    "distributed_foreground_insert": 1,
 }
 
 
@@ -63,15 +66,12 @@ class Written:
 class Writer:
     """Inserts the batches of one topic. Thread-safe."""
 
-    def __init__(
-        self, client: Client, registry: Registry, topic: str, topic_id: str, table: str, check_table: str
-    ) -> None:
+    def __init__(self, client: Client, registry: Registry, source: Source, topic: str, topic_id: str) -> None:
         """`topic_id` tells apart topics of one name: the offsets of a topic made anew start from 0 again."""
         self._client = client
         self._registry = registry
         self._identity = f"{topic}:{topic_id}"
-        self._table = table
-        self._check_table = check_table
+        self._source = source
         self._files: dict[bytes, AvroFile] = {}
         self._columns: frozenset[str] = frozenset()
 
@@ -86,7 +86,7 @@ class Writer:
             return Written(0, unreadable)
         token = f"{self._identity}:{partition}:{batch.range.start}:{batch.range.end}"
         try:
-            self._insert(self._table, file, partition, readable, token)
+            self._insert(self._source.landing_table, file, partition, readable, token)
         except DatabaseError as error:
             if error.code is None:
                 raise
@@ -97,7 +97,7 @@ class Writer:
             bad = {found.offset for found in refused}
             readable = [record for record in readable if record[0] not in bad]
             if readable:
-                self._insert(self._table, file, partition, readable, token)
+                self._insert(self._source.landing_table, file, partition, readable, token)
         return Written(len(readable), unreadable)
 
     def _sort_out(self, records: Sequence[Record]) -> tuple[AvroFile | None, list[Record], list[Unreadable]]:
@@ -122,21 +122,21 @@ class Writer:
     def _file(self, header: bytes) -> AvroFile:
         schema_id = schema_id_of(header)
         schema = self._registry.schema_of(schema_id)
-        if schema["name"] != "JobEvent":
-            raise DecodeError(f"schema {schema_id} is {schema['name']}, not JobEvent")
+        if schema["name"] != self._source.record:
+            raise DecodeError(f"schema {schema_id} is {schema['name']}, not {self._source.record}")
         self._files[header] = AvroFile(schema)
         return self._files[header]
 
     def _refusal(self, file: AvroFile, partition: int, records: Sequence[Record]) -> str | None:
         """Why ClickHouse does not read these records; None when it does."""
         try:
-            self._insert(self._check_table, file, partition, records, token="")
+            self._insert(self._source.check_table, file, partition, records, token="")
         except DatabaseError as error:
             if error.code is None:
                 raise
             if len(records) == 1:
                 # Were ClickHouse unwell, it would refuse a file without records as well.
-                self._insert(self._check_table, file, partition, [], token="")
+                self._insert(self._source.check_table, file, partition, [], token="")
             return str(error)
         return None
 
@@ -153,7 +153,7 @@ class Writer:
 
     def _known_columns(self) -> frozenset[str]:
         if not self._columns:
-            described = self._client.query(f"DESCRIBE TABLE {self._table}")
+            described = self._client.query(f"DESCRIBE TABLE {self._source.landing_table}")
             self._columns = frozenset(row[0] for row in described.result_rows)
         return self._columns
 

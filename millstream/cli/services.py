@@ -13,7 +13,7 @@ import typer
 from millstream import settings as settings_module
 from millstream.cli.handlers import load_handlers
 from millstream.clickhouse import connect
-from millstream.consumers.sink import Sink
+from millstream.consumers.sink import all_sinks, run_together
 from millstream.consumers.worker import Drained, Supervisor, Worker, WorkerConfig, claim_worker_id, end_with_parent
 from millstream.settings import Settings
 from millstream.streams import build_app, run_tracker
@@ -96,7 +96,7 @@ def tracker() -> None:
 
 
 def sink(name: Annotated[str, typer.Option(help="Name of this sink in logs.")] = "sink") -> None:
-    """Write events to ClickHouse, each exactly once."""
+    """Write events, beats, alerts, dead letters and changes to ClickHouse, each exactly once."""
     settings = settings_module.load()
     _log(settings, name)
     stop = threading.Event()
@@ -104,8 +104,8 @@ def sink(name: Annotated[str, typer.Option(help="Name of this sink in logs.")] =
     # Waiting records are many, live long and form no cycles: looking through them would cost more than reading them.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-    writer = Sink(settings.connection, settings.catalogue, connect(settings), settings.codec, settings.sink)
-    writer.run(stop)
+    client = connect(settings)
+    run_together(all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink), stop)
 
 
 def _log(settings: Settings, service: str) -> None:

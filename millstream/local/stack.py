@@ -8,8 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from millstream import analytics
-from millstream.clickhouse import connect
+from millstream import clickhouse
 from millstream.local.broker import Broker, choose_broker
 from millstream.local.clickhouse.process import EmbeddedClickHouse
 from millstream.local.ports import free_port
@@ -63,8 +62,8 @@ class LocalStack:
             raise StackRunning(f"process {stack['pid']} runs a local stack in {self.folder}")
         self.folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(2) as both:
-            broker, clickhouse = both.submit(self._start_broker), both.submit(self._start_clickhouse)
-            bootstrap, url = broker.result(), clickhouse.result()
+            broker, engine = both.submit(self._start_broker), both.submit(self._start_clickhouse)
+            bootstrap, url = broker.result(), engine.result()
         addresses: dict[str, Any] = {
             "kafka": {"bootstrap": bootstrap},
             "clickhouse": {"url": url},
@@ -74,7 +73,7 @@ class LocalStack:
             **{name: _updated(getattr(self.settings, name), new) for name, new in addresses.items()}
         )
         apply_topics(self.settings.connection, self.settings.catalogue, self.settings.topics.replication)
-        applied = analytics.migrate(connect(self.settings), self.settings.clickhouse.database)
+        applied = clickhouse.migrate(self.settings)
         self._say(f"topics and tables are ready ({len(applied)} migrations applied)")
         note = {"pid": os.getpid(), "broker": self.broker.kind, "settings": addresses}
         (self.folder / "stack.json").write_text(json.dumps(note, indent=1), "utf-8")

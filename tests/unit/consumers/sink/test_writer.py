@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from millstream.consumers.sink.avro_file import RECORD_END
 from millstream.consumers.sink.batch import Batch, Record
 from millstream.consumers.sink.intent import Intent
+from millstream.consumers.sink.sources import EVENTS
 from millstream.consumers.sink.writer import Writer, find_refused
 from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry
 
@@ -81,7 +82,7 @@ def batch_of(values: Sequence[bytes | None]) -> Batch:
 
 def writer_to(clickhouse: PretendedClickHouse) -> Writer:
     client: Any = clickhouse
-    return Writer(client, PinnedRegistry(), "jobs.events", "id", "job_events_landing", "job_events_check")
+    return Writer(client, PinnedRegistry(), EVENTS, "jobs.events", "id")
 
 
 @given(st.lists(st.sampled_from([GOOD, GOOD, GOOD, *BAD]), min_size=1, max_size=25))

@@ -1,0 +1,211 @@
+"""The Grafana dashboard as code: a panel for every view, `deploy/grafana/millstream.json` is made of it.
+
+Panels ask the views by Grafana's own time range in milliseconds, so no time zone can get between. Those in the last row
+read attempts or events one by one; it is closed until someone opens it, so that a dashboard left open costs little.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from millstream.analytics.catalogue import view
+
+FROM, TO = "fromUnixTimestamp64Milli(toInt64(${__from}), 'UTC')", "fromUnixTimestamp64Milli(toInt64(${__to}), 'UTC')"
+STEP = "toUInt32(greatest(1, intDiv(${__interval_ms}, 60000)) * 60)"
+WINDOW = f"from={FROM}, to={TO}"
+SOURCE = {"type": "grafana-clickhouse-datasource", "uid": "millstream"}
+WIDTH, HEIGHT = 24, 9
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: what it shows, which view it asks, and how."""
+
+    title: str
+    view: str
+    sql: str
+    kind: Literal["timeseries", "table", "barchart", "stat"] = "table"
+    unit: str = "short"
+    width: int = 12
+
+
+PANELS = [
+    Panel(
+        "Arrivals against completions",
+        "arrivals_and_completions",
+        f"SELECT minute AS time, submitted, finished, backlog_change FROM arrivals_and_completions({WINDOW}, by='')",
+        "timeseries",
+    ),
+    Panel(
+        "Events a minute by kind",
+        "throughput_by_minute",
+        "SELECT minute AS time, toString(kind) AS kind, sum(events) AS events "
+        f"FROM throughput_by_minute({WINDOW}) GROUP BY time, kind ORDER BY time",
+        "timeseries",
+    ),
+    Panel("Backlog and age by lane", "backlog", f"SELECT * FROM backlog({WINDOW})", width=24),
+    Panel(
+        "Wait for a worker",
+        "latency_over_time",
+        "SELECT step AS time, p50_ms, p95_ms, p99_ms "
+        f"FROM latency_over_time({WINDOW}, stage='queue_wait', lane='${{lane}}', step_seconds={STEP})",
+        "timeseries",
+        "ms",
+    ),
+    Panel(
+        "Run time",
+        "latency_over_time",
+        "SELECT step AS time, p50_ms, p95_ms, p99_ms "
+        f"FROM latency_over_time({WINDOW}, stage='run', lane='${{lane}}', step_seconds={STEP})",
+        "timeseries",
+        "ms",
+    ),
+    Panel(
+        "Latency by stage",
+        "latency_percentiles",
+        f"SELECT * FROM latency_percentiles({WINDOW}, by='${{by}}')",
+        unit="ms",
+    ),
+    Panel(
+        "Error budget",
+        "slo_burn_rate",
+        f"SELECT * FROM slo_burn_rate(to={TO}, by='${{by}}', objective=${{objective}}, threshold_ms=${{threshold_ms}})",
+    ),
+    Panel(
+        "Failure rate",
+        "failure_rate",
+        f"SELECT step AS time, dimension, failure_rate FROM failure_rate({WINDOW}, step_seconds={STEP}, by='lane')",
+        "timeseries",
+        "percentunit",
+    ),
+    Panel("Error families", "error_families", f"SELECT * FROM error_families({WINDOW}) LIMIT 50"),
+    Panel("Retries", "retries", f"SELECT * FROM retries({WINDOW}) LIMIT 50"),
+    Panel("Retry storms", "retry_storms", f"SELECT * FROM retry_storms({WINDOW}) LIMIT 50"),
+    Panel(
+        "Workers over time",
+        "utilisation_over_time",
+        f"SELECT step AS time, capacity, busy, queued FROM utilisation_over_time({WINDOW}, step_seconds={STEP})",
+        "timeseries",
+    ),
+    Panel("Workers", "worker_utilisation", f"SELECT * FROM worker_utilisation({WINDOW}) LIMIT 200"),
+    Panel("Partition skew", "partition_skew", f"SELECT * FROM partition_skew({WINDOW}) LIMIT 50"),
+    Panel("Alerts", "alerts_open", f"SELECT * FROM alerts_open({WINDOW}) LIMIT 50"),
+    Panel("Tenants", "tenant_summary", f"SELECT * FROM tenant_summary({WINDOW}) LIMIT 200", width=24),
+    Panel(
+        "Cost a minute",
+        "usage_cost",
+        "SELECT toStartOfInterval(minute, INTERVAL 1 HOUR) AS time, toString(lane) AS lane, sum(cost) AS cost "
+        f"FROM usage_cost(from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}) GROUP BY time, lane ORDER BY time",
+        "timeseries",
+        "currencyUSD",
+    ),
+    Panel("Cost", "cost", f"SELECT * FROM cost({WINDOW}, by='${{cost_by}}') LIMIT 200"),
+    Panel("Cost by tenant", "cost_by_tenant", f"SELECT * FROM cost_by_tenant({WINDOW}) LIMIT 200"),
+    Panel(
+        "Idle cost",
+        "idle_cost",
+        "SELECT tenant, sum(used_cost) AS used_cost, sum(idle_cost) AS idle_cost "
+        f"FROM idle_cost({WINDOW}) GROUP BY tenant ORDER BY idle_cost DESC LIMIT 200",
+    ),
+    Panel("Budgets", "budget_status", f"SELECT * FROM budget_status(at={TO})"),
+    Panel("Prices that apply", "machine_prices", f"SELECT * FROM machine_prices({WINDOW})"),
+    Panel("Charges as FOCUS has them", "focus_charges", f"SELECT * FROM focus_charges({WINDOW}) LIMIT 200", width=24),
+    Panel(
+        "Latency by any dimension", "latency_by_dimension", f"SELECT * FROM latency_by_dimension({WINDOW}, by='host')"
+    ),
+    Panel("Slowest jobs", "slowest_jobs", f"SELECT * FROM slowest_jobs({WINDOW}, tenant='', job_type='')"),
+    Panel("Most expensive jobs", "most_expensive_jobs", f"SELECT * FROM most_expensive_jobs({WINDOW}, tenant='')"),
+    Panel("Failures", "failures", f"SELECT * FROM failures({WINDOW}) LIMIT 50"),
+    Panel("Given up", "given_up", f"SELECT * FROM given_up({WINDOW}) LIMIT 50"),
+    Panel("Jobs worth a look", "telling_jobs", f"SELECT * FROM telling_jobs({WINDOW})"),
+    Panel("Jobs", "job_list", f"SELECT * FROM job_list({WINDOW}, tenant='', state='') LIMIT 200"),
+    Panel("One job", "job_timeline", "SELECT * FROM job_timeline(job='${job}')"),
+    Panel("Attempts, and doubled rows", "attempt_counts", f"SELECT * FROM attempt_counts({WINDOW})"),
+    Panel(
+        "Throughput by the second",
+        "throughput",
+        "SELECT step AS time, submitted, started, finished, failed "
+        f"FROM throughput(from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}, step_seconds=10)",
+        "timeseries",
+    ),
+]
+
+VARIABLES = {
+    "lane": "",
+    "by": "tenant",
+    "objective": "0.99",
+    "threshold_ms": "30000",
+    "cost_by": "team",
+    "job": "00000000-0000-0000-0000-000000000000",
+}
+"""What a reader of the dashboard may type, with its first value."""
+
+
+def asked(panel: Panel, start_ms: int, end_ms: int, interval_ms: int = 300_000) -> str:
+    """The panel's SQL as Grafana sends it for a time range in milliseconds since 1970."""
+    values = VARIABLES | {"__from": str(start_ms), "__to": str(end_ms), "__interval_ms": str(interval_ms)}
+    sql = panel.sql
+    for name, value in values.items():
+        sql = sql.replace(f"${{{name}}}", value)
+    return sql
+
+
+def dashboard() -> dict[str, Any]:
+    """The dashboard in Grafana's own JSON model."""
+    on_rollups = [panel for panel in PANELS if not view(panel.view).reads_rows]
+    on_rows = [panel for panel in PANELS if view(panel.view).reads_rows]
+    placed = _placed(on_rollups, 1, 0)
+    below = max(panel["gridPos"]["y"] + HEIGHT for panel in placed)
+    closer = {
+        "id": len(PANELS) + 1,
+        "type": "row",
+        "title": "Looking closer: these read jobs, attempts or events one by one",
+        "collapsed": True,
+        "gridPos": {"x": 0, "y": below, "w": WIDTH, "h": 1},
+        "panels": _placed(on_rows, len(on_rollups) + 1, below + 1),
+    }
+    return {
+        "uid": "millstream",
+        "title": "Millstream",
+        "tags": ["millstream"],
+        "timezone": "utc",
+        "schemaVersion": 39,
+        "refresh": "1m",
+        "time": {"from": "now-24h", "to": "now"},
+        "templating": {"list": [_variable(name, value) for name, value in VARIABLES.items()]},
+        "panels": [*placed, closer],
+    }
+
+
+def _placed(panels: list[Panel], first_id: int, top: int) -> list[dict[str, Any]]:
+    found, x, y = [], 0, top
+    for number, panel in enumerate(panels, first_id):
+        if x + panel.width > WIDTH:
+            x, y = 0, y + HEIGHT
+        found.append(
+            {
+                "id": number,
+                "type": panel.kind,
+                "title": panel.title,
+                "description": view(panel.view).question,
+                "datasource": SOURCE,
+                "gridPos": {"x": x, "y": y, "w": panel.width, "h": HEIGHT},
+                "fieldConfig": {"defaults": {"unit": panel.unit}, "overrides": []},
+                "targets": [
+                    {
+                        "refId": "A",
+                        "datasource": SOURCE,
+                        "editorType": "sql",
+                        "format": 0 if panel.kind == "timeseries" else 1,
+                        "queryType": "timeseries" if panel.kind == "timeseries" else "table",
+                        "rawSql": panel.sql,
+                    }
+                ],
+            }
+        )
+        x += panel.width
+    return found
+
+
+def _variable(name: str, value: str) -> dict[str, Any]:
+    current = {"text": value, "value": value}
+    return {"name": name, "type": "textbox", "label": name, "query": value, "current": current, "options": [current]}

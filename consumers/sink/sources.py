@@ -1,0 +1,44 @@
+"""Which topics go to which tables."""
+
+from dataclasses import dataclass
+
+from millstream.schemas import TopicCatalogue
+
+
+@dataclass(frozen=True)
+class Source:
+    """A topic, known by the Avro record that it carries, and the table that its records end up in.
+
+    Records are inserted into `<table>_landing`, whose columns are the record's fields and our three; those that are
+    refused are tried alone on `<table>_check`. What cannot be read goes to `jobs.dead`, unless it came from there.
+    """
+
+    record: str
+    table: str
+
+    @property
+    def landing_table(self) -> str:
+        return f"{self.table}_landing"
+
+    @property
+    def check_table(self) -> str:
+        return f"{self.table}_check"
+
+    @property
+    def gives_dead_letters(self) -> bool:
+        return self.record != "DeadLetter"
+
+    def topic(self, topics: TopicCatalogue) -> str:
+        """The name of the topic that carries these records. Only records of one topic have a source."""
+        (found,) = (topic.name for topic in topics if topic.record == self.record)
+        return found
+
+
+EVENTS = Source("JobEvent", "job_events")
+QUIET = (
+    Source("WorkerBeat", "worker_beats"),
+    Source("Alert", "alerts"),
+    Source("DeadLetter", "dead_letters"),
+    Source("Change", "changes"),
+)
+"""Topics with a few records a second: each has a group of its own, and is inserted every few seconds."""

@@ -1,0 +1,19 @@
+"""Makes docs/views.md: asks every view its example on a pretended history, in an engine that is thrown away."""
+
+import tempfile
+from pathlib import Path
+
+from millstream.analytics import connect
+from millstream.analytics.reference import prepare, reference
+from millstream.local.clickhouse.process import EmbeddedClickHouse
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="millstream-docs-") as folder, EmbeddedClickHouse(Path(folder)) as server:
+        client = connect(server.url)
+        prepare(client, "docs")
+        (Path(__file__).parent / "views.md").write_text(reference(client), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

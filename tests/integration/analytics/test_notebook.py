@@ -1,0 +1,29 @@
+"""The notebook's cells run, on the last hour of a pretended history."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from millstream.analytics import sample
+
+NOTEBOOK = Path(__file__).parents[3] / "examples" / "asking.ipynb"
+
+
+def test_every_cell_of_the_notebook_runs_and_answers(
+    clickhouse: Client, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample.fill(clickhouse, 2_000, datetime.now(UTC) - timedelta(minutes=40), 1800)
+    monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__URL", clickhouse_url)
+    monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__DATABASE", clickhouse.database or "")
+    names: dict[str, Any] = {}
+    for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    said = capsys.readouterr().out
+    assert "tenant-0" in said
+    assert "2 slots" in said
+    assert "50 slots  p95 wait 0." in said
