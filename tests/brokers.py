@@ -8,12 +8,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from millstream.local.broker import ApacheKafka, Broker, Tansu
 from millstream.local.broker.address import Address
 from millstream.local.broker.apache import missing_for_apache
 from millstream.local.broker.artifacts import KAFKA_VERSION
 from millstream.local.broker.tansu import missing_for_tansu
+from millstream.schemas import KafkaConnection
 
 BROKER_FIXTURES = {
     "kafka": "apache x1",
@@ -75,6 +77,15 @@ def tansu(folder: Path) -> Iterator[Tansu]:
     broker.start()
     yield broker
     broker.stop()
+
+
+def set_largest_record(bootstrap: str, topic: str, size: int) -> None:
+    """Change how large a record the broker accepts for a topic."""
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient(KafkaConnection(bootstrap).client())
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(10)
 
 
 class BrokerCount:

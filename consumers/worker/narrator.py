@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import structlog
+
 from millstream.consumers.worker.assignment import Assignment
 from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.execution import Execution
@@ -14,8 +16,12 @@ from millstream.schemas import (
     DecodeError,
     EventBytes,
     EventKind,
+    JobEvent,
+    Record,
     TopicCatalogue,
 )
+
+log = structlog.get_logger(__name__)
 
 DEAD_LETTER_LIMIT = 2_000_000
 
@@ -114,6 +120,19 @@ class Narrator:
             record_value=value,
         )
         return OutgoingRecord(self._topics.dead, key, self._codec.encode(_shortened(letter)), assignment)
+
+    def shortened(self, record: OutgoingRecord) -> OutgoingRecord:
+        """The record without what may be long: the broker refused it for its size."""
+        log.error("a record is too large for its topic, it is shortened", topic=record.topic, bytes=len(record.value))
+        if record.topic == self._topics.dead:
+            letter = self._codec.decode(record.value, DeadLetter)
+            where = f"{letter.topic}[{letter.partition}]@{letter.offset}"
+            note = f"{letter.error_message[:200]} (shortened; the record is at {where})"
+            less: Record = letter.model_copy(update={"record_value": None, "stack": "", "error_message": note})
+        else:
+            event = self._codec.decode(record.value, JobEvent)
+            less = event.model_copy(update={"stack": "", "labels": {}, "error_message": event.error_message[:200]})
+        return record._replace(value=self._codec.encode(less))
 
     def _dead_letter(self, execution: Execution) -> OutgoingRecord:
         request, outcome = execution.read.request, execution.outcome

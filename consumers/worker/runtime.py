@@ -6,9 +6,11 @@ through two deques. Transactions are written by a third thread, one at a time, s
 """
 
 import enum
+import math
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import closing
 
 import structlog
@@ -41,7 +43,7 @@ FULL_POLL_S = 0.002
 BUSY_POLL_S = 0.005
 PAUSE_AFTER_S = 0.2
 TAKE_AT_ONCE = 500
-WRITE_AT_ONCE = 5_000
+WRITE_AT_ONCE = 10_000
 LIMIT_EVERY_S = 0.5
 STATISTICS_EVERY_MS = 5_000
 
@@ -296,9 +298,11 @@ class _Life:
         batch, executor = self._batch, self._executor
         batch.extend(self._records)
         self._records.clear()
-        while executor.told and len(batch) < WRITE_AT_ONCE:
+        # What is being written may come back; until it is gone, both together are at most one batch.
+        room = WRITE_AT_ONCE - (len(self._writer.batch.records) if self._writer.batch else 0)
+        while executor.told and len(batch) < room:
             batch.append(executor.told.popleft())
-        while executor.finished and len(batch) < WRITE_AT_ONCE:
+        while executor.finished and len(batch) < room:
             execution = executor.finished.popleft()
             if execution.assignment.held:
                 self._in_flight.discard(execution)
@@ -338,10 +342,22 @@ class _Life:
             assert batch is not None
             log.warning("transaction aborted, writing it again", records=len(batch.records), reason=str(error))
             self._metrics.aborted += 1
-            self._batch[:0] = batch.records
+            self._batch[:0] = self._shortened(batch.records, error.too_large)
             for offset in batch.offsets:
                 if (assignment := self._assignments.get((offset.topic, offset.partition))) is not None:
                     assignment.changed = True
+
+    def _shortened(
+        self, records: Sequence[OutgoingRecord], too_large: Sequence[OutgoingRecord]
+    ) -> Sequence[OutgoingRecord]:
+        """The records, without what is long in those that are as large as one that a broker refused."""
+        refused: dict[str, int] = {}
+        for each in too_large:
+            refused[each.topic] = min(len(each.value), refused.get(each.topic, len(each.value)))
+        return [
+            self._narrator.shortened(each) if len(each.value) >= refused.get(each.topic, math.inf) else each
+            for each in records
+        ]
 
     def _write_out(self) -> None:
         """Write what there is now, and wait for it."""

@@ -1,21 +1,29 @@
 """Writes outcomes and offsets in one Kafka transaction: both are visible or neither is."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from millstream.consumers.worker.metrics import Metrics
 from millstream.consumers.worker.narrator import OutgoingRecord
 from millstream.schemas import KafkaConnection
 
+OnDelivery = Callable[[KafkaError | None, Message | None], None]
+
 log = structlog.get_logger(__name__)
 
 
 class TransactionAborted(RuntimeError):
-    """Nothing of the batch was written; writing it again is safe."""
+    """Nothing of the batch was written; writing it again is safe. `too_large` are the records that the broker refused
+    for their size, as far as that is known: the writes after an aborted one find out."""
+
+    def __init__(self, reason: str, too_large: Sequence[OutgoingRecord] = ()) -> None:
+        super().__init__(reason)
+        self.too_large = too_large
 
 
 class WriterBroken(RuntimeError):
@@ -30,6 +38,9 @@ class OutcomeWriter:
         self, connection: KafkaConnection, transactional_id: str, transaction_timeout_ms: int, metrics: Metrics
     ) -> None:
         self._metrics = metrics
+        self._careful = False
+        self._refused: set[str] = set()
+        self._newly_refused: set[str] = set()
         self._producer = Producer(
             connection.producer(
                 transactional_id=transactional_id,
@@ -61,28 +72,55 @@ class OutcomeWriter:
         Raises `TransactionAborted` or `WriterBroken`.
         """
         producer, began = self._producer, time.monotonic()
+        too_large: list[OutgoingRecord] = []
         try:
             producer.begin_transaction()
             for record in records:
-                self._produce(record)
+                # Hearing of each delivery costs more than the delivery: it is asked for only after a failure.
+                self._produce(record, partial(self._delivered, record, too_large) if self._careful else None)
+                if self._careful and record.topic in self._refused:
+                    # A broker refuses whole batches; alone in its batch a record is judged by its own size.
+                    producer.flush(10)
             if offsets:
                 producer.send_offsets_to_transaction(offsets, group, 10)
             self._commit()
+            self._careful = False
+            self._refused.clear()
             self._metrics.timed_transaction(began)
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.fatal() or cause.code() == KafkaError._FENCED:
                 raise WriterBroken(cause.str()) from error
             self._abort(cause)
-            raise TransactionAborted(cause.str()) from error
+            self._careful = True
+            self._refused |= self._newly_refused
+            self._newly_refused.clear()
+            raise TransactionAborted(cause.str(), too_large) from error
 
-    def _produce(self, record: OutgoingRecord) -> None:
+    def _produce(self, record: OutgoingRecord, on_delivery: OnDelivery | None) -> None:
         while True:
             try:
-                self._producer.produce(record.topic, record.value, record.key)
+                if on_delivery is None:
+                    self._producer.produce(record.topic, record.value, record.key)
+                else:
+                    self._producer.produce(record.topic, record.value, record.key, on_delivery=on_delivery)
                 return
             except BufferError:
                 self._producer.poll(0.05)
+            except KafkaException as error:
+                # What the client itself finds too large is never sent.
+                if on_delivery is None:
+                    raise
+                on_delivery(error.args[0], None)
+                raise
+
+    def _delivered(
+        self, record: OutgoingRecord, too_large: list[OutgoingRecord], error: KafkaError | None, _: Message | None
+    ) -> None:
+        if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            if record.topic in self._refused:
+                too_large.append(record)
+            self._newly_refused.add(record.topic)
 
     def _commit(self) -> None:
         while True:

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from millstream.local.broker import Broker
 from millstream.local.ports import free_port
@@ -22,6 +21,7 @@ from millstream.schemas.models import new_id
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.app import EXIT_UNWRITTEN
 from millstream.topics import apply_topics
+from tests.brokers import set_largest_record
 from tests.eventlog import TopicReader
 
 CODEC = Codec()
@@ -107,15 +107,6 @@ def committed(bootstrap: str, topics: TopicCatalogue) -> int:
     offsets = consumer.committed([TopicPartition(topics.events, number) for number in range(4)], 10)
     consumer.close()
     return sum(max(each.offset, 0) for each in offsets)
-
-
-def set_largest_record(bootstrap: str, topic: str, size: int) -> None:
-    """Change how large a record the broker accepts for a topic."""
-    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient(KafkaConnection(bootstrap).client())
-    for done in admin.incremental_alter_configs([resource]).values():
-        done.result(10)
 
 
 class EventWriter:

@@ -1,6 +1,7 @@
 """The worker on a real broker: every job runs, every attempt has one outcome, nothing stops a partition."""
 
 import asyncio
+import os
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,7 @@ from millstream.local.broker import Broker
 from millstream.producers import JobClient, NewJob
 from millstream.schemas import DeadLetter, DeadReason, EventKind, KafkaConnection, TopicCatalogue
 from millstream.topics import apply_topics
+from tests.brokers import set_largest_record
 from tests.eventlog import EventLog, TopicReader
 from tests.running_worker import RunningWorker
 
@@ -252,3 +254,27 @@ def test_two_workers_share_the_partitions_and_no_attempt_gets_two_outcomes(
     log.read(0.5)
     assert set(log.outcomes.values()) == {1}
     assert {event.worker_id for event in log.events if event.kind is EventKind.SUCCEEDED} == {"w1", "w2"}
+
+
+def test_a_dead_letter_that_its_topic_refuses_is_shortened_and_holds_nothing_up(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    set_largest_record(kafka.bootstrap, topics.dead, 4_000)
+    dead = TopicReader(kafka.bootstrap, topics.dead)
+    ids: list[str] = []
+
+    def one_more_is_shortened() -> bool:
+        # The broker takes a moment to refuse records. What is random is not compressed to less.
+        padding = os.urandom(20_000).hex()
+        ids.append(client.submit("raises", {"number": 1, "padding": padding}))
+        ids.extend(client.submit_many([NewJob("ok", {"number": n}) for n in range(20)]))
+        return any(letter.record_value is None for letter in dead.decoded(DeadLetter))
+
+    with RunningWorker(kafka.bootstrap, topics, handlers()):
+        dead.until(one_more_is_shortened)
+        log.until_finished(ids)
+    letter = next(letter for letter in dead.decoded(DeadLetter) if letter.record_value is None)
+    assert letter.job_id in ids
+    assert f"{letter.topic}[{letter.partition}]@{letter.offset}" in letter.error_message
+    assert set(log.outcomes.values()) == {1}
+    dead.close()
