@@ -141,20 +141,19 @@ class _Attempt:
         first = self.scan(alive)
         candidates = self.named(first, alive)[: self.options.most_candidates]
         findings: list[Finding] = []
-        covered: list[Mask] = []
+        explained = 0.0
         rest = first
         while rest.best and rest.best[0].score > rest.bar and len(findings) < self.options.most_findings:
             found = self.named(rest, alive)[0]
             if findings and abs(found.excess) < LEAST_SHARE * abs(findings[0].excess):
                 break
             findings.append(found)
-            covered.append(rest.best[0].mask() & alive)
-            alive = alive & ~covered[-1]
+            # What chance may reach is the price of having searched for it; the whole was not searched for.
+            explained += rest.best[0].explains - rest.bar
+            alive = alive & ~rest.best[0].mask()
             rest = self.scan(alive)
-        if not findings:
+        if not findings or first.whole > explained:
             return self.with_verdict("global" if self.all_changed() else "nothing unusual", [], candidates, first.bar)
-        if first.whole > sum(found.score for found in findings):
-            return self.with_verdict("global", [], candidates, first.bar)
         return self.with_verdict("causes", findings, candidates, first.bar)
 
     def too_little(self) -> bool:
