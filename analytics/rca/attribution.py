@@ -70,7 +70,7 @@ class Finding:
     excess: float
     """now.bad - expected; negative for a drop."""
     share: float
-    """Part of the whole excess that lies inside, 0 to 1 (above 1 when the rest moved the other way)."""
+    """Part of the excess that lies inside, 0 to 1; 1 when the rest did not move, or moved the other way."""
     ratio: float
     """now.bad / expected, `expected` being at least one grain."""
     interval: tuple[float, float]
@@ -211,7 +211,7 @@ class _Attempt:
             outside_now=self.counts_now(~inside),
             expected=mean,
             excess=now.bad - mean,
-            share=(now.bad - mean) / self.excess if self.excess else 0.0,
+            share=self.share(now.bad - mean),
             ratio=ratio,
             interval=(ratio * math.exp(-1.96 * spread), ratio * math.exp(1.96 * spread)),
             score=lead.score,
@@ -232,6 +232,12 @@ class _Attempt:
             controls.append(Control(self.leaves.dimensions[index].name, self.counts_before(other), now, ratio))
         return controls
 
+    def share(self, excess: float) -> float:
+        """Part of the excess that `excess` is, with what moved the other way outside left out."""
+        outside = self.excess - excess
+        whole = excess + (min(outside, 0.0) if self.drop else max(outside, 0.0))
+        return min(max(excess / whole, 0.0), 1.0) if whole else 0.0
+
     def counts_before(self, mask: Mask) -> Counts:
         return self._counts(self.leaves.bad_before, self.leaves.of_before, mask)
 
@@ -245,7 +251,6 @@ class _Attempt:
     def with_verdict(
         self, verdict: Verdict, findings: list[Finding], candidates: list[Finding], bar: float
     ) -> Attribution:
-        explained = sum(found.excess for found in findings) / self.excess if self.excess else 0.0
         return Attribution(
             verdict=verdict,
             findings=findings,
@@ -253,7 +258,7 @@ class _Attempt:
             now=self.now,
             expected=float(self.mean.sum()),
             excess=self.excess,
-            explained=min(max(explained, 0.0), 1.0),
+            explained=self.share(sum(found.excess for found in findings)),
             compared_with="the past" if self.past_known else "the rest",
             bar=bar,
             candidates=candidates,
