@@ -122,7 +122,7 @@ def _sums(leaves: Leaves) -> Iterator[Sums]:
 
 def _top(sums: Sums, score: Amounts) -> list[Candidate]:
     order = np.argsort(-score, kind="stable")[: 2 * KEPT].tolist()
-    return [Candidate(sums.group, number, float(score[number])) for number in order if np.isfinite(score[number])]
+    return [Candidate(sums.group, number, float(score[number]), 0.0) for number in order if np.isfinite(score[number])]
 
 
 def _poisson(count: Amounts, mean: Amounts) -> Amounts:

@@ -70,7 +70,7 @@ class Finding:
     excess: float
     """now.bad - expected; negative for a drop."""
     share: float
-    """Part of the whole excess that lies inside, 0 to 1 (above 1 when the rest moved the other way)."""
+    """Part of the excess that lies inside, 0 to 1; 1 when the rest did not move, or moved the other way."""
     ratio: float
     """now.bad / expected, `expected` being at least one grain."""
     interval: tuple[float, float]
@@ -141,20 +141,19 @@ class _Attempt:
         first = self.scan(alive)
         candidates = self.named(first, alive)[: self.options.most_candidates]
         findings: list[Finding] = []
-        covered: list[Mask] = []
+        explained = 0.0
         rest = first
         while rest.best and rest.best[0].score > rest.bar and len(findings) < self.options.most_findings:
             found = self.named(rest, alive)[0]
             if findings and abs(found.excess) < LEAST_SHARE * abs(findings[0].excess):
                 break
             findings.append(found)
-            covered.append(rest.best[0].mask() & alive)
-            alive = alive & ~covered[-1]
+            # What chance may reach is the price of having searched for it; the whole was not searched for.
+            explained += rest.best[0].explains - rest.bar
+            alive = alive & ~rest.best[0].mask()
             rest = self.scan(alive)
-        if not findings:
+        if not findings or first.whole > explained:
             return self.with_verdict("global" if self.all_changed() else "nothing unusual", [], candidates, first.bar)
-        if first.whole > sum(found.score for found in findings):
-            return self.with_verdict("global", [], candidates, first.bar)
         return self.with_verdict("causes", findings, candidates, first.bar)
 
     def too_little(self) -> bool:
@@ -212,7 +211,7 @@ class _Attempt:
             outside_now=self.counts_now(~inside),
             expected=mean,
             excess=now.bad - mean,
-            share=(now.bad - mean) / self.excess if self.excess else 0.0,
+            share=self.share(now.bad - mean),
             ratio=ratio,
             interval=(ratio * math.exp(-1.96 * spread), ratio * math.exp(1.96 * spread)),
             score=lead.score,
@@ -233,6 +232,12 @@ class _Attempt:
             controls.append(Control(self.leaves.dimensions[index].name, self.counts_before(other), now, ratio))
         return controls
 
+    def share(self, excess: float) -> float:
+        """Part of the excess that `excess` is, with what moved the other way outside left out."""
+        outside = self.excess - excess
+        whole = excess + (min(outside, 0.0) if self.drop else max(outside, 0.0))
+        return min(max(excess / whole, 0.0), 1.0) if whole else 0.0
+
     def counts_before(self, mask: Mask) -> Counts:
         return self._counts(self.leaves.bad_before, self.leaves.of_before, mask)
 
@@ -246,7 +251,6 @@ class _Attempt:
     def with_verdict(
         self, verdict: Verdict, findings: list[Finding], candidates: list[Finding], bar: float
     ) -> Attribution:
-        explained = sum(found.excess for found in findings) / self.excess if self.excess else 0.0
         return Attribution(
             verdict=verdict,
             findings=findings,
@@ -254,7 +258,7 @@ class _Attempt:
             now=self.now,
             expected=float(self.mean.sum()),
             excess=self.excess,
-            explained=min(max(explained, 0.0), 1.0),
+            explained=self.share(sum(found.excess for found in findings)),
             compared_with="the past" if self.past_known else "the rest",
             bar=bar,
             candidates=candidates,

@@ -45,7 +45,10 @@ RISES = np.geomspace(1.2, 128.0, 20)
 
 
 ADDED = np.geomspace(0.005, 0.98, 20)
-"""Shares of the attempts that an outage of everything may hit."""
+"""Shares of the attempts inside a cause that may fail because of it, whatever else fails."""
+
+ADDED_TRUST = 0.8
+"""Weight of the evidence for a common added share: real incidents are described better by a common ratio."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Candidate:
     group: Group
     number: int
     score: float
+    explains: float
+    """Evidence alone, of a common ratio or a common added share."""
 
     @property
     def order(self) -> int:
@@ -122,18 +127,23 @@ def scan(leaves: Leaves, mean: Amounts, past: Amounts, within: Sequence[Group], 
     ratios below one.
     """
     curves = _evidence(leaves, mean, 1 / RISES if drop else RISES) * alive
-    added = _evidence_added(leaves, mean) * alive if leaves.is_rate and not drop else curves
+    added = _evidence_added(leaves, mean) * alive if leaves.is_rate and not drop else curves[:0]
     bar = math.log(max(sum(len(group.values) for group in within), 1)) + BEYOND_CHANCE
     candidates: list[Candidate] = []
     for group in within:
-        evidence = np.stack([group.sums(curve) for curve in curves]).max(axis=0)
+        by_ratio = np.stack([group.sums(curve) for curve in curves]).max(axis=0)
+        by_share = np.stack([group.sums(curve) for curve in added]).max(axis=0) if len(added) else by_ratio
+        evidence = np.maximum(by_ratio, ADDED_TRUST * by_share)
+        full = np.maximum(by_ratio, by_share)
         columns = (leaves.bad_now, mean, leaves.bad_before, past)
         sums = [group.sums(column * alive / leaves.grain) for column in columns]
         possible = _nameable(leaves, group) & (two_sample_evidence(*sums, drop=drop) > bar)
         score = np.where(possible, evidence - ORDER_COST * len(group.dimensions), -np.inf)
-        candidates += [Candidate(group, int(number), float(score[number])) for number in _largest(score)]
+        candidates += [
+            Candidate(group, int(number), float(score[number]), float(full[number])) for number in _largest(score)
+        ]
     candidates.sort(key=lambda candidate: (-candidate.score, candidate.order))
-    whole = max(float(each.sum(axis=1).max()) for each in (curves, added))
+    whole = max(float(each.sum(axis=1).max(initial=0.0)) for each in (curves, added))
     return Scan(candidates[:MOST_CANDIDATES], max(whole, 0.0), bar)
 
 
@@ -167,9 +177,9 @@ def _evidence(leaves: Leaves, mean: Amounts, ratios: Amounts) -> Amounts:
 
 
 def _evidence_added(leaves: Leaves, mean: Amounts) -> Amounts:
-    """[share, leaf] log-likelihood ratios when a share of what would have gone well went wrong everywhere.
+    """[share, leaf] log-likelihood ratios when a share of what would have gone well went wrong.
 
-    An outage that hits everybody adds the same share to all, which is a far larger ratio where little fails.
+    An outage adds the same share to all that it hits, which is a far larger ratio where little fails.
     """
     count, mean, shape = leaves.bad_now, np.maximum(mean, 1e-9), WANDER**-2
     changed = mean + ADDED[:, None] * np.maximum(leaves.of_now - mean, 0.0)
