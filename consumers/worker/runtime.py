@@ -45,6 +45,7 @@ PAUSE_AFTER_S = 0.2
 TAKE_AT_ONCE = 500
 WRITE_AT_ONCE = 10_000
 LIMIT_EVERY_S = 0.5
+FETCH_WAIT_MS = 50
 STATISTICS_EVERY_MS = 5_000
 
 
@@ -201,6 +202,8 @@ class _Life:
             # What is fetched ahead is thrown away when a partition moves on; a window's worth is plenty.
             "queued_min_messages": 2 * config.window,
             "queued_max_messages_kbytes": 32_768,
+            # A client has one fetch under way at a broker. A partition that is fetched again waits for it to return.
+            "fetch_wait_max_ms": FETCH_WAIT_MS,
             "statistics_interval_ms": STATISTICS_EVERY_MS,
         }
         if config.group_protocol == "classic":

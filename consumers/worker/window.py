@@ -108,13 +108,13 @@ class Window:
             return False
         if not excess.moving and (elapsed := now - excess.since) >= MEASURED_OVER_S:
             excess.moving = self._is_slow(excess, elapsed)
-            if not excess.moving:
+            if not excess.moving and excess.finished:
                 excess.since, excess.finished, excess.ran_s = now, 0, 0.0
         return excess.moving
 
     def _is_slow(self, excess: _Excess, elapsed: float) -> bool:
         if not excess.finished:
-            return True
+            return elapsed > HELD_UP * self._slow_after_s
         drain_s = self.share * elapsed / excess.finished
         in_places_s = self.share * excess.ran_s / excess.finished / self.places
         held_up = drain_s > HELD_UP * self._slow_after_s
