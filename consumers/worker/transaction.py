@@ -1,7 +1,7 @@
 """Writes outcomes and offsets in one Kafka transaction: both are visible or neither is."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,6 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from millstream.consumers.worker.metrics import Metrics
 from millstream.consumers.worker.narrator import OutgoingRecord
 from millstream.schemas import KafkaConnection
-
-OnDelivery = Callable[[KafkaError | None, Message | None], None]
 
 log = structlog.get_logger(__name__)
 
@@ -75,12 +73,10 @@ class OutcomeWriter:
         too_large: list[OutgoingRecord] = []
         try:
             producer.begin_transaction()
-            for record in records:
-                # Hearing of each delivery costs more than the delivery: it is asked for only after a failure.
-                self._produce(record, partial(self._delivered, record, too_large) if self._careful else None)
-                if self._careful and record.topic in self._refused:
-                    # A broker refuses whole batches; alone in its batch a record is judged by its own size.
-                    producer.flush(10)
+            if self._careful:
+                self._produce_one_by_one(records, too_large)
+            else:
+                self._produce(records)
             if offsets:
                 producer.send_offsets_to_transaction(offsets, group, 10)
             self._commit()
@@ -97,22 +93,38 @@ class OutcomeWriter:
             self._newly_refused.clear()
             raise TransactionAborted(cause.str(), too_large) from error
 
-    def _produce(self, record: OutgoingRecord, on_delivery: OnDelivery | None) -> None:
-        while True:
-            try:
-                if on_delivery is None:
-                    self._producer.produce(record.topic, record.value, record.key)
-                else:
-                    self._producer.produce(record.topic, record.value, record.key, on_delivery=on_delivery)
-                return
-            except BufferError:
+    def _produce(self, records: Sequence[OutgoingRecord]) -> None:
+        """Hand over all records. One call for a topic's records: each call may wait for the interpreter's lock."""
+        by_topic: dict[str, list[dict[str, Any]]] = {}
+        for record in records:
+            by_topic.setdefault(record.topic, []).append({"value": record.value, "key": record.key})
+        for topic, messages in by_topic.items():
+            left = messages
+            while left and self._producer.produce_batch(topic, left) < len(left):
+                left = [each for each in left if "_error" in each]
+                for message in left:
+                    error: KafkaError = message.pop("_error")
+                    if error.code() != KafkaError._QUEUE_FULL:
+                        raise KafkaException(error)
                 self._producer.poll(0.05)
-            except KafkaException as error:
-                # What the client itself finds too large is never sent.
-                if on_delivery is None:
+
+    def _produce_one_by_one(self, records: Sequence[OutgoingRecord], too_large: list[OutgoingRecord]) -> None:
+        """After a failure: hear of each delivery, to find out which records are too large."""
+        for record in records:
+            delivered = partial(self._delivered, record, too_large)
+            while True:
+                try:
+                    self._producer.produce(record.topic, record.value, record.key, on_delivery=delivered)
+                    break
+                except BufferError:
+                    self._producer.poll(0.05)
+                except KafkaException as error:
+                    # What the client itself finds too large is never sent.
+                    delivered(error.args[0], None)
                     raise
-                on_delivery(error.args[0], None)
-                raise
+            if record.topic in self._refused:
+                # A broker refuses whole batches; alone in its batch a record is judged by its own size.
+                self._producer.flush(10)
 
     def _delivered(
         self, record: OutgoingRecord, too_large: list[OutgoingRecord], error: KafkaError | None, _: Message | None

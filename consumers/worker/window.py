@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 MEASURED_OVER_S = 0.1
-HELD_UP = 8
+HELD_UP_S = 1.0
+HELD_UP_TIMES = 8
 """A share that takes so many times the allowed time to drain is moved though its jobs are short: a quota holds it."""
 
 
@@ -106,19 +107,24 @@ class Window:
             if self._by_tenant.get(tenant, 0) >= self.share:
                 self._excess[tenant] = _Excess(now)
             return False
-        if not excess.moving and (elapsed := now - excess.since) >= MEASURED_OVER_S:
-            excess.moving = self._is_slow(excess, elapsed)
-            if not excess.moving and excess.finished:
+        if not excess.moving:
+            elapsed = now - excess.since
+            excess.moving = self._fills_places(excess, elapsed) or self._held_up(excess, elapsed)
+            if elapsed >= HELD_UP_S and not excess.moving:
                 excess.since, excess.finished, excess.ran_s = now, 0, 0.0
         return excess.moving
 
-    def _is_slow(self, excess: _Excess, elapsed: float) -> bool:
-        if not excess.finished:
-            return elapsed > HELD_UP * self._slow_after_s
+    def _fills_places(self, excess: _Excess, elapsed: float) -> bool:
+        """Whether its share drains slowly because its jobs hold their places for long."""
+        if elapsed < MEASURED_OVER_S or not excess.finished:
+            return False
         drain_s = self.share * elapsed / excess.finished
         in_places_s = self.share * excess.ran_s / excess.finished / self.places
-        held_up = drain_s > HELD_UP * self._slow_after_s
-        return drain_s > self._slow_after_s and (4 * in_places_s > self._slow_after_s or held_up)
+        return drain_s > self._slow_after_s and 4 * in_places_s > self._slow_after_s
+
+    def _held_up(self, excess: _Excess, elapsed: float) -> bool:
+        """Whether its share drains slowly for another reason, such as a quota."""
+        return elapsed >= HELD_UP_S and self.share * elapsed > HELD_UP_TIMES * self._slow_after_s * excess.finished
 
     @property
     def _moving(self) -> bool:

@@ -42,8 +42,12 @@ def drained(window: Window, records: int, ran_s: float) -> bool:
 def test_a_tenant_whose_jobs_fill_their_places_is_moved_and_one_whose_jobs_are_short_is_not() -> None:
     assert drained(flooded(), 20, ran_s=0.1)
     assert not drained(flooded(), 20, ran_s=0.001)
-    # Three in two tenths of a second, each short: a quota holds them up.
-    assert drained(flooded(), 3, ran_s=0.001)
+
+
+def test_a_tenant_whose_jobs_are_short_but_held_up_by_a_quota_is_moved() -> None:
+    window = flooded()
+    assert not drained(window, 3, ran_s=0.001)
+    assert window.moves("flood", 11.5)
 
 
 def test_a_tenant_that_has_drained_is_not_moved_any_more() -> None:
