@@ -1,9 +1,10 @@
 -- Which incidents were there?
 --
 -- Parameters: from, to (UTC, to is exclusive; incidents that touch the window).
--- Columns: incident_id, metric, kind (burst, drop, level, stall), dimension and value (of the widest series that shows
---   it, '' for all jobs), started_at, ended_at (NULL while it lasts), observed, expected (share from 0 to 1, ms, cost or
---   events a step), excess (events beyond the usual), score, seen_in (other series), step_seconds.
+-- Columns: incident_id, metric, kind (burst, drop, level, stall), dimension (of the widest series that shows it,
+--   '' for all jobs), value (of the dimension), started_at, ended_at (NULL while it lasts), observed (mean: share from 0
+--   to 1, ms, cost or events a step), expected (the same, usually), excess (events beyond the usual), score (evidence,
+--   standard deviations summed up), seen_in (other series), step_seconds (width of a step that was looked at).
 -- Example: SELECT * FROM rca_incidents(from='2026-11-24', to='2026-11-25') WHERE metric = 'failure_rate'
 CREATE OR REPLACE VIEW rca_incidents AS
 SELECT
