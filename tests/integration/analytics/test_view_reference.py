@@ -41,6 +41,11 @@ def test_a_view_has_the_columns_that_it_describes_and_its_example_has_an_answer(
     assert history.query(view.example).result_rows, view.example
 
 
+@pytest.mark.parametrize("view", [each for each in views() if each.name.startswith("rca_")], ids=lambda view: view.name)
+def test_every_column_of_a_root_cause_view_has_a_meaning_of_its_own(view: View) -> None:
+    assert [column.name for column in view.columns if not column.meaning] == []
+
+
 CHOICES = {
     "arrivals_and_completions": ["", "lane", "tenant", "job_type"],
     "failure_rate": ["", "lane", "tenant", "job_type"],
