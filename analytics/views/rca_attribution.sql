@@ -1,12 +1,13 @@
 -- Who or what explains that more attempts went wrong: a value of one dimension, or of two together?
 --
 -- Every value and every pair of values is a suspect. What it is expected to do in the incident is its own rate of the
--- baseline, drawn by the weight of one bad attempt towards that of all attempts, and for a pair towards that of the worse
--- of its two values: a new release is expected to be like the rest, and to fail a bad type as often as others did. The
--- score is the Poisson log-likelihood ratio of its bad attempts against that (Kulldorff 1997), less the one of all other
--- attempts (what it leaves unexplained), less 1 for a second dimension. Suspects that cover the same attempts score
--- alike. Among N suspects chance reaches about ln N: a score below ln N + 4 means little. Without a baseline there is no
--- answer. `millstream rca explain` looks at three dimensions and knows how much rates wander by themselves.
+-- baseline, drawn by the weight of one bad attempt towards that of all attempts, and for a pair towards the worst of that
+-- and of its two values' rates. So a new release is expected to be like the rest and to fail a bad type as often as others
+-- did, and a pair never scores above a value that covers the same attempts. The score is the Poisson log-likelihood ratio
+-- of its bad attempts against that (Kulldorff 1997), less the one of all other attempts (what it leaves unexplained),
+-- less 1 for a second dimension. Suspects that cover the same attempts score alike. Among N suspects chance reaches about
+-- ln N: a score below ln N + 4 means little. Without a baseline there is no answer. `millstream rca explain` looks at
+-- three dimensions and knows how much rates wander by themselves.
 --
 -- Parameters: from, to (the incident; UTC, to is exclusive; by the time of the outcome); baseline_from, baseline_to
 --   (the time to compare with; what is in both counts as the incident's); metric ('failure_rate' for failed and timed
@@ -94,15 +95,18 @@ WITH
     (
         SELECT
             *,
-            greatest(maxIf(rate, NOT is_pair) OVER (PARTITION BY one), maxIf(rate, NOT is_pair) OVER (PARTITION BY other))
-                AS rate_of_worse
+            greatest(
+                rate_of_all,
+                maxIf(rate, NOT is_pair) OVER (PARTITION BY one),
+                maxIf(rate, NOT is_pair) OVER (PARTITION BY other)
+            ) AS rate_of_worst
         FROM among_all
     ),
     judged AS
     (
         SELECT
             *,
-            attempts_now * if(is_pair, (bad_before + 1) / (attempts_before + 1 / rate_of_worse), rate) AS expected,
+            attempts_now * if(is_pair, (bad_before + 1) / (attempts_before + 1 / rate_of_worst), rate) AS expected,
             rest_attempts_now * (rest_bad_before + 1) / (rest_attempts_before + 1 / rate_of_all) AS rest_expected,
             evidence(bad_now, expected) - evidence(rest_bad_now, rest_expected) - is_pair AS score
         FROM among_relatives

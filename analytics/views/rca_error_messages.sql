@@ -6,8 +6,8 @@
 --   window), before (in the time before it), before_deploy (before it, from history on), after_deploy (from it to
 --   `to`), first_seen (from history on), last_before (last one before the window; 1970 when there is none), last_seen
 --   (from history on), tenants (in the window, up to ten), job_types (in the window, up to ten), versions (of workers
---   in the window, up to ten), example_job (of the window where it is in the window), example_message (of that job, as
---   it was). Most in the window first.
+--   in the window, up to ten), example_job (of the window where it is in the window), example_message (one of
+--   them, as it was). Most in the window first.
 -- Example: SELECT * FROM rca_error_messages(history='2026-11-10', from='2026-11-24', to='2026-11-25', deploy='2026-11-24')
 CREATE OR REPLACE VIEW rca_error_messages AS
 WITH

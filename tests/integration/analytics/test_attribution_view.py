@@ -11,6 +11,8 @@ from tests.job_history import Attempt, History
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BEFORE, AFTER = NOON - timedelta(hours=2), NOON + timedelta(minutes=30)
+BEYOND_CHANCE = 8.0
+"""In nats: ln N + 4 for the fewest suspects that there can be here, the values of the dimensions without any pair."""
 KINDS = [
     Attempt(NOON, tenant=tenant, host=host, worker_id=f"worker-{host[-1]}", job_type=job_type, labels={"team": team})
     for tenant, team in (("acme", "red"), ("globex", "blue"), ("initech", "red"), ("hooli", "blue"))
@@ -64,7 +66,7 @@ def test_a_planted_value_or_pair_comes_first(clickhouse: Client, planted: dict[s
 def test_a_value_whose_attempts_became_slow_comes_first(clickhouse: Client) -> None:
     history({"host": "host-3"}, {"run_ms": 900.0}).write(clickhouse)
     first = causes(clickhouse, "slow", 400.0)[0]
-    assert first["cause"] in ("host=host-3", "worker_id=worker-3")
+    assert first["cause"] == "host=host-3"
     assert (first["bad_before"], first["excess_share"]) == (0, 1)
     assert first["inside_now_rate"] == pytest.approx(1, abs=0.05)
 
@@ -76,8 +78,7 @@ def test_a_type_that_always_fails_is_not_blamed_on_the_release_that_comes(clickh
         past.steady(BEFORE, NOON, 1, like, failing)
         past.steady(NOON, AFTER, 2, replace(like, worker_version="1.4.2"), failing)
     past.write(clickhouse)
-    # ln N + 4 for the 55 pairs and values that every attempt has, and those of other values of them.
-    assert [each["cause"] for each in causes(clickhouse) if float(str(each["score"])) > 9] == []
+    assert [each["cause"] for each in causes(clickhouse) if float(str(each["score"])) > BEYOND_CHANCE] == []
 
 
 def test_without_attempts_there_is_no_cause(clickhouse: Client) -> None:

@@ -63,7 +63,7 @@ QUIET_WINDOWS = 300
     ids=["usual", "few fail", "thin", "many fail"],
 )
 def test_counts_that_only_fluctuate_have_a_cause_once_in_a_hundred_at_most(rate: float, of: float) -> None:
-    """A stricter bound than what is promised (exp(-BEYOND_CHANCE)), over fixed seeds: the rate, not one draw, is judged."""
+    """Over fixed seeds, as the rate is what is judged; what is promised, exp(-BEYOND_CHANCE), is less strict."""
     alarms = []
     for seed in range(0, 2 * QUIET_WINDOWS, 2):
         columns, of_before, bad_before = world(seed, rate, of)
