@@ -12,7 +12,7 @@ from tests.job_history import Attempt, History
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BEFORE, AFTER = NOON - timedelta(hours=2), NOON + timedelta(minutes=30)
 BEYOND_CHANCE = 8.0
-"""In nats: ln N + 4 for the fewest suspects that there can be here, the values of the dimensions without any pair."""
+"""In nats; less than the ln N + 4 of the some 150 suspects that there are here."""
 KINDS = [
     Attempt(NOON, tenant=tenant, host=host, worker_id=f"worker-{host[-1]}", job_type=job_type, labels={"team": team})
     for tenant, team in (("acme", "red"), ("globex", "blue"), ("initech", "red"), ("hooli", "blue"))
