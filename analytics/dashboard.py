@@ -12,6 +12,8 @@ from millstream.analytics.catalogue import view
 FROM, TO = "fromUnixTimestamp64Milli(toInt64(${__from}), 'UTC')", "fromUnixTimestamp64Milli(toInt64(${__to}), 'UTC')"
 STEP = "toUInt32(greatest(1, intDiv(${__interval_ms}, 60000)) * 60)"
 WINDOW = f"from={FROM}, to={TO}"
+LAST_HOUR = f"from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}"
+"""Of the range; for what costs too much over days."""
 MIDDLE = "fromUnixTimestamp64Milli(intDiv(toInt64(${__from}) + toInt64(${__to}), 2), 'UTC')"
 HALVES = f"from={MIDDLE}, to={TO}, baseline_from={FROM}, baseline_to={MIDDLE}"
 MARGIN_S = 300
@@ -98,14 +100,14 @@ PANELS = [
         "Retries and failures",
         "rca_counts",
         "SELECT step AS time, started, finished, retries, failed "
-        f"FROM rca_counts({WINDOW}, step_seconds={STEP}) WHERE dimension = ''",
+        f"FROM rca_counts({LAST_HOUR}, step_seconds={STEP}) WHERE dimension = ''",
         "timeseries",
     ),
     Panel(
         "Wait for a worker by lane",
         "rca_durations",
         "SELECT step AS time, value AS lane, p95_ms "
-        f"FROM rca_durations({WINDOW}, step_seconds={STEP}, stage='queue_wait') WHERE dimension = 'lane' ORDER BY time",
+        f"FROM rca_durations({LAST_HOUR}, step_seconds={STEP}, stage='queue_wait') WHERE dimension = 'lane' ORDER BY time",
         "timeseries",
         "ms",
     ),
@@ -113,7 +115,7 @@ PANELS = [
         "Wasted cost by lane",
         "rca_costs",
         "SELECT step AS time, value AS lane, wasted "
-        f"FROM rca_costs(from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}, step_seconds=300) "
+        f"FROM rca_costs({LAST_HOUR}, step_seconds=300) "
         "WHERE dimension = 'lane' ORDER BY time",
         "timeseries",
         "currencyUSD",
@@ -123,7 +125,7 @@ PANELS = [
         "Cost a minute",
         "usage_cost",
         "SELECT toStartOfInterval(minute, INTERVAL 1 HOUR) AS time, toString(lane) AS lane, sum(cost) AS cost "
-        f"FROM usage_cost(from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}) GROUP BY time, lane ORDER BY time",
+        f"FROM usage_cost({LAST_HOUR}) GROUP BY time, lane ORDER BY time",
         "timeseries",
         "currencyUSD",
     ),
@@ -179,7 +181,7 @@ PANELS = [
         "Failure rate and retries by the second",
         "rca_course",
         "SELECT step AS time, failure_rate, retries / attempts AS retry_share "
-        f"FROM rca_course(from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}, step_seconds=10)",
+        f"FROM rca_course({LAST_HOUR}, step_seconds=10)",
         "timeseries",
         "percentunit",
     ),
@@ -187,8 +189,7 @@ PANELS = [
     Panel(
         "Throughput by the second",
         "throughput",
-        "SELECT step AS time, submitted, started, finished, failed "
-        f"FROM throughput(from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}, step_seconds=10)",
+        f"SELECT step AS time, submitted, started, finished, failed FROM throughput({LAST_HOUR}, step_seconds=10)",
         "timeseries",
     ),
 ]
