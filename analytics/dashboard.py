@@ -107,7 +107,8 @@ PANELS = [
         "Wait for a worker by lane",
         "rca_durations",
         "SELECT step AS time, value AS lane, p95_ms "
-        f"FROM rca_durations({LAST_HOUR}, step_seconds={STEP}, stage='queue_wait') WHERE dimension = 'lane' ORDER BY time",
+        f"FROM rca_durations({LAST_HOUR}, step_seconds={STEP}, stage='queue_wait') "
+        "WHERE dimension = 'lane' ORDER BY time",
         "timeseries",
         "ms",
     ),
