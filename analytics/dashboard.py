@@ -127,6 +127,55 @@ PANELS = [
         f"FROM throughput(from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}, step_seconds=10)",
         "timeseries",
     ),
+    Panel("Incidents", "rca_incidents", f"SELECT * FROM rca_incidents({WINDOW}) LIMIT 50", width=24),
+    Panel("Changes", "rca_changes", f"SELECT * FROM rca_changes({WINDOW}) LIMIT 50"),
+    Panel("Where work queues up", "rca_load", f"SELECT * FROM rca_load({WINDOW}, by='lane')"),
+    Panel("Ceilings", "rca_busy", f"SELECT * FROM rca_busy({WINDOW}, by='tenant') LIMIT 50"),
+    Panel("Who hurts whom", "rca_blame", f"SELECT * FROM rca_blame({WINDOW}) WHERE victim != culprit LIMIT 50"),
+    Panel("By release", "rca_metrics", f"SELECT * FROM rca_metrics({WINDOW}, by='worker_version')"),
+    Panel(
+        "Failures, waiting and run time",
+        "rca_course",
+        f"SELECT step AS time, failure_rate, wait_p95_ms, run_p95_ms FROM rca_course({WINDOW}, step_seconds={STEP})",
+        "timeseries",
+    ),
+    Panel(
+        "Failed attempts by tenant",
+        "rca_counts",
+        f"SELECT step AS time, value, failed FROM rca_counts({WINDOW}, step_seconds={STEP}) WHERE dimension = 'tenant'",
+        "timeseries",
+    ),
+    Panel(
+        "Waiting by tenant",
+        "rca_durations",
+        "SELECT step AS time, value, p95_ms "
+        f"FROM rca_durations({WINDOW}, step_seconds={STEP}, stage='queue_wait') WHERE dimension = 'tenant'",
+        "timeseries",
+        "ms",
+    ),
+    Panel(
+        "Cost by tenant over time",
+        "rca_costs",
+        f"SELECT step AS time, value, cost FROM rca_costs({WINDOW}, step_seconds={STEP}) WHERE dimension = 'tenant'",
+        "timeseries",
+        "currencyUSD",
+    ),
+    Panel(
+        "Error messages",
+        "rca_error_messages",
+        f"SELECT * FROM rca_error_messages(history={FROM} - INTERVAL 1 DAY, {WINDOW}, deploy={FROM}) LIMIT 50",
+        width=24,
+    ),
+    Panel(
+        "Neighbours of one job",
+        "rca_job_neighbours",
+        "SELECT * FROM rca_job_neighbours(job='${job}', margin_s=300)",
+    ),
+    Panel(
+        "What else failed near one job",
+        "rca_job_failures_nearby",
+        "SELECT * FROM rca_job_failures_nearby(job='${job}', margin_s=300)",
+    ),
 ]
 
 VARIABLES = {

@@ -6,7 +6,8 @@
 --   before it), before_deploy, after_deploy (both from history to `to`), first_seen, last_before (last one before the
 --   window; 1970 when there is none), last_seen, tenants, job_types, versions (in the window, up to ten), example_job,
 --   example_message (of the window where it is in the window).
--- Example: SELECT * FROM rca_error_messages(history='2026-11-10', from='2026-11-24', to='2026-11-25', deploy='2026-11-24')
+-- Example: SELECT * FROM rca_error_messages(history='2026-11-24 10:00:00', from='2026-11-24 10:30:00',
+--   to='2026-11-24 11:00:00', deploy='2026-11-24 10:30:00')
 CREATE OR REPLACE VIEW rca_error_messages AS
 WITH
     finished_at >= {from:DateTime64(6, 'UTC')} AS now,

@@ -2,7 +2,7 @@
 --
 -- Parameters: job (its id); margin_s (seconds before its first start and after its last outcome).
 -- Columns: host, tenant, job_type, error_type, failed (attempts), first_at, last_at, example_job, example_message.
--- Example: SELECT * FROM rca_job_failures_nearby(job='01a20bcf-7638-75c2-8983-5243777a9632', margin_s=300)
+-- Example: SELECT * FROM rca_job_failures_nearby(job='01a20d0c-1b28-71f2-a41c-99fb55726003', margin_s=300)
 CREATE OR REPLACE VIEW rca_job_failures_nearby AS
 WITH own AS
 (

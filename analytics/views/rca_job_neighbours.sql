@@ -4,7 +4,7 @@
 -- Columns: attempt (of the job), host (where it ran), place (same_host, same_type_elsewhere, same_tenant_elsewhere,
 --   elsewhere; the job itself is left out; an attempt elsewhere of the same tenant and type counts as of the type),
 --   attempts, failed (failed and timed out), failure_rate (0 to 1), wait_p95_ms, run_p95_ms.
--- Example: SELECT * FROM rca_job_neighbours(job='01a20bcf-7638-75c2-8983-5243777a9632', margin_s=300)
+-- Example: SELECT * FROM rca_job_neighbours(job='01a20d0c-1b28-71f2-a41c-99fb55726003', margin_s=300)
 CREATE OR REPLACE VIEW rca_job_neighbours AS
 WITH own AS
 (

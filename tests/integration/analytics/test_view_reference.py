@@ -49,7 +49,10 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("view", [view for view in views() if "by" in view.parameters], ids=lambda view: view.name)
+SPLIT = [view for view in views() if "by" in view.parameters and "dimension" in view.columns_named]
+
+
+@pytest.mark.parametrize("view", SPLIT, ids=lambda view: view.name)
 def test_every_dimension_that_a_view_names_splits_the_same_whole(history: Client, view: View) -> None:
     counted = "jobs" if view.name == "slo_burn_rate" else "attempts" if "attempts" in view.columns_named else "finished"
     wholes = set()
@@ -85,5 +88,5 @@ def test_a_panel_can_be_asked_and_a_time_series_begins_with_its_time(history: Cl
     if panel.kind == "timeseries":
         assert answer.column_names[0] == "time"
         assert str(answer.column_types[0].name).startswith("DateTime")
-    if panel.view != "job_timeline":
+    if "${job}" not in panel.sql:
         assert answer.result_rows
