@@ -27,6 +27,7 @@ from millstream.consumers.worker.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.process_pool import Limits, ProcessPlace
 from millstream.consumers.worker.quotas import Quotas
 from millstream.consumers.worker.thread_pool import ThreadPool
+from millstream.consumers.worker.tracing import attempt_span
 from millstream.schemas import DeadReason
 
 log = structlog.get_logger(__name__)
@@ -286,9 +287,13 @@ class Executor:
             run = self._in_thread(job_type, execution, arguments)
         else:
             run = execution.meter.coroutine(job_type.handler(*arguments))
-        if limit is None and job_type.heartbeat_s is None:
-            await run
-        elif too_long := await _within(limit, job_type.heartbeat_s, context, run):
+        too_long = ""
+        with attempt_span(request):
+            if limit is None and job_type.heartbeat_s is None:
+                await run
+            else:
+                too_long = await _within(limit, job_type.heartbeat_s, context, run)
+        if too_long:
             context.cancelled = True
             if runs_on == "thread":
                 self._threads.replace_stuck()
