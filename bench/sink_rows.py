@@ -17,16 +17,16 @@ until the last row is in.
 
 import io
 import itertools
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import fastavro
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Message, Producer
+from event_load import CODEC, events
 from rich.console import Console
 from rig import Rig, Stopwatch
 
@@ -36,10 +36,9 @@ from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.writer import INSERT_SETTINGS
 from millstream.local.services import RunningService, Service, ServiceLog
 from millstream.local.stack import LocalStack
-from millstream.schemas import Codec, EventBytes, EventKind, JobEvent, JobRequest
+from millstream.schemas import JobEvent
 from millstream.schemas.codec import HEADER, reader_schema
 
-CODEC = Codec()
 EVENT_SCHEMA = reader_schema("JobEvent")
 BATCH_ROWS = SinkConfig().max_rows
 
@@ -62,53 +61,6 @@ def main() -> None:
     rates = {name: sorted(turn[name] for turn in found)[rounds // 2] for name in found[0]}
     times = rates["sink_rows_per_s"] / rates["decode_insert_rows_per_s"]
     rig.finish({**rates, "sink_times_decode_insert": round(times, 1), "rows": rows, "rounds": rounds})
-
-
-def events(rows: int) -> Iterator[tuple[str, bytes]]:
-    """Key and value of events as workers write them: for each job submitted, started, and an outcome, 3 % failed."""
-    draw = random.Random(7)
-    make = EventBytes(CODEC)
-    nothing_yet = make.attempt_part({})
-    now = datetime.now(UTC)
-    for number in range((rows + 2) // 3):
-        started = now + timedelta(milliseconds=number % 50_000)
-        # A tenant uses a handful of the job types, and a job type has its lane.
-        tenant = draw.randrange(40)
-        job_type = (tenant * 3 + draw.randrange(5)) % 25
-        request = JobRequest(
-            tenant=f"tenant-{tenant}",
-            job_type=f"reports.type_{job_type}",
-            lane=("high", "default", "bulk")[job_type % 3],
-            source="bench",
-            submitted_at=now,
-            labels={"team": f"team-{number % 9}", "release": "2026.11.3"},
-        )
-        job = make.job_part(request)
-        attempt = make.attempt_part(
-            {
-                "attempt": 1,
-                "execution_id": request.job_id,
-                "worker_id": f"worker-{number % 16}",
-                "host": f"host-{number % 8}.example.org",
-                "region": "eu-central-1",
-                "instance_type": "m5.large",
-                "worker_version": "4.2.0",
-                "request_partition": number % 8,
-                "request_offset": number,
-                "started_at": started,
-                "wait_ms": draw.expovariate(1 / 40),
-            }
-        )
-        run_ms = draw.lognormvariate(5, 1)
-        failed = draw.random() < 0.03
-        outcome: dict[str, Any] = {"final": True, "run_ms": run_ms, "cpu_ms": run_ms / 3, "max_rss_bytes": 90_000_000}
-        if failed:
-            outcome |= {"error_type": "ValueError", "error_message": "no such page", "error_fingerprint": "f00d"}
-            outcome |= {"stack": "  in render\n" * 40}
-        kind = EventKind.FAILED if failed else EventKind.SUCCEEDED
-        yield request.job_id, make.event(job, nothing_yet, EventKind.SUBMITTED, now)
-        yield request.job_id, make.event(job, attempt, EventKind.STARTED, started)
-        yield request.job_id, make.event(job, attempt, kind, started + timedelta(milliseconds=run_ms), **outcome)
 
 
 def produce(rig: Rig, stack: LocalStack, rows: int) -> None:

@@ -6,11 +6,12 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from millstream.analytics.agreement import disagreements
 from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.writer import INSERT_SETTINGS
 from millstream.schemas.registry import current_schema
 from tests.job_events import life_of_jobs, many_events
-from tests.rollups import counts, disagreements
+from tests.rollups import counts
 
 FILE = AvroFile(current_schema("JobEvent"))
 
