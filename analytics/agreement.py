@@ -42,11 +42,13 @@ def _fingerprint(client: Client, question: str) -> tuple[int, int]:
     return int(rows), int(fingerprint)
 
 
-def _only(client: Client, one: str, other: str) -> list[tuple[object, ...]]:
+def _only(client: Client, one: str, other: str) -> list[str]:
     """Up to three rows of the answer to `one` that the answer to `other` does not have."""
     return [
-        tuple(row)
+        str(row[0]).rstrip()
         for row in client.query(
-            f"SELECT formatRow('TSV', *) AS line FROM ({one}) EXCEPT SELECT formatRow('TSV', *) FROM ({other}) LIMIT 3"
+            "SELECT line FROM ("
+            f"SELECT formatRow('TSV', *) AS line FROM ({one}) EXCEPT SELECT formatRow('TSV', *) AS line FROM ({other})"
+            ") LIMIT 3"
         ).result_rows
     ]

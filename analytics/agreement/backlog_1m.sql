@@ -1,4 +1,5 @@
--- backlog_1m: how many jobs submitted in each minute came, began and ended? First as the table says, then as the raw events say.
+-- backlog_1m: how many jobs submitted in each minute came, began and ended?
+-- First as the table says, then as the raw events say.
 SELECT
     minute, lane, tenant, job_type, sum(submitted), sum(started), sum(finished)
 FROM backlog_1m

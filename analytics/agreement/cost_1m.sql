@@ -1,4 +1,5 @@
--- cost_1m: how many attempts ended in each minute on which machines, and how long did they run? First as the table says, then as the raw events say.
+-- cost_1m: how many attempts ended in each minute on which machines, and how long did they run?
+-- First as the table says, then as the raw events say.
 SELECT
     minute, tenant, job_type, lane, instance_type, outcome, team, sum(attempts), round(sum(run_ms), 3),
     round(sum(vcpu_ms), 3)

@@ -1,4 +1,5 @@
--- errors_1m: which errors did each minute have? First as the table says, then as the raw events say.
+-- errors_1m: which errors did each minute have?
+-- First as the table says, then as the raw events say.
 SELECT
     minute, error_type, family, tenant, job_type, worker_version, sum(attempts), min(first_seen),
     max(last_seen)

@@ -1,4 +1,5 @@
--- job_attempts: what became of each attempt? First as the table says, then as the raw events say.
+-- job_attempts: what became of each attempt?
+-- First as the table says, then as the raw events say.
 SELECT
     job_id, attempt, outcome, finished_at, wait_ms, run_ms, error_type
 FROM job_attempts;

@@ -1,4 +1,5 @@
--- latency_1m: how many attempts ended in each minute, how long did the longest run, and what are the quantiles? First as the table says, then as the raw events say.
+-- latency_1m: how many attempts ended in each minute, how long did the longest run, and what are the quantiles?
+-- First as the table says, then as the raw events say.
 SELECT
     minute, lane, tenant, job_type, sum(attempts), round(max(max_ms), 6),
     quantilesDDMerge(0.01, 0.5, 0.9, 0.95, 0.99)(quantiles)

@@ -1,4 +1,5 @@
--- throughput_1m: how many events of each kind did each minute have? First as the table says, then as the raw events say.
+-- throughput_1m: how many events of each kind did each minute have?
+-- First as the table says, then as the raw events say.
 SELECT
     minute, lane, tenant, job_type, kind, sum(events)
 FROM throughput_1m

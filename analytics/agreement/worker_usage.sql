@@ -1,4 +1,5 @@
--- worker_usage: how long was each worker up and busy in each minute? First as the table says, then as the raw events say.
+-- worker_usage: how long was each worker up and busy in each minute?
+-- First as the table says, then as the raw events say.
 SELECT
     minute, worker_id, host, sum(up_s), sum(capacity_s), sum(busy_s), round(sum(cpu_s), 6),
     max(max_rss_bytes), max(last_seen)
