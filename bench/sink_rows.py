@@ -11,8 +11,8 @@ fastavro_insert    the same without the codec's models: fastavro's dictionaries,
 clickhouse_insert  ClickHouse alone: the sink's own Avro files, made beforehand, in as many parallel inserts. It is the
                    same format, rows and views, so what the sink is slower than this is the sink's own cost.
 kafka_engine       ClickHouse's own Kafka table, read by as many consumers through a view into the same tables. It needs
-                   a Schema Registry, so a tiny one answers; it may insert a batch twice after a crash. `missing` says
-                   why when it does not run here.
+                   a Schema Registry, so a tiny one answers; it may insert a batch twice after a crash. The embedded engine
+                   has no threads for it (code 49): then the rate is null and `missing` says why.
 
 What decodes in Python gets `decoded_rows` of the rows only: its rate is the same with more of them.
 
@@ -53,7 +53,7 @@ from millstream.schemas.codec import HEADER, reader_schema
 EVENT_SCHEMA = reader_schema("JobEvent")
 EVENT_SCHEMA_OF_WRITER = CODEC.registry.schema_of(CODEC.registry.id_of("JobEvent"))
 BATCH_ROWS = SinkConfig().max_rows
-MOST_DECODED = 300_000
+MOST_DECODED = 100_000
 SILENT_S = 30.0
 
 
@@ -79,6 +79,7 @@ def main() -> None:
     sink_rate = rates["sink_rows_per_s"]
     rig.finish(
         {
+            "kafka_engine_rows_per_s": None,
             **rates,
             "sink_share_of_clickhouse_insert": round(sink_rate / rates["clickhouse_insert_rows_per_s"], 3),
             "sink_times_decode_insert": round(sink_rate / rates["decode_insert_rows_per_s"], 1),
