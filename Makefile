@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # Every script of bench/ that measures; the others, and bench/peers/, are what they share.
-SHARED := bench/rig.py bench/noop_jobs.py bench/rca_cases.py bench/rca_baselines.py bench/rca_planting.py
+SHARED := bench/rig.py bench/event_load.py bench/noop_jobs.py bench/rca_cases.py bench/rca_baselines.py bench/rca_planting.py
 BENCHES := $(filter-out $(SHARED),$(wildcard bench/*.py))
 
 .PHONY: setup demo test lint bench docs lock clean
@@ -23,7 +23,7 @@ demo: setup
 	@$(BIN)/millstream demo
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 25
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -16,6 +16,7 @@ _TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)(?: AS (\w+))?")
 _ENGINE = re.compile(r"ENGINE = (\w*MergeTree)")
 _MATERIALIZED = re.compile(r"CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+)")
 _VIEW = re.compile(r"CREATE OR REPLACE VIEW (\w+) AS")
+_RENAME = re.compile(r"RENAME TABLE IF EXISTS \w+_from_\w+ TO \w+$")
 _ALTER = re.compile(r"ALTER TABLE (\w+)")
 _COMMENT = re.compile(r"--[^\n]*\n?")
 
@@ -45,6 +46,8 @@ def clustered(statement: str, cluster: str, tables: Collection[str]) -> list[str
     if found := _ALTER.match(text):
         name = found[1] + LOCAL if found[1] in tables else found[1]
         return [f"ALTER TABLE {name} {on}{_of_locals(text[found.end() :], tables)}"]
+    if _RENAME.match(text):
+        return [f"{text} {on}"]
     if text.startswith("INSERT INTO "):
         return [text]
     raise NotForClusters(f"no rule for a statement that begins with {text[:60]!r}")

@@ -32,15 +32,21 @@ Value = str | int | float | Mapping[str, object] | None
 
 
 class Rig:
-    """One run of one bench. `--quick` asks for less work, `--json` for the results as the last line of stdout."""
+    """One run of one bench. `--quick` asks for less work, `--json` for the results as the last line of stdout.
 
-    def __init__(self, description: str | None) -> None:
+    `more` adds the bench's own options to the parser; `options` holds what they were given.
+    """
+
+    def __init__(
+        self, description: str | None, more: Callable[[argparse.ArgumentParser], object] = lambda _: None
+    ) -> None:
         parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--quick", action="store_true", help="less work, under 45 s")
         parser.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
         parser.add_argument("--broker", default="auto", help="auto, apache, tansu or an address (default: auto)")
         parser.add_argument("--clickhouse", metavar="URL", help="a running ClickHouse (default: the embedded engine)")
-        options = parser.parse_args()
+        more(parser)
+        self.options = options = parser.parse_args()
         self.quick: bool = options.quick
         self._json: bool = options.json
         self._broker: str = options.broker

@@ -1,6 +1,6 @@
 """How many events a second reach ClickHouse, and what sets the limit.
 
-Five ways for the same events, one after the other on the same machine, each into tables of its own with all their
+Six ways for the same events, one after the other on the same machine, each into tables of its own with all their
 materialised views (attempts and the minute rollups):
 
 raw_consume        reading them from Kafka in Python and dropping them: the most that any Python consumer can do.
@@ -10,6 +10,11 @@ fastavro_insert    the same without the codec's models: fastavro's dictionaries,
                    (not with --quick).
 clickhouse_insert  ClickHouse alone: the sink's own Avro files, made beforehand, in as many parallel inserts. It is the
                    same format, rows and views, so what the sink is slower than this is the sink's own cost.
+kafka_engine       ClickHouse's own Kafka table, read by as many consumers through a view into the same tables. It needs
+                   a Schema Registry, so a tiny one answers; it may insert a batch twice after a crash. The embedded engine
+                   has no threads for it (code 49): then the rate is null and `missing` says why.
+
+What decodes in Python gets `decoded_rows` of the rows only: its rate is the same with more of them.
 
 A rate counts from the first record read (first insert sent; the sink's first rows in ClickHouse, which do not count)
 until the last row is in.
@@ -17,16 +22,22 @@ until the last row is in.
 
 import io
 import itertools
-import random
+import json
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import fastavro
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 from confluent_kafka import Consumer, Message, Producer
+from event_load import CODEC, events
 from rich.console import Console
 from rig import Rig, Stopwatch
 
@@ -36,85 +47,53 @@ from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.writer import INSERT_SETTINGS
 from millstream.local.services import RunningService, Service, ServiceLog
 from millstream.local.stack import LocalStack
-from millstream.schemas import Codec, EventBytes, EventKind, JobEvent, JobRequest
+from millstream.schemas import JobEvent
 from millstream.schemas.codec import HEADER, reader_schema
 
-CODEC = Codec()
 EVENT_SCHEMA = reader_schema("JobEvent")
+EVENT_SCHEMA_OF_WRITER = CODEC.registry.schema_of(CODEC.registry.id_of("JobEvent"))
 BATCH_ROWS = SinkConfig().max_rows
+MOST_DECODED = 100_000
+SILENT_S = 30.0
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    rows, rounds = (300_000, 1) if rig.quick else (1_000_000, 3)
+    rig = Rig(__doc__, lambda parser: parser.add_argument("--rows", type=int, help="events (default: 10,000,000)"))
+    rows: int = rig.options.rows or (300_000 if rig.quick else 10_000_000)
+    decoded = min(rows, MOST_DECODED)
     with rig.stack() as stack:
         produce(rig, stack, rows)
-        found = [
-            {
-                "raw_consume_rows_per_s": raw_consume(rig, stack, rows),
-                "clickhouse_insert_rows_per_s": clickhouse_insert(rig, stack, rows, turn),
-                "sink_rows_per_s": sink(rig, stack, rows, turn),
-                "decode_insert_rows_per_s": decode_insert(rig, stack, rows, turn, decode_with_codec),
-                **({} if rig.quick else {"fastavro_insert_rows_per_s": fastavro_insert(rig, stack, rows, turn)}),
-            }
-            for turn in range(rounds)
-        ]
-    rates = {name: sorted(turn[name] for turn in found)[rounds // 2] for name in found[0]}
-    times = rates["sink_rows_per_s"] / rates["decode_insert_rows_per_s"]
-    rig.finish({**rates, "sink_times_decode_insert": round(times, 1), "rows": rows, "rounds": rounds})
-
-
-def events(rows: int) -> Iterator[tuple[str, bytes]]:
-    """Key and value of events as workers write them: for each job submitted, started, and an outcome, 3 % failed."""
-    draw = random.Random(7)
-    make = EventBytes(CODEC)
-    nothing_yet = make.attempt_part({})
-    now = datetime.now(UTC)
-    for number in range((rows + 2) // 3):
-        started = now + timedelta(milliseconds=number % 50_000)
-        # A tenant uses a handful of the job types, and a job type has its lane.
-        tenant = draw.randrange(40)
-        job_type = (tenant * 3 + draw.randrange(5)) % 25
-        request = JobRequest(
-            tenant=f"tenant-{tenant}",
-            job_type=f"reports.type_{job_type}",
-            lane=("high", "default", "bulk")[job_type % 3],
-            source="bench",
-            submitted_at=now,
-            labels={"team": f"team-{number % 9}", "release": "2026.11.3"},
-        )
-        job = make.job_part(request)
-        attempt = make.attempt_part(
-            {
-                "attempt": 1,
-                "execution_id": request.job_id,
-                "worker_id": f"worker-{number % 16}",
-                "host": f"host-{number % 8}.example.org",
-                "region": "eu-central-1",
-                "instance_type": "m5.large",
-                "worker_version": "4.2.0",
-                "request_partition": number % 8,
-                "request_offset": number,
-                "started_at": started,
-                "wait_ms": draw.expovariate(1 / 40),
-            }
-        )
-        run_ms = draw.lognormvariate(5, 1)
-        failed = draw.random() < 0.03
-        outcome: dict[str, Any] = {"final": True, "run_ms": run_ms, "cpu_ms": run_ms / 3, "max_rss_bytes": 90_000_000}
-        if failed:
-            outcome |= {"error_type": "ValueError", "error_message": "no such page", "error_fingerprint": "f00d"}
-            outcome |= {"stack": "  in render\n" * 40}
-        kind = EventKind.FAILED if failed else EventKind.SUCCEEDED
-        yield request.job_id, make.event(job, nothing_yet, EventKind.SUBMITTED, now)
-        yield request.job_id, make.event(job, attempt, EventKind.STARTED, started)
-        yield request.job_id, make.event(job, attempt, kind, started + timedelta(milliseconds=run_ms), **outcome)
+        rates = {
+            "raw_consume_rows_per_s": raw_consume(rig, stack, rows),
+            "clickhouse_insert_rows_per_s": clickhouse_insert(rig, stack, rows),
+            "sink_rows_per_s": sink(rig, stack, rows),
+        }
+        missing = {}
+        try:
+            rates["kafka_engine_rows_per_s"] = kafka_engine(rig, stack, rows)
+        except Unavailable as error:
+            missing["kafka_engine"] = str(error)
+        rates["decode_insert_rows_per_s"] = decode_insert(rig, stack, decoded, decode_with_codec)
+        if not rig.quick:
+            rates["fastavro_insert_rows_per_s"] = decode_insert(rig, stack, decoded, decode_with_fastavro)
+    sink_rate = rates["sink_rows_per_s"]
+    rig.finish(
+        {
+            "kafka_engine_rows_per_s": None,
+            **rates,
+            "sink_share_of_clickhouse_insert": round(sink_rate / rates["clickhouse_insert_rows_per_s"], 3),
+            "sink_times_decode_insert": round(sink_rate / rates["decode_insert_rows_per_s"], 1),
+            "rows": rows,
+            "decoded_rows": decoded,
+            "missing": missing,
+        }
+    )
 
 
 def produce(rig: Rig, stack: LocalStack, rows: int) -> None:
     producer = Producer(stack.settings.connection.producer(linger_ms=20, queue_buffering_max_messages=1_000_000))
     with rig.step("producing events", rows) as advance:
-        for number, (key, value) in enumerate(itertools.islice(events(rows), rows)):
+        for number, (key, value) in enumerate(events(rows)):
             producer.produce(stack.settings.catalogue.events, value, key)
             if number % 5000 == 4999:
                 producer.poll(0)
@@ -128,7 +107,7 @@ def consume(stack: LocalStack, rows: int, group: str) -> Iterator[list[Message]]
     consumer.subscribe([stack.settings.catalogue.events])
     read = 0
     while read < rows:
-        messages = consumer.consume(10_000, 0.1)
+        messages = consumer.consume(min(10_000, rows - read), 0.1)
         read += len(messages)
         if messages:
             yield messages
@@ -150,14 +129,14 @@ def fresh_tables(stack: LocalStack, name: str) -> Client:
     return client
 
 
-def sink(rig: Rig, stack: LocalStack, rows: int, turn: int) -> float:
+def sink(rig: Rig, stack: LocalStack, rows: int) -> float:
     """`millstream sink` as a process of its own; counts from its first row in ClickHouse to the last."""
-    database = f"bench_sink_{turn}"
+    database = "bench_sink"
     client = fresh_tables(stack, database)
     service = Service(
         "sink",
         ("sink",),
-        {"MILLSTREAM_SINK__GROUP": f"bench-sink-{turn}", "MILLSTREAM_CLICKHOUSE__DATABASE": database},
+        {"MILLSTREAM_SINK__GROUP": "bench-sink", "MILLSTREAM_CLICKHOUSE__DATABASE": database},
     )
     running = RunningService(service, stack.environment, ServiceLog(Console(stderr=True), "warning"))
     running.start()
@@ -192,9 +171,9 @@ def decode_with_fastavro(value: bytes) -> Iterable[Any]:
     return event.values()  # type: ignore[no-any-return]
 
 
-def decode_insert(rig: Rig, stack: LocalStack, rows: int, turn: int, decode: Callable[[bytes], Iterable[Any]]) -> float:
+def decode_insert(rig: Rig, stack: LocalStack, rows: int, decode: Callable[[bytes], Iterable[Any]]) -> float:
     name = decode.__name__
-    client = fresh_tables(stack, f"bench_{name}_{turn}")
+    client = fresh_tables(stack, f"bench_{name}")
     names = [*JobEvent.model_fields, "kafka_partition", "kafka_offset"]
     columns: list[list[Any]] = [[] for _ in names]
 
@@ -205,7 +184,7 @@ def decode_insert(rig: Rig, stack: LocalStack, rows: int, turn: int, decode: Cal
 
     watch = Stopwatch()
     with rig.step(name.replace("_", " "), rows) as advance:
-        for messages in consume(stack, rows, f"bench-{name}-{turn}"):
+        for messages in consume(stack, rows, f"bench-{name}"):
             watch.begin()
             for message in messages:
                 for column, value in zip(columns, decode(message.value() or b""), strict=False):
@@ -221,30 +200,98 @@ def decode_insert(rig: Rig, stack: LocalStack, rows: int, turn: int, decode: Cal
     return rate
 
 
-def fastavro_insert(rig: Rig, stack: LocalStack, rows: int, turn: int) -> float:
-    return decode_insert(rig, stack, rows, turn, decode_with_fastavro)
+def clickhouse_insert(rig: Rig, stack: LocalStack, rows: int) -> float:
+    client = fresh_tables(stack, "bench_insert")
+    file = AvroFile(EVENT_SCHEMA_OF_WRITER)
+    values = enumerate(value for _, value in events(rows))
+    with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder:
+        paths = []
+        with rig.step("making files", rows) as advance:
+            while some := list(itertools.islice(values, BATCH_ROWS)):
+                paths.append(Path(folder) / str(len(paths)))
+                paths[-1].write_bytes(file.build(0, some))
+                advance(len(some))
+
+        def insert(path: Path) -> None:
+            body = path.read_bytes()
+            client.raw_insert("job_events_landing", file.field_names, body, settings=INSERT_SETTINGS, fmt="Avro")
+
+        watch = Stopwatch()
+        with (
+            rig.step("ClickHouse's own insert", rows) as advance,
+            ThreadPoolExecutor(SinkConfig().parallel_inserts) as pool,
+        ):
+            watch.begin()
+            for _ in pool.map(insert, paths):
+                advance(BATCH_ROWS)
+        rate = watch.per_second(rows)
+    check(client, rows)
+    return rate
 
 
-def clickhouse_insert(rig: Rig, stack: LocalStack, rows: int, turn: int) -> float:
-    client = fresh_tables(stack, f"bench_insert_{turn}")
-    file = AvroFile(CODEC.registry.schema_of(CODEC.registry.id_of("JobEvent")))
-    values = enumerate(value for _, value in itertools.islice(events(rows), rows))
-    bodies = []
-    while some := list(itertools.islice(values, BATCH_ROWS)):
-        bodies.append(file.build(0, some))
+class Unavailable(RuntimeError):
+    """This way does not run here."""
 
-    def insert(body: bytes) -> None:
-        client.raw_insert("job_events_landing", file.field_names, body, settings=INSERT_SETTINGS, fmt="Avro")
 
+class SchemaAnswer(BaseHTTPRequestHandler):
+    """What a Schema Registry says when it is asked for the schema behind an id."""
+
+    def do_GET(self) -> None:
+        schema = CODEC.registry.schema_of(int(self.path.rsplit("/", 1)[1]))
+        body = json.dumps({"schema": json.dumps(schema)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Says nothing."""
+
+
+def kafka_engine(rig: Rig, stack: LocalStack, rows: int) -> float:
+    client = fresh_tables(stack, "bench_kafka_engine")
+    described = client.query("DESCRIBE TABLE job_events_landing").result_rows
+    columns = ", ".join(f"{name} {kind}" for name, kind, *_ in described if name in JobEvent.model_fields)
+    registry = ThreadingHTTPServer(("127.0.0.1", 0), SchemaAnswer)
+    threading.Thread(target=registry.serve_forever, daemon=True).start()
+    first = done = 0
     watch = Stopwatch()
-    with (
-        rig.step("ClickHouse's own insert", rows) as advance,
-        ThreadPoolExecutor(SinkConfig().parallel_inserts) as pool,
-    ):
-        watch.begin()
-        for _ in pool.map(insert, bodies):
-            advance(rows // len(bodies))
-    rate = watch.per_second(rows)
+    try:
+        client.command(
+            f"CREATE TABLE from_kafka ({columns}) ENGINE = Kafka SETTINGS "
+            f"kafka_broker_list = '{stack.settings.kafka.bootstrap}', "
+            f"kafka_topic_list = '{stack.settings.catalogue.events}', kafka_group_name = 'bench-kafka-engine', "
+            f"kafka_format = 'AvroConfluent', kafka_num_consumers = {SinkConfig().parallel_inserts}, "
+            f"kafka_thread_per_consumer = 1, kafka_max_block_size = {BATCH_ROWS}, "
+            f"kafka_poll_max_batch_size = {BATCH_ROWS}, kafka_flush_interval_ms = 1000, "
+            f"format_avro_schema_registry_url = 'http://127.0.0.1:{registry.server_port}'"
+        )
+        client.command(
+            "CREATE MATERIALIZED VIEW job_events_from_kafka TO job_events AS "
+            "SELECT *, toInt32(_partition) AS kafka_partition, toInt64(_offset) AS kafka_offset FROM from_kafka"
+        )
+        with rig.step("ClickHouse's Kafka engine", rows) as advance:
+            heard = time.monotonic()
+            while done < rows:
+                time.sleep(0.2)
+                now = int(client.query("SELECT count() FROM job_events").result_rows[0][0])
+                if now and not first:
+                    first = now
+                    watch.begin()
+                if now > done:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > SILENT_S:
+                    raise Unavailable(f"{done} of {rows} rows came, then none for {SILENT_S:g} s")
+                advance(now - done)
+                done = now
+        rate = watch.per_second(rows - first)
+    except DatabaseError as error:
+        raise Unavailable(str(error)) from error
+    finally:
+        client.command("DROP VIEW IF EXISTS job_events_from_kafka")
+        client.command("DROP TABLE IF EXISTS from_kafka")
+        registry.shutdown()
     check(client, rows)
     return rate
 

@@ -104,6 +104,7 @@ def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Ite
             f"worker.session_timeout_ms is {session}, the broker takes {shortest} or more",
             f"set MILLSTREAM_WORKER__SESSION_TIMEOUT_MS={shortest}",
         )
+    yield from _group_protocol(settings, values)
     metadata_limit = int(values.get("offset.metadata.max.bytes", 4096))
     if metadata_limit < 4096:
         yield Finding(
@@ -113,6 +114,19 @@ def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Ite
             "set it to 4096, the default",
         )
     yield Finding("broker settings", "ok", f"sessions from {shortest} ms, {metadata_limit} bytes of commit metadata")
+
+
+def _group_protocol(settings: Settings, values: dict[str, str | None]) -> Iterator[Finding]:
+    """KIP-848 takes the session from the broker: what that means for a dead worker's jobs."""
+    session_ms = int(values.get("group.consumer.session.timeout.ms") or 45_000)
+    if settings.worker.group_protocol == "consumer" and session_ms > settings.worker.session_timeout_ms:
+        yield Finding(
+            "group protocol",
+            "warning",
+            f"with worker.group_protocol=consumer a dead worker's jobs wait {session_ms / 1000:g} s for another one",
+            "set group.consumer.session.timeout.ms and group.consumer.min.session.timeout.ms on the brokers to "
+            f"{settings.worker.session_timeout_ms}, or use worker.group_protocol=classic",
+        )
 
 
 def _clickhouse(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[Finding]:

@@ -2,7 +2,20 @@
 
 from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.fleet import all_sinks, run_together
+from millstream.consumers.sink.rewind import SinkRunning, check_stopped, offsets_at, rewind
 from millstream.consumers.sink.sink import Sink
 from millstream.consumers.sink.sources import EVENTS, QUIET, Source
 
-__all__ = ["EVENTS", "QUIET", "Sink", "SinkConfig", "Source", "all_sinks", "run_together"]
+__all__ = [
+    "EVENTS",
+    "QUIET",
+    "Sink",
+    "SinkConfig",
+    "SinkRunning",
+    "Source",
+    "all_sinks",
+    "check_stopped",
+    "offsets_at",
+    "rewind",
+    "run_together",
+]

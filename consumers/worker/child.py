@@ -40,6 +40,11 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The handler is alive."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """How a task ended and what it used: CPU time in ms, peak resident memory in bytes."""
 
@@ -60,6 +65,8 @@ def serve(pipe: Connection) -> None:
             task: Task = pipe.recv()
         except EOFError:
             return
+        # Starting an interpreter is not the handler's time: its clock runs from here.
+        pipe.send(Heartbeat())
         _reset_peak()
         begun = _cpu_ms()
         ended = _run(task, known, pipe)
@@ -72,7 +79,10 @@ def _run(task: Task, known: dict[str, JobType], pipe: Connection) -> Outcome:
             known[task.job_type] = _find(task)
         job_type = known[task.job_type]
         context = JobContext(
-            task.request, task.execution_id, lambda fraction, message: pipe.send(Progress(fraction, message))
+            task.request,
+            task.execution_id,
+            lambda fraction, message: pipe.send(Progress(fraction, message)),
+            lambda: pipe.send(Heartbeat()),
         )
         try:
             arguments = job_type.arguments(task.request.payload, context)

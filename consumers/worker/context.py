@@ -10,6 +10,7 @@ import structlog
 from millstream.schemas import JobRequest
 
 PROGRESS_INTERVAL_S = 0.5
+HEARTBEAT_INTERVAL_S = 0.05
 
 
 class JobContext:
@@ -19,12 +20,20 @@ class JobContext:
     with an outside effect can be done once. Safe to use from the handler's own thread or task.
     """
 
-    def __init__(self, request: JobRequest, execution_id: str, on_progress: Callable[[float, str], None]) -> None:
+    def __init__(
+        self,
+        request: JobRequest,
+        execution_id: str,
+        on_progress: Callable[[float, str], None],
+        on_heartbeat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.on_heartbeat = on_heartbeat
         self.request = request
         self.execution_id = execution_id
         self.cancelled = False
         self._on_progress = on_progress
         self._spoke_at = 0.0
+        self._beat_at = 0.0
 
     @property
     def job_id(self) -> str:
@@ -64,8 +73,17 @@ class JobContext:
         )
         return logger
 
+    def heartbeat(self) -> None:
+        """Say that the handler is alive. One whose job type has `heartbeat_s` is ended when it says nothing for so
+        long; telling progress counts too."""
+        now = time.monotonic()
+        if now - self._beat_at >= HEARTBEAT_INTERVAL_S:
+            self._beat_at = now
+            self.on_heartbeat()
+
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell how far the job is, 0 to 1. At most two a second become events; the last word of 1.0 always does."""
+        self.heartbeat()
         now = time.monotonic()
         if fraction >= 1.0 or now - self._spoke_at >= PROGRESS_INTERVAL_S:
             self._spoke_at = now

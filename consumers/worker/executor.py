@@ -1,6 +1,7 @@
 """Runs handlers: coroutines on one event loop in its own thread, plain functions in threads or in child processes."""
 
 import asyncio
+import contextlib
 import contextvars
 import math
 import threading
@@ -8,6 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from pydantic import ValidationError
@@ -25,6 +27,7 @@ from millstream.consumers.worker.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.process_pool import Limits, ProcessPlace
 from millstream.consumers.worker.quotas import Quotas
 from millstream.consumers.worker.thread_pool import ThreadPool
+from millstream.consumers.worker.tracing import attempt_span
 from millstream.schemas import DeadReason
 
 log = structlog.get_logger(__name__)
@@ -270,7 +273,9 @@ class Executor:
             return outcome.timed_out(f"its deadline {request.deadline.isoformat()} passed before it could start")
         limit = _timeout_s(job_type, execution)
         if runs_on == "process":
-            return await self._in_process(job_type, execution, Limits(limit, job_type.memory_limit_bytes))
+            return await self._in_process(
+                job_type, execution, Limits(limit, job_type.memory_limit_bytes, job_type.heartbeat_s)
+            )
         context = execution.context = JobContext(
             request, execution.execution_id, lambda fraction, text: self._tell_progress(execution, fraction, text)
         )
@@ -282,13 +287,17 @@ class Executor:
             run = self._in_thread(job_type, execution, arguments)
         else:
             run = execution.meter.coroutine(job_type.handler(*arguments))
-        if limit is None:
-            await run
-        elif not await _within(limit, run):
+        too_long = ""
+        with attempt_span(request):
+            if limit is None and job_type.heartbeat_s is None:
+                await run
+            else:
+                too_long = await _within(limit, job_type.heartbeat_s, context, run)
+        if too_long:
             context.cancelled = True
             if runs_on == "thread":
                 self._threads.replace_stuck()
-            return outcome.timed_out(f"still running after {limit:g} s")
+            return outcome.timed_out(too_long)
         if execution.cancelled and runs_on == "thread":
             return outcome.cancelled(execution.cancelled)
         return SUCCEEDED
@@ -358,17 +367,32 @@ class Executor:
         self.told.append(self._narrator.progress(execution, datetime.now(UTC), fraction, message))
 
 
-async def _within(seconds: float, run: Awaitable[None]) -> bool:
-    """Whether the run ended in time; a TimeoutError of its own is raised as it is."""
-    deadline = asyncio.timeout(seconds)
+async def _within(limit_s: float | None, silence_s: float | None, context: JobContext, run: Awaitable[None]) -> str:
+    """Why the run was ended, or nothing when it ended by itself; a TimeoutError of its own is raised as it is."""
+    loop = asyncio.get_running_loop()
+    deadline, silence = asyncio.timeout(limit_s), asyncio.timeout(silence_s)
+
+    def heard() -> None:
+        # The run may have ended since it spoke.
+        with contextlib.suppress(RuntimeError):
+            silence.reschedule(loop.time() + (silence_s or 0))
+
+    if silence_s is not None:
+        context.on_heartbeat = partial(_call_soon, loop, heard)
     try:
-        async with deadline:
+        async with deadline, silence:
             await run
     except TimeoutError:
-        if not deadline.expired():
-            raise
-        return False
-    return True
+        if deadline.expired():
+            return f"still running after {limit_s:g} s"
+        if silence.expired():
+            return f"no heartbeat for {silence_s:g} s"
+        raise
+    return ""
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(function)
 
 
 def _timeout_s(job_type: JobType, execution: Execution) -> float | None:

@@ -28,6 +28,7 @@ class JobType:
     takes_context: bool
     payload: TypeAdapter[Any] | None
     timeout_s: float | None = None
+    heartbeat_s: float | None = None
     memory_limit_bytes: int | None = None
 
     @property
@@ -56,6 +57,7 @@ class JobTypes:
         name: str,
         *,
         timeout_s: float | None = None,
+        heartbeat_s: float | None = None,
         runs_on: RunsOn | None = None,
         memory_limit_mb: int | None = None,
     ) -> Callable[[Handler], Handler]:
@@ -66,6 +68,7 @@ class JobTypes:
         on the event loop and a plain function in a thread, unless `runs_on="process"`: then either runs in a process
         of its own, which a crash, its time limit or `memory_limit_mb` (MiB of resident memory) ends without touching
         anything else. `timeout_s`: longest run of one attempt, in seconds; a request may ask for a shorter one.
+        `heartbeat_s`: longest silence, in seconds, of a handler that calls `context.heartbeat()` or `progress()`.
 
         Raises ValueError for a name that is taken or a handler that cannot be called so.
         """
@@ -80,6 +83,7 @@ class JobTypes:
                 described,
                 runs_on=where,
                 timeout_s=timeout_s,
+                heartbeat_s=heartbeat_s,
                 memory_limit_bytes=None if memory_limit_mb is None else memory_limit_mb * 1024 * 1024,
             )
             return handler

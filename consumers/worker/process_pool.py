@@ -4,6 +4,7 @@ Each place is a spawned child that runs one job at a time. A child that crashes,
 past its time ends alone; what became of it is the outcome of its job, and the next job of the place gets a new child.
 """
 
+import math
 import multiprocessing
 import signal
 import threading
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import psutil
 
 from millstream.consumers.worker import outcome
-from millstream.consumers.worker.child import Answer, Progress, Task, serve
+from millstream.consumers.worker.child import Answer, Heartbeat, Progress, Task, serve
 from millstream.consumers.worker.outcome import Outcome
 
 LOOK_EVERY_S = 0.05
@@ -32,10 +33,11 @@ class MemoryExceeded(RuntimeError):
 
 
 class Limits(NamedTuple):
-    """The longest run in seconds, and the most resident memory in bytes; None for no limit."""
+    """The longest run in seconds, the most resident memory in bytes, the longest silence in seconds; None for none."""
 
     seconds: float | None = None
     rss_bytes: int | None = None
+    silence_s: float | None = None
 
 
 class ProcessPlace:
@@ -53,15 +55,18 @@ class ProcessPlace:
         child, pipe = self._ready()
         pipe.send(task)
         watched = psutil.Process(child.pid)
-        began = time.monotonic()
+        began = heard_at = math.inf
         peak, cpu_ms = 0, 0.0
         while True:
             try:
                 while pipe.poll(LOOK_EVERY_S):
-                    said: Progress | Answer = pipe.recv()
+                    said: Progress | Heartbeat | Answer = pipe.recv()
+                    heard_at = time.monotonic()
+                    began = min(began, heard_at)
                     if isinstance(said, Answer):
                         return said
-                    on_progress(said.fraction, said.message)
+                    if isinstance(said, Progress):
+                        on_progress(said.fraction, said.message)
             except (EOFError, ConnectionError):
                 return Answer(self._post_mortem(peak), cpu_ms, peak)
             try:
@@ -70,7 +75,8 @@ class ProcessPlace:
                 cpu_ms = (times.user + times.system) * 1000
             except psutil.Error:
                 continue
-            ended = _broken_limit(limits, time.monotonic() - began, peak)
+            now = time.monotonic()
+            ended = _broken_limit(limits, now - began, peak, now - heard_at)
             if cancelled.is_set():
                 ended = outcome.cancelled("cancelled while it ran, its process was killed")
             if ended:
@@ -108,9 +114,11 @@ class ProcessPlace:
         return outcome.failed(HandlerCrashed(f"the handler's process {how}; its peak memory was {peak // MIB} MiB"))
 
 
-def _broken_limit(limits: Limits, seconds: float, rss_bytes: int) -> Outcome | None:
+def _broken_limit(limits: Limits, seconds: float, rss_bytes: int, silence_s: float) -> Outcome | None:
     if limits.seconds is not None and seconds > limits.seconds:
         return outcome.timed_out(f"still running after {limits.seconds:g} s, its process was killed")
+    if limits.silence_s is not None and silence_s > limits.silence_s:
+        return outcome.timed_out(f"no heartbeat for {limits.silence_s:g} s, its process was killed")
     if limits.rss_bytes is not None and rss_bytes > limits.rss_bytes:
         text = f"used {rss_bytes // MIB} MiB of the {limits.rss_bytes // MIB} MiB it may, its process was killed"
         return outcome.failed(MemoryExceeded(text))

@@ -12,6 +12,7 @@ import typer
 
 from millstream import settings as settings_module
 from millstream.cli.handlers import load_handlers
+from millstream.cli.rewind import rewind_command
 from millstream.clickhouse import connect
 from millstream.consumers.sink import all_sinks, run_together
 from millstream.consumers.worker import Drained, Supervisor, Worker, WorkerConfig, claim_worker_id, end_with_parent
@@ -95,8 +96,17 @@ def tracker() -> None:
     run_tracker(app)
 
 
-def sink(name: Annotated[str, typer.Option(help="Name of this sink in logs.")] = "sink") -> None:
+sink = typer.Typer(invoke_without_command=True)
+sink.command("rewind")(rewind_command)
+
+
+@sink.callback()
+def run_sink(
+    context: typer.Context, name: Annotated[str, typer.Option(help="Name of this sink in logs.")] = "sink"
+) -> None:
     """Write events, beats, alerts, dead letters and changes to ClickHouse, each exactly once."""
+    if context.invoked_subcommand:
+        return
     settings = settings_module.load()
     _log(settings, name)
     stop = threading.Event()

@@ -1,16 +1,20 @@
 """A repeated insert changes nothing: not the raw table, not what materialised views make of it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from millstream.analytics import connect, migrate
+from millstream.analytics.agreement import disagreements
 from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.writer import INSERT_SETTINGS
+from millstream.local.clickhouse.process import EmbeddedClickHouse
 from millstream.schemas.registry import current_schema
 from tests.job_events import life_of_jobs, many_events
-from tests.rollups import counts, disagreements
+from tests.rollups import counts
 
 FILE = AvroFile(current_schema("JobEvent"))
 
@@ -84,3 +88,17 @@ def test_three_hundred_thousand_rows_are_one_block_and_are_dropped_whole(clickho
     assert before["raw"] == before["distinct"] == 300_000
     insert(clickhouse, large, "events:0:0:300000")
     assert counts(clickhouse) == before
+
+
+def test_a_repeat_after_clickhouse_was_started_again_is_dropped_in_every_table(body: bytes, tmp_path: Path) -> None:
+    """The tokens that a view passes on come from its identity, which has to outlast the server's process."""
+    with EmbeddedClickHouse(tmp_path) as server:
+        client = connect(server.url)
+        migrate(client)
+        insert(client, body, "events:0:0:1500")
+        before = counts(client)
+        server.stop()
+        server.start()
+        insert(client, body, "events:0:0:1500")
+        assert counts(client) == before
+        assert disagreements(client) == []

@@ -11,10 +11,10 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics import connect
+from millstream.analytics.agreement import disagreements
 from millstream.analytics.catalogue import View, views
 from millstream.analytics.dashboard import PANELS, VARIABLES, Panel, asked, dashboard
 from millstream.analytics.reference import START, column_types, prepare, reference, whole
-from tests.rollups import disagreements
 
 ROOT = Path(__file__).parents[3]
 PRETENDED_JOB = "01a20d0c-1b28-71f2-a41c-99fb55726003"

@@ -10,6 +10,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 
+from millstream.analytics.agreement import disagreements
 from millstream.consumers.sink import QUIET, Sink, SinkConfig, all_sinks, run_together
 from millstream.consumers.sink.intent import UnknownIntent
 from millstream.local.broker import Broker
@@ -25,7 +26,6 @@ from millstream.schemas import (
 )
 from millstream.schemas.models import AlertKind, ChangeKind, new_id
 from tests.job_events import CODEC, life_of_jobs
-from tests.rollups import disagreements
 
 FIRST = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 

@@ -9,12 +9,13 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from millstream.analytics.agreement import disagreements
 from millstream.consumers.sink import Sink, SinkConfig
 from millstream.consumers.sink.intent import UnknownIntent
 from millstream.local.broker import Broker
 from millstream.schemas import DeadLetter, DeadReason, JobRequest, KafkaConnection, TopicCatalogue
 from tests.job_events import CODEC, life_of_jobs
-from tests.rollups import counts, disagreements
+from tests.rollups import counts
 
 BROKEN = [
     None,

@@ -74,3 +74,16 @@ def eats_memory(given: Given) -> None:
     while True:
         eaten.append(bytearray(os.urandom(1024)) * (10 * 1024))
         time.sleep(0.01)
+
+
+async def beat(given: Given, context: JobContext) -> None:
+    """Beats for `seconds`, then falls silent."""
+    deadline = time.monotonic() + given.seconds
+    while time.monotonic() < deadline:
+        context.heartbeat()
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(given.code)
+
+
+jobs.job("beats", heartbeat_s=0.5)(beat)
+jobs.job("process-beats", heartbeat_s=0.5, runs_on="process")(beat)

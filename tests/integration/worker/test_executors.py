@@ -66,6 +66,17 @@ def test_a_thread_that_never_returns_costs_its_own_place_and_no_other(
     assert {kinds[job_id].kind for job_id in others} == {EventKind.SUCCEEDED}
 
 
+def test_a_handler_that_falls_silent_is_ended_and_one_that_beats_is_not(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    with RunningWorker(kafka.bootstrap, topics, jobs):
+        alive = [client.submit(kind, {"seconds": 1.5}) for kind in ("beats", "process-beats")]
+        silent = [client.submit(kind, {"seconds": 0.1, "code": 600}) for kind in ("beats", "process-beats")]
+        log.until_finished([*alive, *silent])
+    assert {outcomes(log)[job_id].kind for job_id in alive} == {EventKind.SUCCEEDED}
+    assert all(outcomes(log)[job_id].error_message.startswith("no heartbeat for 0.5 s") for job_id in silent)
+
+
 def test_jobs_of_one_ordering_key_run_one_after_the_other_in_order(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:

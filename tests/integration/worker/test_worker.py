@@ -38,6 +38,10 @@ def handlers() -> JobTypes:
         context.progress(0.5, "half way")
         await asyncio.sleep(0.3)
 
+    @jobs.job("long")
+    async def long(payload: Number) -> None:
+        await asyncio.sleep(6)
+
     @jobs.job("raises")
     async def raises(payload: Number) -> None:
         raise ValueError(f"no good: {payload.number}")
@@ -212,7 +216,7 @@ def test_what_finished_above_the_watermark_does_not_run_again_after_a_restart(ka
     apply_topics(connection, topics)
     log = EventLog(kafka.bootstrap, topics.events)
     with JobClient(connection, topics) as client:
-        slow = client.submit("slow", {"number": 0})
+        slow = client.submit("long", {"number": 0})
         quick = client.submit_many([NewJob("ok", {"number": n}) for n in range(50)])
     with RunningWorker(kafka.bootstrap, topics, handlers(), drain_grace_s=0.0) as running:
         while len(log.finished) < 50:

@@ -1,0 +1,13 @@
+-- backlog_1m: how many jobs submitted in each minute came, began and ended?
+-- First as the table says, then as the raw events say.
+SELECT
+    minute, lane, tenant, job_type, sum(submitted), sum(started), sum(finished)
+FROM backlog_1m
+GROUP BY ALL;
+
+SELECT
+    toStartOfMinute(submitted_at), lane, tenant, job_type, countIf(kind = 'submitted'),
+    countIf(kind = 'started' AND attempt <= 1),
+    countIf(final AND kind IN ('succeeded', 'failed', 'timed_out', 'cancelled'))
+FROM job_events
+GROUP BY ALL;

@@ -1,0 +1,14 @@
+-- partitions_1m: what did each partition of each lane carry in each minute?
+-- First as the table says, then as the raw events say.
+SELECT
+    minute, lane, request_partition, sum(attempts), round(sum(run_ms), 3), round(sum(wait_ms), 3),
+    max(max_wait_ms)
+FROM partitions_1m
+GROUP BY minute, lane, request_partition;
+
+SELECT
+    toStartOfMinute(occurred_at), lane, request_partition, count(), round(sum(assumeNotNull(run_ms)), 3),
+    round(sum(assumeNotNull(wait_ms)), 3), max(assumeNotNull(wait_ms))
+FROM job_events
+WHERE kind IN ('succeeded', 'failed', 'timed_out', 'cancelled') AND request_partition >= 0
+GROUP BY 1, 2, 3;

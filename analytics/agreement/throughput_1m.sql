@@ -1,0 +1,11 @@
+-- throughput_1m: how many events of each kind did each minute have?
+-- First as the table says, then as the raw events say.
+SELECT
+    minute, lane, tenant, job_type, kind, sum(events)
+FROM throughput_1m
+GROUP BY ALL;
+
+SELECT
+    toStartOfMinute(occurred_at), lane, tenant, job_type, kind, count()
+FROM job_events
+GROUP BY ALL;

@@ -1,0 +1,60 @@
+"""Sets the group of a sink back, so that it reads again what it had read.
+
+The group's commits are the sink's only state, announced batches included. New ones without metadata make it begin at
+their offsets as if nothing had been inserted; so the tables have to be empty before.
+"""
+
+from datetime import datetime
+
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from millstream.schemas import KafkaConnection
+
+TIMEOUT_S = 30.0
+
+
+class SinkRunning(RuntimeError):
+    """The group has members: what they insert meanwhile would be there twice."""
+
+
+def offsets_at(connection: KafkaConnection, topic: str, moment: datetime | None) -> dict[int, int]:
+    """For each partition the offset of the first record at or after `moment`, by Kafka's clock; the end where there is
+    none; the oldest record when `moment` is None. Raises `KafkaException`."""
+    consumer = Consumer(connection.consumer("rewind"))
+    try:
+        known = consumer.list_topics(topic, TIMEOUT_S).topics[topic]
+        if known.error is not None:
+            raise KafkaException(known.error)
+        found = {}
+        for number in known.partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT_S)
+            found[number] = low
+            if moment is not None:
+                at = TopicPartition(topic, number, int(moment.timestamp() * 1000))
+                offset = consumer.offsets_for_times([at], TIMEOUT_S)[0].offset
+                found[number] = offset if offset >= 0 else high
+        return found
+    finally:
+        consumer.close()
+
+
+def check_stopped(connection: KafkaConnection, group: str) -> None:
+    """Raises `SinkRunning` while the group has members, which a killed one stays for its session timeout."""
+    admin = AdminClient(connection.client())
+    described = admin.describe_consumer_groups([group])[group].result(TIMEOUT_S)
+    if described.state not in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD):
+        raise SinkRunning(f"the group {group} has {len(described.members)} members")
+
+
+def rewind(connection: KafkaConnection, group: str, topic: str, offsets: dict[int, int]) -> None:
+    """Make the group begin at these offsets. Kafka refuses this while the group has members: `KafkaException`."""
+    positions = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
+    # A consumer that subscribes to nothing is no member, and may commit for a group that has none.
+    consumer = Consumer(connection.consumer(group))
+    try:
+        for each in consumer.commit(offsets=positions, asynchronous=False):
+            if each.error is not None:
+                raise KafkaException(each.error)
+    finally:
+        consumer.close()

@@ -1,0 +1,35 @@
+"""The OpenTelemetry span of an attempt, a child of the span that submitted the job."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from millstream.schemas import JobRequest
+
+try:
+    from opentelemetry import trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+except ImportError:
+    _tracer = None
+else:
+    _tracer = trace.get_tracer("millstream")
+    _propagator = TraceContextTextMapPropagator()
+
+_NO_SPAN: AbstractContextManager[Any] = nullcontext()
+
+
+def attempt_span(request: JobRequest) -> AbstractContextManager[Any]:
+    """A span to run the handler in; nothing when the job carries no trace or OpenTelemetry is not installed."""
+    if _tracer is None or not request.traceparent:
+        return _NO_SPAN
+    return _tracer.start_as_current_span(
+        f"process {request.job_type}",
+        context=_propagator.extract({"traceparent": request.traceparent}),
+        kind=trace.SpanKind.CONSUMER,
+        attributes={
+            "messaging.system": "kafka",
+            "messaging.operation.name": "process",
+            "messaging.message.id": request.job_id,
+            "millstream.tenant": request.tenant,
+            "millstream.attempt": request.attempt,
+        },
+    )

@@ -1,0 +1,83 @@
+"""`millstream sink rewind`"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from clickhouse_connect.driver.client import Client
+from rich.table import Table
+
+from millstream import settings as settings_module
+from millstream.analytics.rebuild import empty, tables_behind
+from millstream.cli.options import AsJson
+from millstream.cli.output import Failure, answer, err
+from millstream.clickhouse import connect
+from millstream.consumers.sink import EVENTS, QUIET, SinkConfig, SinkRunning, Source, check_stopped, offsets_at, rewind
+from millstream.consumers.sink.fleet import quiet
+
+SOURCES = {source.table: source for source in (EVENTS, *QUIET)}
+
+
+def rewind_command(
+    start: Annotated[
+        datetime | None, typer.Option("--from", help="Keep what came to Kafka since then, UTC; all it has when absent.")
+    ] = None,
+    table: Annotated[str, typer.Option(help=f"Table to rebuild: {', '.join(SOURCES)}.")] = EVENTS.table,
+    yes: Annotated[bool, typer.Option("--yes", help="Go on although rows would be lost.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild a table and all that is made of it from Kafka: empty them and have the sink read again.
+
+    Stop every sink first and start them afterwards. Rows that Kafka no longer has, or that came before --from, are
+    gone; without --yes nothing is changed when there are such rows.
+
+    Examples:
+
+      millstream sink rewind
+
+      millstream sink rewind --from 2026-11-24T00:00:00 --yes
+    """
+    settings = settings_module.load()
+    source = SOURCES.get(table)
+    if source is None:
+        raise Failure(f"no sink fills a table {table!r}", f"choose one of {', '.join(SOURCES)}", 2)
+    if settings.clickhouse.cluster:
+        raise Failure("tables on a cluster are not emptied from here", "rebuild into a new database instead", 2)
+    topic, group = source.topic(settings.catalogue), _group(settings.sink, source)
+    try:
+        check_stopped(settings.connection, group)
+    except SinkRunning as error:
+        raise Failure(str(error), "stop every sink; one that was killed leaves its group after six seconds") from error
+    offsets = offsets_at(settings.connection, topic, start.replace(tzinfo=UTC) if start else None)
+    client = connect(settings)
+    lost = rows_before(client, source, offsets)
+    if lost and not yes:
+        raise Failure(
+            f"{lost:,} rows of {table} would be lost: Kafka has them no more, or --from excludes them", "--yes"
+        )
+    tables = tables_behind(client, table)
+    err.print(f"[dim]emptying {', '.join(tables)}[/]")
+    empty(client, tables)
+    rewind(settings.connection, group, topic, offsets)
+    found = {"topic": topic, "group": group, "offsets": offsets, "tables": tables, "rows_lost": lost}
+    answer(as_json, found, lambda: _rendered(found, offsets))
+
+
+def _group(config: SinkConfig, source: Source) -> str:
+    return config.group if source is EVENTS else quiet(config, source).group
+
+
+def rows_before(client: Client, source: Source, offsets: dict[int, int]) -> int:
+    """Rows that the sink will not read again."""
+    partitions, firsts = list(offsets), list(offsets.values())
+    found = client.query(
+        f"SELECT countIf(kafka_offset < transform(kafka_partition, {partitions}, {firsts}, 0)) FROM {source.table}"
+    )
+    return int(found.result_rows[0][0])
+
+
+def _rendered(found: dict[str, Any], offsets: dict[int, int]) -> Table:
+    table = Table("partition", "reads on from", box=None, pad_edge=False, title=f"{found['group']} on {found['topic']}")
+    for number, offset in sorted(offsets.items()):
+        table.add_row(str(number), f"{offset:,}")
+    return table
