@@ -12,6 +12,9 @@ from millstream.analytics.catalogue import view
 FROM, TO = "fromUnixTimestamp64Milli(toInt64(${__from}), 'UTC')", "fromUnixTimestamp64Milli(toInt64(${__to}), 'UTC')"
 STEP = "toUInt32(greatest(1, intDiv(${__interval_ms}, 60000)) * 60)"
 WINDOW = f"from={FROM}, to={TO}"
+MIDDLE = "fromUnixTimestamp64Milli(intDiv(toInt64(${__from}) + toInt64(${__to}), 2), 'UTC')"
+HALVES = f"from={MIDDLE}, to={TO}, baseline_from={FROM}, baseline_to={MIDDLE}"
+MARGIN_S = 300
 SOURCE = {"type": "grafana-clickhouse-datasource", "uid": "millstream"}
 WIDTH, HEIGHT = 24, 9
 
@@ -89,6 +92,32 @@ PANELS = [
     Panel("Workers", "worker_utilisation", f"SELECT * FROM worker_utilisation({WINDOW}) LIMIT 200"),
     Panel("Partition skew", "partition_skew", f"SELECT * FROM partition_skew({WINDOW}) LIMIT 50"),
     Panel("Alerts", "alerts_open", f"SELECT * FROM alerts_open({WINDOW}) LIMIT 50"),
+    Panel("Incidents", "rca_incidents", f"SELECT * FROM rca_incidents({WINDOW}) LIMIT 50"),
+    Panel("Deploys and other changes", "rca_changes", f"SELECT * FROM rca_changes({WINDOW}) LIMIT 50"),
+    Panel(
+        "Retries and failures",
+        "rca_counts",
+        "SELECT step AS time, started, finished, retries, failed "
+        f"FROM rca_counts({WINDOW}, step_seconds={STEP}) WHERE dimension = ''",
+        "timeseries",
+    ),
+    Panel(
+        "Wait for a worker by lane",
+        "rca_durations",
+        "SELECT step AS time, value AS lane, p95_ms "
+        f"FROM rca_durations({WINDOW}, step_seconds={STEP}, stage='queue_wait') WHERE dimension = 'lane' ORDER BY time",
+        "timeseries",
+        "ms",
+    ),
+    Panel(
+        "Wasted cost by lane",
+        "rca_costs",
+        "SELECT step AS time, value AS lane, wasted "
+        f"FROM rca_costs(from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}, step_seconds=300) "
+        "WHERE dimension = 'lane' ORDER BY time",
+        "timeseries",
+        "currencyUSD",
+    ),
     Panel("Tenants", "tenant_summary", f"SELECT * FROM tenant_summary({WINDOW}) LIMIT 200", width=24),
     Panel(
         "Cost a minute",
@@ -119,6 +148,41 @@ PANELS = [
     Panel("Jobs worth a look", "telling_jobs", f"SELECT * FROM telling_jobs({WINDOW})"),
     Panel("Jobs", "job_list", f"SELECT * FROM job_list({WINDOW}, tenant='', state='') LIMIT 200"),
     Panel("One job", "job_timeline", "SELECT * FROM job_timeline(job='${job}')"),
+    Panel(
+        "The other jobs where one job ran",
+        "rca_job_neighbours",
+        f"SELECT * FROM rca_job_neighbours(job='${{job}}', margin_s={MARGIN_S})",
+    ),
+    Panel(
+        "What else failed on one job's hosts",
+        "rca_job_failures_nearby",
+        f"SELECT * FROM rca_job_failures_nearby(job='${{job}}', margin_s={MARGIN_S}) LIMIT 50",
+    ),
+    Panel(
+        "What explains failures of the second half, against the first",
+        "rca_attribution",
+        f"SELECT * FROM rca_attribution({HALVES}, metric='failure_rate', slow_ms=0) LIMIT 20",
+        width=24,
+    ),
+    Panel(
+        "Error messages, and when there were any before",
+        "rca_error_messages",
+        f"SELECT * FROM rca_error_messages(history={FROM} - INTERVAL 7 DAY, {WINDOW}, deploy={FROM}) "
+        "WHERE count > 0 LIMIT 50",
+        width=24,
+    ),
+    Panel("Attempts by any dimension", "rca_metrics", f"SELECT * FROM rca_metrics({WINDOW}, by='${{by}}') LIMIT 50"),
+    Panel("Where work queues up", "rca_load", f"SELECT * FROM rca_load({WINDOW}, by='lane')"),
+    Panel("Workers at their ceiling", "rca_busy", f"SELECT * FROM rca_busy({WINDOW}, by='worker') LIMIT 50"),
+    Panel("Who makes whom wait", "rca_blame", f"SELECT * FROM rca_blame({WINDOW}) WHERE victim != culprit LIMIT 50"),
+    Panel(
+        "Failure rate and retries by the second",
+        "rca_course",
+        "SELECT step AS time, failure_rate, retries / attempts AS retry_share "
+        f"FROM rca_course(from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}, step_seconds=10)",
+        "timeseries",
+        "percentunit",
+    ),
     Panel("Attempts, and doubled rows", "attempt_counts", f"SELECT * FROM attempt_counts({WINDOW})"),
     Panel(
         "Throughput by the second",
@@ -126,55 +190,6 @@ PANELS = [
         "SELECT step AS time, submitted, started, finished, failed "
         f"FROM throughput(from=greatest({FROM}, {TO} - INTERVAL 1 HOUR), to={TO}, step_seconds=10)",
         "timeseries",
-    ),
-    Panel("Incidents", "rca_incidents", f"SELECT * FROM rca_incidents({WINDOW}) LIMIT 50", width=24),
-    Panel("Changes", "rca_changes", f"SELECT * FROM rca_changes({WINDOW}) LIMIT 50"),
-    Panel("Where work queues up", "rca_load", f"SELECT * FROM rca_load({WINDOW}, by='lane')"),
-    Panel("Ceilings", "rca_busy", f"SELECT * FROM rca_busy({WINDOW}, by='tenant') LIMIT 50"),
-    Panel("Who hurts whom", "rca_blame", f"SELECT * FROM rca_blame({WINDOW}) WHERE victim != culprit LIMIT 50"),
-    Panel("By release", "rca_metrics", f"SELECT * FROM rca_metrics({WINDOW}, by='worker_version')"),
-    Panel(
-        "Failures, waiting and run time",
-        "rca_course",
-        f"SELECT step AS time, failure_rate, wait_p95_ms, run_p95_ms FROM rca_course({WINDOW}, step_seconds={STEP})",
-        "timeseries",
-    ),
-    Panel(
-        "Failed attempts by tenant",
-        "rca_counts",
-        f"SELECT step AS time, value, failed FROM rca_counts({WINDOW}, step_seconds={STEP}) WHERE dimension = 'tenant'",
-        "timeseries",
-    ),
-    Panel(
-        "Waiting by tenant",
-        "rca_durations",
-        "SELECT step AS time, value, p95_ms "
-        f"FROM rca_durations({WINDOW}, step_seconds={STEP}, stage='queue_wait') WHERE dimension = 'tenant'",
-        "timeseries",
-        "ms",
-    ),
-    Panel(
-        "Cost by tenant over time",
-        "rca_costs",
-        f"SELECT step AS time, value, cost FROM rca_costs({WINDOW}, step_seconds={STEP}) WHERE dimension = 'tenant'",
-        "timeseries",
-        "currencyUSD",
-    ),
-    Panel(
-        "Error messages",
-        "rca_error_messages",
-        f"SELECT * FROM rca_error_messages(history={FROM} - INTERVAL 1 DAY, {WINDOW}, deploy={FROM}) LIMIT 50",
-        width=24,
-    ),
-    Panel(
-        "Neighbours of one job",
-        "rca_job_neighbours",
-        "SELECT * FROM rca_job_neighbours(job='${job}', margin_s=300)",
-    ),
-    Panel(
-        "What else failed near one job",
-        "rca_job_failures_nearby",
-        "SELECT * FROM rca_job_failures_nearby(job='${job}', margin_s=300)",
     ),
 ]
 

@@ -35,17 +35,6 @@ def prepare(client: Client, database: str) -> None:
     """Make `database` with the pretended history in it; `client` then uses it."""
     migrate(client, database, raw_days=KEPT_DAYS, rollup_days=KEPT_DAYS)
     sample.fill(client, JOBS, START, SECONDS)
-    client.command(
-        "INSERT INTO changes (change_id, occurred_at, kind, service, version, author, summary) VALUES "
-        "('01a20bcf-7638-75c2-8983-5243777a9632', '2026-11-24 10:15:00', 'deploy', 'reports', '1.4.2', 'ada', "
-        "'New invoice template')"
-    )
-    client.command(
-        "INSERT INTO incidents (incident_id, metric, kind, dimension, value, started_at, ended_at, observed, expected, "
-        "excess, score, seen_in, step_seconds, written_at) VALUES ('failure_rate-20261124-1015', 'failure_rate', "
-        "'level', 'job_type', 'type-1', '2026-11-24 10:15:00', '2026-11-24 10:40:00', 0.21, 0.02, 310, 42, "
-        "['tenant=tenant-1'], 300, '2026-11-24 10:45:00')"
-    )
     client.command("INSERT INTO budgets (tenant, monthly_cost) VALUES ('tenant-0', 0.02), ('tenant-7', 1)")
 
 

@@ -81,6 +81,12 @@ class Finding:
     """How often a finding that looks like this one was exactly the cause, 0 to 1."""
     controls: list[Control] = field(default_factory=list)
 
+    @property
+    def names(self) -> list[dict[str, str]]:
+        """Its own and its other names, without those that only add a dimension to another of them."""
+        known = [self.dimensions, *self.aliases]
+        return [name for name in known if not any(other.items() < name.items() for other in known)]
+
 
 @dataclass(frozen=True)
 class Attribution:

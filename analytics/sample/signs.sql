@@ -1,4 +1,4 @@
--- Which deploys, alerts and dead letters would there have been, in `seconds` from `from`?
+-- Which deploys, alerts, dead letters and incidents would there have been, in `seconds` from `from`?
 INSERT INTO changes_landing (change_id, occurred_at, kind, service, version, author, summary, labels, kafka_partition, kafka_offset)
 SELECT
     reinterpretAsUUID(toUInt128(number + 1)),
@@ -30,3 +30,25 @@ SELECT
     kafka_offset
 FROM job_events
 WHERE kind = 'dead_lettered';
+
+INSERT INTO incidents
+(
+    incident_id, metric, kind, dimension, value, started_at, ended_at, observed, expected, excess, score, seen_in,
+    step_seconds
+)
+WITH
+    addSeconds({from:DateTime64(6, 'UTC')}, toInt64(0.55 * {seconds:UInt32})) AS begun,
+    addSeconds({from:DateTime64(6, 'UTC')}, toInt64(0.65 * {seconds:UInt32})) AS over,
+    finished_at >= begun AND finished_at < over AS during,
+    outcome IN ('failed', 'timed_out') AS bad
+SELECT
+    formatDateTime(begun, 'failure_rate-%Y%m%d-%H%i'), 'failure_rate', 'burst', 'job_type', 'mail.type_7', begun, over,
+    avgIf(bad, during) AS observed,
+    avgIf(bad, finished_at < begun) AS expected,
+    (observed - expected) * countIf(during) AS excess,
+    excess / sqrt(expected * countIf(during)) AS score,
+    [], 60
+FROM job_attempts
+WHERE job_type = 'mail.type_7'
+  AND finished_at >= {from:DateTime64(6, 'UTC')} AND finished_at < addSeconds({from:DateTime64(6, 'UTC')}, {seconds:UInt32})
+HAVING countIf(during AND bad) > 0 AND expected > 0;

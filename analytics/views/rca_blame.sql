@@ -4,9 +4,9 @@
 -- tenants whose attempts ran there, in proportion to how long they ran.
 --
 -- Parameters: from, to (UTC, to is exclusive; attempts whose outcome is in it).
--- Columns: lane, victim (who waited), culprit (who ran meanwhile), waited_s (waiting of the victim that falls to the
---   culprit, in seconds), share (of the victim's waiting on the lane, 0 to 1), busy_share (of the lane's run time that
---   is the culprit's, 0 to 1). Most waiting first.
+-- Columns: lane (where both were), victim (tenant that waited), culprit (tenant that ran meanwhile), waited_s (waiting
+--   of the victim that falls to the culprit), share (of the victim's waiting on the lane), busy_share (of the lane's
+--   run time that is the culprit's). Most waiting first.
 -- Example: SELECT * FROM rca_blame(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') WHERE victim != culprit
 CREATE OR REPLACE VIEW rca_blame AS
 WITH

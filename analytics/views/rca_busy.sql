@@ -1,8 +1,8 @@
 -- How many attempts ran at once, and how much of the time as many as ever: has a tenant, type or worker hit a ceiling?
 --
 -- Parameters: from, to (UTC, to is exclusive); by ('' for all, 'lane', 'tenant', 'job_type', 'worker').
--- Columns: value, mean (attempts that ran at once, on average), peak (most at once), at_peak (share of the window in
---   which at least nine tenths of the peak ran, 0 to 1). Attempts without an outcome yet are not counted.
+-- Columns: value (of `by`), mean (attempts that ran at once, on average), peak (most at once), at_peak (share of the
+--   window in which at least nine tenths of the peak ran, 0 to 1). Attempts without an outcome yet are not counted.
 -- Example: SELECT * FROM rca_busy(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', by='worker')
 CREATE OR REPLACE VIEW rca_busy AS
 WITH

@@ -1,9 +1,10 @@
 -- How did failures, waiting and run time go, step by step?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the outcome); step_seconds (width of a step, 1 or more).
--- Columns: step (its start), attempts, failed (failed and timed out), failure_rate (0 to 1), retries (attempts beyond a
---   job's first), wait_p95_ms, run_p95_ms, busy_ms (run time). Steps without outcomes are absent. Reads the
---   attempts, so any step works; rca_counts and rca_durations are the cheaper ones over days.
+-- Columns: step (its start), attempts (with an outcome), failed (failed and timed out), failure_rate (failed of
+--   attempts), retries (attempts beyond a job's first), wait_p95_ms (for a worker), run_p95_ms (of the handler),
+--   busy_ms (run time of all). Steps without outcomes are absent. Reads the attempts, so any step works; rca_counts and
+--   rca_durations are the cheaper ones over days.
 -- Example: SELECT * FROM rca_course(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', step_seconds=10)
 CREATE OR REPLACE VIEW rca_course AS
 SELECT

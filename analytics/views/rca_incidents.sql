@@ -1,11 +1,13 @@
 -- Which incidents were there?
 --
 -- Parameters: from, to (UTC, to is exclusive; incidents that touch the window).
--- Columns: incident_id, metric, kind (burst, drop, level, stall), dimension, value (of the widest series that
---   shows it, '' for all jobs), started_at, ended_at (NULL while it lasts), observed, expected (share from 0 to 1, ms, cost or
---   events a step), excess (events beyond the usual), score, seen_in (other series), step_seconds.
--- Example: SELECT * FROM rca_incidents(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') WHERE metric =
---   'failure_rate'
+-- Columns: incident_id (such as failure_rate-20261124-1033), metric (failure_rate, retries, queue_wait, run_time, cost,
+--   submissions, starts, throughput_drop), kind (burst, drop, level, stall), dimension (of the widest series that shows
+--   it, '' for all jobs), value (of the dimension), started_at (when it left its usual course), ended_at (NULL while it
+--   lasts), observed (mean: share from 0 to 1, ms, cost or events a step), expected (what was usual, in the same unit),
+--   excess (events beyond the usual), score (evidence, standard deviations summed up), seen_in (other series that show
+--   it), step_seconds (width of a step that was looked at).
+-- Example: SELECT * FROM rca_incidents(from='2026-11-24', to='2026-11-25') WHERE metric = 'failure_rate'
 CREATE OR REPLACE VIEW rca_incidents AS
 SELECT
     incident_id, metric, kind, dimension, value, started_at, ended_at, observed, expected, excess, score, seen_in,

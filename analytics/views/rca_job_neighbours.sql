@@ -3,7 +3,8 @@
 -- Parameters: job (its id); margin_s (seconds before and after each attempt that count as the same time).
 -- Columns: attempt (of the job), host (where it ran), place (same_host, same_type_elsewhere, same_tenant_elsewhere,
 --   elsewhere; the job itself is left out; an attempt elsewhere of the same tenant and type counts as of the type),
---   attempts, failed (failed and timed out), failure_rate (0 to 1), wait_p95_ms, run_p95_ms.
+--   attempts (of other jobs), failed (failed and timed out), failure_rate (failed of attempts), wait_p95_ms (for a
+--   worker), run_p95_ms (of the handler).
 -- Example: SELECT * FROM rca_job_neighbours(job='01a20d0c-1b28-71f2-a41c-99fb55726003', margin_s=300)
 CREATE OR REPLACE VIEW rca_job_neighbours AS
 WITH own AS

@@ -2,9 +2,10 @@
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the start); by ('lane', 'tenant', 'job_type', 'partition'
 --   for lane and partition of the request, 'worker').
--- Columns: value, arrivals (jobs and retries that became due), starts, arrivals_per_s, starts_per_s, wait_mean_ms,
---   wait_p95_ms, queued (jobs waiting at once, on average: arrivals x wait, Little's law), workers (that started any),
---   partitions (of requests that were started). Longest queue first.
+-- Columns: value (of `by`), arrivals (jobs and retries that became due), starts (attempts), arrivals_per_s (mean),
+--   starts_per_s (mean), wait_mean_ms (for a worker), wait_p95_ms (for a worker), queued (jobs waiting at once, on
+--   average: arrivals x wait, Little's law), workers (that started any), partitions (of requests that were started).
+--   Longest queue first.
 -- Example: SELECT * FROM rca_load(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', by='lane')
 CREATE OR REPLACE VIEW rca_load AS
 WITH

@@ -3,9 +3,10 @@
 -- Parameters: from, to (UTC, to is exclusive; by the time of the outcome); by ('' for one row, or 'tenant', 'job_type',
 --   'lane', 'host', 'worker_id', 'worker_version', 'region', 'instance_type', 'outcome', 'error_type', or the name of a
 --   label).
--- Columns: value (of `by`), attempts, jobs, failed (failed and timed out), failure_rate (0 to 1), retries (attempts
---   beyond a job's first), wait_p50_ms, wait_p95_ms, run_p50_ms, run_p95_ms, cpu_share (CPU time of the run time, 0 to
---   1), busy_slots (attempts that ran at once, on average). Most attempts first.
+-- Columns: value (of `by`), attempts (with an outcome), jobs (of them), failed (failed and timed out), failure_rate
+--   (failed of attempts), retries (attempts beyond a job's first), wait_p50_ms (for a worker), wait_p95_ms (for a
+--   worker), run_p50_ms (of the handler), run_p95_ms (of the handler), cpu_share (CPU time of the run time), busy_slots
+--   (attempts that ran at once, on average). Most attempts first.
 -- Example: SELECT * FROM rca_metrics(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', by='worker_version')
 CREATE OR REPLACE VIEW rca_metrics AS
 SELECT

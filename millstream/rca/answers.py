@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from millstream.analytics.rca.attempts import Window
-from millstream.analytics.rca.attribution import Attribution, Counts
+from millstream.analytics.rca.attribution import Attribution, Counts, Finding
 from millstream.analytics.rca.bottleneck import Bottleneck, Load
 from millstream.analytics.rca.compare import Comparison
 from millstream.analytics.rca.course import Course
@@ -217,12 +217,29 @@ def _causes(found: Attribution, names: Sequence[str], measured: str) -> Iterator
     shown = found.findings or found.candidates[:3]
     rows = [
         (name, _counted(each.before), _counted(each.now), f"{each.expected:,.1f}", percent(each.share),
-         f"{each.interval[0]:,.1f} to {each.interval[1]:,.1f}", percent(each.confidence))
+         f"{each.interval[0]:,.1f} to {each.interval[1]:,.1f}", percent(each.confidence), _other_names(name, each))
         for name, each in zip(names or [named(each.dimensions) for each in shown], shown, strict=True)
     ]  # fmt: skip
-    columns = ("cause", "before", "now", "expected", "of the excess", "times expected", "confidence")
+    columns = (
+        "cause",
+        "before",
+        "now",
+        "expected",
+        "of the excess",
+        "times expected",
+        "confidence",
+        "same attempts as",
+    )
     if rows:
-        yield Grid(f"{'Causes' if found.findings else 'Nearest candidates'}, by {measured}", columns, rows)
+        title = f"{'Causes' if found.findings else 'Nearest candidates'}, by {measured}"
+        yield Grid(title, columns, rows, left=(0, len(columns) - 1))
+
+
+def _other_names(name: str, finding: Finding) -> str:
+    """What else covers the same attempts, or nearly: the counts cannot tell which of the names is the cause."""
+    others = [other for other in map(named, finding.names) if other != name]
+    more = f" or {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
+    return " or ".join(f"({each})" for each in others[:MOST_NAMES]) + more
 
 
 def attribution_page(title: str, found: Attribution, left_out: Mapping[str, str]) -> Page:
@@ -351,9 +368,6 @@ def _evidence(evidence: Evidence) -> Iterator[str]:
         f"inside {percent(finding.before.rate)} → {percent(finding.now.rate)}, "
         f"outside {percent(finding.outside_before.rate)} → {percent(finding.outside_now.rate)}"
     )
-    others = [name for name in map(named, [finding.dimensions, *finding.aliases]) if name != cause_name(evidence)]
-    if others:
-        yield "the same attempts, or nearly, are those of " + " or ".join(f"({each})" for each in others[:MOST_NAMES])
     for control in finding.controls:
         yield f"with other values of {control.dimension} {_counted(control.now)}, {control.ratio:.2f} times expected"
     if evidence.first_seen:
