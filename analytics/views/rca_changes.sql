@@ -4,7 +4,7 @@
 -- Columns: occurred_at (when it took effect), kind (deploy, config, quota, infrastructure, other), service (what was
 --   changed), version (that it has since), author (who or what did it), summary (one line), labels (dimensions that it
 --   touches).
--- Example: SELECT * FROM rca_changes(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') WHERE kind = 'deploy'
+-- Example: SELECT * FROM rca_changes(from='2026-11-24', to='2026-11-25') WHERE kind = 'deploy'
 CREATE OR REPLACE VIEW rca_changes AS
 SELECT DISTINCT occurred_at, kind, service, version, author, summary, labels
 FROM changes

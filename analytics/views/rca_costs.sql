@@ -3,8 +3,7 @@
 -- Parameters: from, to (UTC, whole minutes, to is exclusive); step_seconds (width of a step, whole minutes).
 -- Columns: step (its start), dimension ('' for all jobs, 'lane', 'tenant', 'job_type'), value (of the dimension),
 --   attempts (that ended), cost (see usage_cost), wasted (cost of attempts that did not succeed, in the same currency).
--- Example: SELECT * FROM rca_costs(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', step_seconds=300) WHERE
---   dimension = 'tenant'
+-- Example: SELECT * FROM rca_costs(from='2026-11-24', to='2026-11-25', step_seconds=300) WHERE dimension = 'tenant'
 CREATE OR REPLACE VIEW rca_costs AS
 SELECT
     toDateTime(intDiv(toUnixTimestamp(minute), {step_seconds:UInt32}) * {step_seconds:UInt32}, 'UTC') AS step,

@@ -4,8 +4,7 @@
 -- Columns: step (its start), dimension ('' for all jobs, 'lane', 'tenant', 'job_type'), value (of the dimension),
 --   submitted (jobs), started (attempts), retries (scheduled), finished (outcomes of attempts), failed (failed and
 --   timed out). Steps without events are absent.
--- Example: SELECT * FROM rca_counts(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', step_seconds=300) WHERE
---   dimension = ''
+-- Example: SELECT * FROM rca_counts(from='2026-11-24', to='2026-11-25', step_seconds=300) WHERE dimension = ''
 CREATE OR REPLACE VIEW rca_counts AS
 SELECT
     toDateTime(intDiv(toUnixTimestamp(minute), {step_seconds:UInt32}) * {step_seconds:UInt32}, 'UTC') AS step,

@@ -4,8 +4,7 @@
 --   stage ('queue_wait', 'run', 'total').
 -- Columns: step (its start), dimension ('' for all jobs, 'lane', 'tenant', 'job_type'), value (of the dimension),
 --   attempts (that were measured), p95_ms (of the stage, within 1 %).
--- Example: SELECT * FROM rca_durations(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', step_seconds=300,
---   stage='queue_wait')
+-- Example: SELECT * FROM rca_durations(from='2026-11-24', to='2026-11-25', step_seconds=300, stage='queue_wait')
 CREATE OR REPLACE VIEW rca_durations AS
 SELECT
     toDateTime(intDiv(toUnixTimestamp(minute), {step_seconds:UInt32}) * {step_seconds:UInt32}, 'UTC') AS step,

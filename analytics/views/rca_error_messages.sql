@@ -8,8 +8,7 @@
 --   (from history on), tenants (in the window, up to ten), job_types (in the window, up to ten), versions (of workers
 --   in the window, up to ten), example_job (of the window where it is in the window), example_message (one of
 --   them, as it was). Most in the window first.
--- Example: SELECT * FROM rca_error_messages(history='2026-11-24 10:00:00', from='2026-11-24 10:30:00',
---   to='2026-11-24 11:00:00', deploy='2026-11-24 10:30:00')
+-- Example: SELECT * FROM rca_error_messages(history='2026-11-10', from='2026-11-24', to='2026-11-25', deploy='2026-11-24')
 CREATE OR REPLACE VIEW rca_error_messages AS
 WITH
     finished_at >= {from:DateTime64(6, 'UTC')} AS now,

@@ -7,8 +7,7 @@
 --   lasts), observed (mean: share from 0 to 1, ms, cost or events a step), expected (what was usual, in the same unit),
 --   excess (events beyond the usual), score (evidence, standard deviations summed up), seen_in (other series that show
 --   it), step_seconds (width of a step that was looked at).
--- Example: SELECT * FROM rca_incidents(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') WHERE metric =
---   'failure_rate'
+-- Example: SELECT * FROM rca_incidents(from='2026-11-24', to='2026-11-25') WHERE metric = 'failure_rate'
 CREATE OR REPLACE VIEW rca_incidents AS
 SELECT
     incident_id, metric, kind, dimension, value, started_at, ended_at, observed, expected, excess, score, seen_in,

@@ -39,7 +39,6 @@ def planted(clickhouse_url: str) -> tuple[str, str]:
         past.steady(NOW - timedelta(days=1, hours=3), NOW, 2, like, 0.01)
     bad = replace(initech, worker_version="1.4.2", worker_id="worker-2", host="host-2", error=MISSING)
     past.steady(BEGIN, END, 4, bad, 0.9)
-    past.steady(BEGIN, END, 4, replace(bad, tenant="acme"), 0.01)
     failed = past.add(replace(bad, at=BEGIN + timedelta(minutes=1)))
     past.write(client)
     change(client, BEGIN - timedelta(minutes=1), "1.4.2")
