@@ -15,7 +15,7 @@ VARIANT = [*statements("main"), *follow_up("main")]
 def test_the_engine_parses_every_statement(clickhouse: Client) -> None:
     for statement in VARIANT:
         tree = str(clickhouse.command(f"EXPLAIN AST {statement.rstrip(';')}"))
-        assert tree.split()[0].endswith(("Query", "Rename")), statement
+        assert tree.split(maxsplit=1)[0].endswith(("Query", "Rename")), statement
 
 
 def test_every_table_is_replicated_within_its_shard_and_reached_through_a_distributed_one() -> None:
