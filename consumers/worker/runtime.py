@@ -492,7 +492,7 @@ class _Life:
                 answer = []
             if not errors:
                 return answer
-            if self._worker.hurry.is_set():
+            if self._worker.stopping.is_set():
                 raise WriterBroken(f"stopped while waiting for the group's offsets: {errors[0].str()}")
             log.warning("waiting for the group's offsets", reason=errors[0].str())
 

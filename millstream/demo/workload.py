@@ -16,7 +16,7 @@ INCIDENT_TENANT, INCIDENT_TYPE = "initech", "reports.render"
 INCIDENT_BEGINS = 0.5
 """Part of the jobs that are submitted before the tenant uses the template."""
 
-TENANTS = {"acme": 0.45, "globex": 0.25, "initech": 0.2, "umbrella": 0.1}
+TENANTS = {"acme": 0.35, "globex": 0.25, "initech": 0.3, "umbrella": 0.1}
 """Share of the jobs of each tenant."""
 
 
@@ -32,9 +32,9 @@ class Kind:
 
 
 KINDS = (
-    Kind("emails.send", 0.4, "high", 0.008, 0),
+    Kind("emails.send", 0.3, "high", 0.008, 0),
     Kind("images.resize", 0.3, "default", 0.015, 600),
-    Kind("reports.render", 0.2, "default", 0.04, 300),
+    Kind("reports.render", 0.3, "default", 0.04, 300),
     Kind("exports.csv", 0.1, "bulk", 0.08, 0),
 )
 
