@@ -11,8 +11,8 @@ fastavro_insert    the same without the codec's models: fastavro's dictionaries,
 clickhouse_insert  ClickHouse alone: the sink's own Avro files, made beforehand, in as many parallel inserts. It is the
                    same format, rows and views, so what the sink is slower than this is the sink's own cost.
 kafka_engine       ClickHouse's own Kafka table, read by as many consumers through a view into the same tables. It needs
-                   a Schema Registry, so a tiny one answers; it may insert a batch twice after a crash. The embedded
-                   engine has no threads for it (code 49): then the rate is null and `missing` says why.
+                   a Schema Registry, so a tiny one answers; it may insert a batch twice after a crash. Where the engine
+                   refuses to make such a table, as chDB does (code 49), the rate is null and `missing` says why.
 
 What decodes in Python gets `decoded_rows` of the rows only: its rate is the same with more of them.
 
