@@ -23,7 +23,7 @@ demo: setup
 	@$(BIN)/millstream demo
 
 test: setup
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 25
+	@$(BIN)/python -m pytest --durations 25
 
 lint: setup
 	@$(BIN)/ruff check .
