@@ -99,7 +99,7 @@ def run(
         "worker",
         ("worker", "millstream.demo.jobs", "--name", f"worker-{concurrency}", "--concurrency", str(concurrency)),
         {"MILLSTREAM_WORKER__LIMIT": "fixed"},
-        ready_event="partitions assigned",
+        ready_event="worker is ready",
     )
     with service(stack, worker), rig.step(f"running {concurrency} at once", len(jobs)) as advance:
         began = datetime.now(UTC)

@@ -37,7 +37,7 @@ METRICS = {
     "millstream_workers_fenced": "Silent workers whose transaction this one ended.",
     "millstream_worker_restarts": "Times this worker lost its transactional producer and started over.",
     "messaging_kafka_consumer_lag": "Records of a partition behind this worker, as librdkafka saw it last.",
-    "messaging_kafka_broker_rtt_seconds": "Mean round trip to a broker over the last statistics interval.",
+    "messaging_kafka_broker_rtt_seconds": "Mean round trip of a lane's consumer to a broker, lately.",
 }
 """Every metric of a worker, without the suffix that its type gives it."""
 
@@ -80,8 +80,8 @@ class Metrics(Collector):
         self._waits: dict[str, Histogram] = {}
         self._runs: dict[str, Histogram] = {}
         self._cpu_s: Counter[str] = Counter()
-        self._lag: dict[tuple[str, str], float] = {}
-        self._rtt_s: dict[str, float] = {}
+        self._lag: dict[str, dict[tuple[str, str], float]] = {}
+        self._rtt_s: dict[str, dict[str, float]] = {}
 
     def ended(self, execution: Execution) -> None:
         """Count an attempt that has its outcome."""
@@ -100,16 +100,16 @@ class Metrics(Collector):
         """Count a transaction that began at this moment of the monotonic clock."""
         self.transactions.observe(time.monotonic() - began)
 
-    def read_statistics(self, text: str) -> None:
-        """Take lag and round trips from librdkafka's statistics."""
+    def read_statistics(self, consumer: str, text: str) -> None:
+        """Take lag and round trips from the statistics of one of the worker's consumers."""
         statistics = json.loads(text)
-        self._lag = {
+        self._lag[consumer] = {
             (topic, number): partition["consumer_lag"]
             for topic, about in statistics.get("topics", {}).items()
             for number, partition in about["partitions"].items()
             if partition.get("consumer_lag", -1) >= 0
         }
-        self._rtt_s = {
+        self._rtt_s[consumer] = {
             broker["nodename"]: broker["rtt"]["avg"] / 1e6
             for broker in statistics.get("brokers", {}).values()
             if broker.get("rtt", {}).get("cnt")
@@ -128,8 +128,10 @@ class Metrics(Collector):
         yield _counter("millstream_worker_restarts", [], {(): self.restarts})
         yield _histogram("millstream_transaction_duration_seconds", [], {(): self.transactions})
         yield _gauge("millstream_concurrency_limit", [], {(): self.limit})
-        yield _gauge("messaging_kafka_consumer_lag", ["topic", "partition"], self._lag)
-        yield _gauge("messaging_kafka_broker_rtt_seconds", ["broker"], {(k,): v for k, v in self._rtt_s.items()})
+        lag = {place: records for of_one in list(self._lag.values()) for place, records in of_one.items()}
+        yield _gauge("messaging_kafka_consumer_lag", ["topic", "partition"], lag)
+        rtt_s = {(consumer, node): s for consumer, of_one in list(self._rtt_s.items()) for node, s in of_one.items()}
+        yield _gauge("messaging_kafka_broker_rtt_seconds", ["consumer", "broker"], rtt_s)
         if (executor := self.executor) is not None:
             yield _gauge("millstream_jobs_in_flight", [], {(): executor.running})
             queued = executor.queued_by_tenant().most_common(MOST_TENANTS)

@@ -1,6 +1,6 @@
 """The worker: poll -> ledger -> fair queue -> limit -> executor -> outcome -> commit.
 
-One thread, the caller's, owns the consumer, the window and the ledgers, and never runs a job, so no lock is needed
+One thread, the caller's, owns the consumers, the window and the ledgers, and never runs a job, so no lock is needed
 anywhere and polling goes on however long a job runs. Handlers run on the executor's threads; what they did comes back
 through two deques. Transactions are written by a third thread, one at a time, so that a commit delays no start.
 """
@@ -10,8 +10,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -29,6 +30,7 @@ from millstream.consumers.worker.host import HostGauge
 from millstream.consumers.worker.jobs import JobTypes, registered
 from millstream.consumers.worker.journal import RunningJournal
 from millstream.consumers.worker.ledger import Checkpoint, OffsetLedger
+from millstream.consumers.worker.membership import Membership
 from millstream.consumers.worker.metrics import Metrics
 from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
 from millstream.consumers.worker.slots import claim_worker_id, journal_path
@@ -38,14 +40,16 @@ from millstream.schemas import Codec, DecodeError, EventBytes, KafkaConnection, 
 
 log = structlog.get_logger(__name__)
 
-IDLE_POLL_S = 0.25
 FULL_POLL_S = 0.002
-BUSY_POLL_S = 0.005
+TURN_S = 0.005
+"""Longest wait for one lane; then the others and the next write have their turn."""
+
 PAUSE_AFTER_S = 0.2
-TAKE_AT_ONCE = 500
 WRITE_AT_ONCE = 10_000
 LIMIT_EVERY_S = 0.5
 FETCH_WAIT_MS = 50
+COMMITTED_WITHIN_S = 2.0
+WRITE_MARGIN_S = 1.0
 STATISTICS_EVERY_MS = 5_000
 
 
@@ -135,7 +139,6 @@ class _Life:
         self._journal = journal
         self._config = config = worker.config
         self._metrics = worker.metrics
-        self._assignments: dict[tuple[str, int], Assignment] = {}
         self._in_flight: set[Execution] = set()
         self._records: deque[OutgoingRecord] = deque()
         self._batch: list[OutgoingRecord] = []
@@ -144,23 +147,24 @@ class _Life:
         )
         self._full_since: float | None = None
         self._ended = False
-        self._rebalances = 0
         self._written_at = time.monotonic()
-        self._lanes = {worker.topics.lane(lane): lane for lane in worker.lanes}
-        self._overflows = {worker.topics.overflow(lane): f"{lane}.overflow" for lane in worker.lanes}
         self._overflow_of = {worker.topics.lane(lane): worker.topics.overflow(lane) for lane in worker.lanes}
         self._narrator = Narrator(worker.topics, worker.codec, config)
-        self._executor = Executor(
-            worker.jobs, self._narrator, config, [*self._lanes.values(), *self._overflows.values()], journal
-        )
+        overflows = {worker.topics.overflow(lane): f"{lane}.overflow" for lane in worker.lanes}
+        self._executor = Executor(worker.jobs, self._narrator, config, [*worker.lanes, *overflows.values()], journal)
         self._limit = AdaptiveLimit(config.concurrency, config.min_concurrency, config.max_concurrency)
         self._limited_at = time.monotonic()
         self._run_times: list[tuple[str, float]] = []
         self._outcome_writer = OutcomeWriter(
             worker.connection, worker.transactional_id, config.transaction_timeout_ms, worker.metrics
         )
-        self._writer = BackgroundWriter(self._outcome_writer)
-        self._consumer = Consumer(self._consumer_settings())
+        self._writer = BackgroundWriter(self._outcome_writer, config.transaction_timeout_ms / 1000 + WRITE_MARGIN_S)
+        # The most urgent lane first: it is asked first.
+        self._memberships = [
+            self._membership(lane, {worker.topics.lane(lane): lane}, overflow=False) for lane in worker.lanes
+        ]
+        self._memberships.append(self._membership("overflow", overflows, overflow=True))
+        self._liveliest = self._memberships[0]
 
     def live(self) -> Drained:
         worker = self._worker
@@ -168,12 +172,8 @@ class _Life:
         self._executor.start()
         self._control.obey(self._executor)
         worker.executor = worker.metrics.executor = self._executor
-        self._consumer.subscribe(
-            [*self._lanes, *self._overflows],
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
-            on_lost=self._on_lost,
-        )
+        for membership in self._memberships:
+            membership.join(self._on_assign, self._on_revoke, self._on_lost)
         worker.state = WorkerState.RUNNING
         while not worker.stopping.is_set():
             worker.looped_at = time.monotonic()
@@ -182,20 +182,35 @@ class _Life:
             self._write_when_due()
             self._pause_or_resume()
             self._adapt_limit()
+            self._tell_ready()
         worker.state = WorkerState.DRAINING
         return self._drain()
 
     def end(self) -> None:
         self._ended = True
-        for assignment in self._assignments.values():
+        for assignment in self._assignments():
             assignment.give_up()
         self._executor.stop()
         self._journal.clear()
-        self._consumer.close()
+        for membership in self._memberships:
+            membership.consumer.close()
         self._writer.stop()
 
-    def _consumer_settings(self) -> dict[str, str | int | float | bool]:
+    def _assignments(self) -> Iterator[Assignment]:
+        for membership in self._memberships:
+            yield from membership.assignments.values()
+
+    def _tell_ready(self) -> None:
+        """Say once that every group has told this worker its part."""
+        ready = self._worker.ready
+        if not ready.is_set() and all(membership.joined for membership in self._memberships):
+            log.info("worker is ready", worker_id=self._config.worker_id)
+            ready.set()
+
+    def _membership(self, name: str, lanes: dict[str, str], overflow: bool) -> Membership:
+        """A member of the group of one lane, or of all overflow topics."""
         config = self._config
+        group = f"{config.group}.{name}"
         settings: dict[str, str | int | float | bool] = {
             "client_id": config.worker_id,
             "group_protocol": config.group_protocol,
@@ -214,8 +229,9 @@ class _Life:
             }
         if config.static_membership:
             settings["group_instance_id"] = self._worker.transactional_id
-        made = self._worker.connection.consumer(config.group, **settings)
-        return {**made, "stats_cb": self._metrics.read_statistics}  # type: ignore[dict-item]
+        made = self._worker.connection.consumer(group, **settings)
+        consumer = Consumer({**made, "stats_cb": partial(self._metrics.read_statistics, name)})
+        return Membership(group, consumer, lanes, overflow)
 
     def _poll(self) -> None:
         """Take what has arrived. Returns as soon as there is something, and in time for the next write."""
@@ -232,31 +248,21 @@ class _Life:
         elif self._full_since and now - self._full_since < PAUSE_AFTER_S:
             time.sleep(FULL_POLL_S)
             return
-        first = self._consumer.poll(self._poll_timeout(now))
-        if first is None:
-            return
-        self._take([first])
-        rebalances = self._rebalances
-        more = self._consumer.consume(TAKE_AT_ONCE, 0)
-        self._take(more if self._rebalances == rebalances else self._rewound(more))
+        arrived = 0
+        for membership in self._memberships:
+            if not self._window.full:
+                messages = membership.arrived()
+                if messages:
+                    self._take(membership, messages)
+                    self._liveliest = membership
+                    arrived += len(messages)
+        if not arrived:
+            self._take(self._liveliest, self._liveliest.wait(TURN_S))
 
-    def _poll_timeout(self, now: float) -> float:
-        if not (self._in_flight or self._records or self._batch or self._writer.batch):
-            return IDLE_POLL_S
-        return max(BUSY_POLL_S, self._written_at + self._config.commit_interval_ms / 1000 - now)
-
-    def _rewound(self, messages: list[Message]) -> list[Message]:
-        """The messages of partitions that stayed. A rebalance ran while these were fetched: whether one of a new
-        assignment belongs to it or to the one before cannot be told, so those partitions start from their commit."""
-        new = {place: each for place, each in self._assignments.items() if each.born == self._rebalances}
-        for assignment in new.values():
-            self._consumer.seek(TopicPartition(*assignment.place, assignment.first_offset))
-        return [each for each in messages if each.error() or (each.topic(), each.partition()) not in new]
-
-    def _take(self, messages: list[Message]) -> None:
+    def _take(self, membership: Membership, messages: list[Message]) -> None:
         taken = []
         now = time.monotonic()
-        window, assignments = self._window, self._assignments
+        window, assignments = self._window, membership.assignments
         for message in messages:
             error = message.error()
             if error:
@@ -317,7 +323,7 @@ class _Life:
                 self._run_times.append((execution.job_type, execution.run_ms))
 
     def _write_when_due(self) -> None:
-        if self._writer.batch is not None and not self._writer.busy:
+        if self._writer.settled:
             self._settle_write()
         if self._writer.batch is None and time.monotonic() - self._written_at >= (
             self._config.commit_interval_ms / 1000
@@ -327,13 +333,11 @@ class _Life:
     def _begin_write(self) -> None:
         """Start a transaction with what happened since the last one, if anything did."""
         records = [each for each in self._batch if each.assignment is None or each.assignment.held]
-        offsets = [offset for each in self._assignments.values() if (offset := each.offset_to_commit())]
+        commits = [commit for membership in self._memberships if (commit := membership.commit())]
         self._written_at = time.monotonic()
         self._batch = []
-        if records or offsets:
-            self._writer.begin(Batch(records, offsets, self._consumer.consumer_group_metadata()))
-            for assignment in self._assignments.values():
-                assignment.changed = False
+        if records or commits:
+            self._writer.begin(Batch(records, commits))
 
     def _settle_write(self) -> None:
         """Wait for the transaction under way. A batch that was aborted goes first into the next one, less what belongs
@@ -346,9 +350,8 @@ class _Life:
             log.warning("transaction aborted, writing it again", records=len(batch.records), reason=str(error))
             self._metrics.aborted += 1
             self._batch[:0] = self._shortened(batch.records, error.too_large)
-            for offset in batch.offsets:
-                if (assignment := self._assignments.get((offset.topic, offset.partition))) is not None:
-                    assignment.changed = True
+            for membership in self._memberships:
+                membership.commit_again(batch.commits)
 
     def _shortened(
         self, records: Sequence[OutgoingRecord], too_large: Sequence[OutgoingRecord]
@@ -373,21 +376,22 @@ class _Life:
         """Fetch nothing for what is full. Polling goes on, so the group keeps this worker."""
         window = self._window
         full = self._full_since is not None and time.monotonic() - self._full_since >= PAUSE_AFTER_S
-        pausing: list[TopicPartition] = []
-        resuming: list[TopicPartition] = []
-        for assignment in self._assignments.values():
-            if assignment.overflow:
-                held_back = not window.overflow_roomy if assignment.paused else window.overflow_full
-            else:
-                held_back = full
-            held_back = held_back or assignment.ledger.nearly_full
-            if held_back != assignment.paused:
-                assignment.paused = held_back
-                (pausing if held_back else resuming).append(TopicPartition(*assignment.place))
-        if pausing:
-            self._consumer.pause(pausing)
-        if resuming:
-            self._consumer.resume(resuming)
+        for membership in self._memberships:
+            pausing: list[Assignment] = []
+            resuming: list[Assignment] = []
+            for assignment in membership.assignments.values():
+                if membership.overflow:
+                    held_back = not window.overflow_roomy if assignment.paused else window.overflow_full
+                else:
+                    held_back = full
+                held_back = held_back or assignment.ledger.nearly_full
+                if held_back != assignment.paused:
+                    assignment.paused = held_back
+                    (pausing if held_back else resuming).append(assignment)
+            if pausing:
+                membership.pause(pausing)
+            if resuming:
+                membership.resume(resuming)
 
     def _adapt_limit(self) -> None:
         now = time.monotonic()
@@ -406,12 +410,14 @@ class _Life:
 
     def _drain(self) -> Drained:
         self._executor.stop_starting()
-        self._consumer.pause(self._consumer.assignment())
+        for membership in self._memberships:
+            membership.pause(list(membership.assignments.values()))
         deadline = time.monotonic() + self._config.drain_grace_s
         log.info("worker drains", running=self._executor.running, grace_s=self._config.drain_grace_s)
         while self._executor.running and time.monotonic() < deadline and not self._worker.hurry.is_set():
-            # Records that were already on their way when the partitions were paused stay for the next worker.
-            self._consumer.poll(self._config.commit_interval_ms / 1000)
+            for membership in self._memberships:
+                # Records that were already on their way when the partitions were paused stay for the next worker.
+                membership.wait(TURN_S)
             self._collect()
             self._write_when_due()
         cut_short = self._executor.running > 0
@@ -423,57 +429,56 @@ class _Life:
         log.info("worker stops", how=drained.value)
         return drained
 
-    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._rebalances += 1
-        for each in self._committed(consumer, partitions):
-            overflow = each.topic in self._overflows
-            lane = self._overflows[each.topic] if overflow else self._lanes[each.topic]
-            assignment = Assignment(each.topic, each.partition, lane, overflow, born=self._rebalances)
+    def _on_assign(self, membership: Membership, partitions: list[TopicPartition]) -> None:
+        if self._ended or self._worker.stopping.is_set():
+            # Nothing of them will be taken here.
+            return
+        assigned = []
+        for each in self._committed(membership.consumer, partitions):
+            lane = membership.lanes[each.topic]
+            assignment = Assignment(each.topic, each.partition, lane, membership.overflow, born=membership.rebalances)
             if each.offset >= 0:
                 assignment.ledger = OffsetLedger(Checkpoint(each.offset, each.metadata or ""))
                 assignment.first_offset = each.offset
-            self._assignments[assignment.place] = assignment
-        consumer.incremental_assign(
-            [TopicPartition(*place, self._assignments[place].first_offset) for place in _places(partitions)]
-        )
-        log.info("partitions assigned", partitions=_names(partitions))
-        self._worker.ready.set()
+            assigned.append(assignment)
+        membership.assign(assigned)
+        log.info("partitions assigned", group=membership.group, partitions=_names(partitions))
 
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, membership: Membership, partitions: list[TopicPartition]) -> None:
         if not self._ended:
-            self._hand_over(partitions)
-        self._give_up(partitions)
-        consumer.incremental_unassign(partitions)
-        log.info("partitions handed over", partitions=_names(partitions))
+            self._hand_over(membership, partitions)
+        self._give_up(membership, partitions)
+        membership.consumer.incremental_unassign(partitions)
+        log.info("partitions handed over", group=membership.group, partitions=_names(partitions))
 
-    def _hand_over(self, partitions: list[TopicPartition]) -> None:
+    def _hand_over(self, membership: Membership, partitions: list[TopicPartition]) -> None:
         """What has not begun is left to the next owner; what runs may finish here, so that it does not run twice."""
-        leaving = [self._assignments[place] for place in _places(partitions) if place in self._assignments]
+        held = membership.assignments
+        leaving = [held[place] for place in _places(partitions) if place in held]
         for assignment in leaving:
             assignment.starting = False
         deadline = time.monotonic() + self._config.revoke_grace_s
         while self._begun(leaving) and time.monotonic() < deadline:
             self._collect()
             self._write_when_due()
-            time.sleep(BUSY_POLL_S)
+            time.sleep(TURN_S)
         self._write_out()
         if any(each.changed for each in leaving):
             # The transaction was aborted; once more, and then what it held runs again elsewhere.
             self._write_out()
 
-    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._give_up(partitions)
-        consumer.incremental_unassign(partitions)
+    def _on_lost(self, membership: Membership, partitions: list[TopicPartition]) -> None:
+        self._give_up(membership, partitions)
+        membership.consumer.incremental_unassign(partitions)
         log.warning("partitions lost, their jobs run again elsewhere", partitions=_names(partitions))
 
     def _begun(self, leaving: list[Assignment]) -> bool:
         """Whether an execution of these partitions has begun and not been collected."""
         return any(each.started_at is not None and each.assignment in leaving for each in self._in_flight)
 
-    def _give_up(self, partitions: list[TopicPartition]) -> None:
-        self._rebalances += 1
+    def _give_up(self, membership: Membership, partitions: list[TopicPartition]) -> None:
         for place in _places(partitions):
-            assignment = self._assignments.pop(place, None)
+            assignment = membership.assignments.pop(place, None)
             if assignment:
                 assignment.give_up()
         for execution in [each for each in self._in_flight if not each.assignment.held]:
@@ -482,10 +487,11 @@ class _Life:
         self._executor.cancel_lost()
 
     def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """The group's commits. Waits while a transaction of a dead worker still holds them back."""
+        """The group's commits. Waits while a transaction of a dead worker still holds them back; meanwhile what runs
+        for other lanes is written."""
         while True:
             try:
-                answer = consumer.committed(partitions, 10)
+                answer = consumer.committed(partitions, COMMITTED_WITHIN_S)
                 errors = [each.error for each in answer if each.error]
             except KafkaException as error:
                 errors = [error.args[0]]
@@ -495,6 +501,8 @@ class _Life:
             if self._worker.stopping.is_set():
                 raise WriterBroken(f"stopped while waiting for the group's offsets: {errors[0].str()}")
             log.warning("waiting for the group's offsets", reason=errors[0].str())
+            self._collect()
+            self._write_when_due()
 
 
 def _places(partitions: list[TopicPartition]) -> list[tuple[str, int]]:

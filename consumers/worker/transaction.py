@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,14 @@ class TransactionAborted(RuntimeError):
 class WriterBroken(RuntimeError):
     """The producer can do no more: fenced by its successor, or in a fatal state. Whether the batch was written is
     unknown; the group's committed offsets tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Offsets of one consumer group, and the group's metadata when they were taken."""
+
+    offsets: Sequence[TopicPartition]
+    group: Any
 
 
 class OutcomeWriter:
@@ -63,9 +72,8 @@ class OutcomeWriter:
                     raise WriterBroken(cause.str()) from error
                 log.warning("waiting for the transaction coordinator", reason=cause.str())
 
-    def write(self, records: Sequence[OutgoingRecord], offsets: list[TopicPartition], group: Any) -> None:
-        """Write the batch. When it returns, records and offsets are committed. `group` is what the consumer's
-        `consumer_group_metadata` gave.
+    def write(self, records: Sequence[OutgoingRecord], commits: Sequence[Commit]) -> None:
+        """Write the batch. When it returns, records and offsets are committed.
 
         Raises `TransactionAborted` or `WriterBroken`.
         """
@@ -77,8 +85,8 @@ class OutcomeWriter:
                 self._produce_one_by_one(records, too_large)
             else:
                 self._produce(records)
-            if offsets:
-                producer.send_offsets_to_transaction(offsets, group, 10)
+            for commit in commits:
+                producer.send_offsets_to_transaction(list(commit.offsets), commit.group, 10)
             self._commit()
             self._careful = False
             self._refused.clear()

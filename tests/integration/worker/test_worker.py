@@ -238,7 +238,7 @@ def test_offsets_are_committed_only_with_the_outcomes(
     ids = client.submit_many([NewJob("ok", {"number": n}) for n in range(100)])
     with RunningWorker(kafka.bootstrap, topics, handlers()):
         log.until_finished(ids)
-    reader = Consumer(KafkaConnection(kafka.bootstrap).consumer(f"{topics.prefix}workers"))
+    reader = Consumer(KafkaConnection(kafka.bootstrap).consumer(f"{topics.prefix}workers.default"))
     lane = [TopicPartition(topics.lane("default"), partition) for partition in range(4)]
     committed = sum(max(each.offset, 0) for each in reader.committed(lane, 10))
     ends = sum(reader.get_watermark_offsets(each, 10)[1] for each in lane)

@@ -1,0 +1,89 @@
+"""Who reads what: each worker has its part of each lane, and reads all that it has."""
+
+import time
+from collections.abc import Callable
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from millstream.consumers.worker.assignment import Assignment
+from millstream.consumers.worker.membership import Membership
+from millstream.local.broker import Broker
+from millstream.schemas import KafkaConnection, TopicCatalogue
+from tests.integration.worker.handlers import jobs
+from tests.running_worker import RunningWorker
+
+
+def until(holds: Callable[[], bool], within_s: float = 40) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold"
+
+
+def test_a_worker_that_joins_later_gets_its_part_of_each_lane(kafka: Broker, topics: TopicCatalogue) -> None:
+    admin = AdminClient(KafkaConnection(kafka.bootstrap).client())
+    groups = [f"{topics.prefix}workers.{lane}" for lane in topics.lanes]
+
+    def parts() -> list[list[int]]:
+        """For each lane, how many of its four partitions each of its members has."""
+        described = [future.result() for future in admin.describe_consumer_groups(groups).values()]
+        return [sorted(len(each.assignment.topic_partitions) for each in group.members) for group in described]
+
+    with RunningWorker(kafka.bootstrap, topics, jobs, "w1"):
+        until(lambda: parts() == [[4]] * 3)
+        with RunningWorker(kafka.bootstrap, topics, jobs, "w2"):
+            until(lambda: parts() == [[2, 2]] * 3)
+
+
+def test_a_partition_that_was_paused_when_it_was_handed_over_is_read_when_it_comes_back(
+    kafka: Broker, topics: TopicCatalogue
+) -> None:
+    lane = topics.lane("default")
+
+    def member() -> Membership:
+        settings = KafkaConnection(kafka.bootstrap).consumer(
+            f"{topics.prefix}workers", partition_assignment_strategy="cooperative-sticky"
+        )
+        membership = Membership("workers", Consumer(settings), {lane: "default"}, overflow=False)
+
+        def take(_: Membership, partitions: list[TopicPartition]) -> None:
+            membership.assign([Assignment(lane, each.partition, "default") for each in partitions])
+
+        def give(_: Membership, partitions: list[TopicPartition]) -> None:
+            for each in partitions:
+                del membership.assignments[lane, each.partition]
+            membership.consumer.incremental_unassign(partitions)
+
+        membership.join(take, give, give)
+        return membership
+
+    first, read = member(), set()
+
+    def polls(*members: Membership) -> None:
+        for each in members:
+            for message in [*each.arrived(), *each.wait(0.02)]:
+                if each is first and not message.error():
+                    read.add(message.partition())
+
+    def has(count: int, *others: Membership) -> bool:
+        polls(first, *others)
+        return len(first.assignments) == count
+
+    until(lambda: has(4))
+    first.pause(list(first.assignments.values()))
+    second = member()
+    until(lambda: has(2, second) and len(second.assignments) == 2)
+    handed_over = set(second.assignments)
+    second.consumer.close()
+    until(lambda: has(4))
+    producer = Producer(KafkaConnection(kafka.bootstrap).producer())
+    for partition in range(4):
+        producer.produce(lane, b"work", partition=partition)
+    producer.flush(10)
+
+    def all_read() -> bool:
+        polls(first)
+        return {(lane, partition) for partition in read} >= handed_over
+
+    until(all_read)
+    first.consumer.close()
