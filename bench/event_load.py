@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from millstream.schemas import Codec, EventBytes, EventKind, JobEvent, JobRequest
+from millstream.schemas import Codec, EventBytes, EventKind, JobEvent, JobRequest, job_part
 from millstream.schemas.models import new_id
 
 CODEC = Codec()
@@ -49,7 +49,7 @@ def _lives(jobs: int) -> Iterator[tuple[str, bytes]]:
             submitted_at=now,
             labels={"team": f"team-{number % 9}", "release": "2026.11.3"},
         )
-        job = make.job_part(request)
+        job = job_part(request)
         attempt = make.attempt_part(
             {
                 "attempt": 1,

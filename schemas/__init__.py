@@ -2,7 +2,7 @@
 
 from millstream.schemas.codec import Codec, DecodeError
 from millstream.schemas.connection import KafkaConnection
-from millstream.schemas.event_bytes import EventBytes, ReadRequest
+from millstream.schemas.event_bytes import EventBytes, event_form, event_part, job_part
 from millstream.schemas.models import (
     OUTCOMES,
     Action,
@@ -23,6 +23,7 @@ from millstream.schemas.models import (
     WorkerState,
 )
 from millstream.schemas.registry import ConfluentRegistry, PinnedRegistry, Registry, UnknownSchema
+from millstream.schemas.request_reader import ReadRequest, RequestReader
 from millstream.schemas.submission_bytes import SubmissionBytes
 from millstream.schemas.topics import Topic, TopicCatalogue
 
@@ -48,6 +49,7 @@ __all__ = [
     "ReadRequest",
     "Record",
     "Registry",
+    "RequestReader",
     "Scope",
     "State",
     "SubmissionBytes",
@@ -56,4 +58,7 @@ __all__ = [
     "UnknownSchema",
     "WorkerBeat",
     "WorkerState",
+    "event_form",
+    "event_part",
+    "job_part",
 ]

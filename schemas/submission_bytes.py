@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from millstream.schemas.avro_part import long
 from millstream.schemas.codec import HEADER, Codec
-from millstream.schemas.event_bytes import EventBytes
+from millstream.schemas.event_bytes import EventBytes, job_part
 from millstream.schemas.models import EventKind, JobRequest, new_id
 
 
@@ -30,7 +30,7 @@ class SubmissionBytes:
         bare = request.model_copy(update={"ordering_key": "", "payload": b""})
         record = codec.encode(bare)
         events = EventBytes(codec)
-        job, attempt = events.job_part(bare), events.attempt_part({})
+        job, attempt = job_part(bare), events.attempt_part({})
         event = events.event(job, attempt, EventKind.SUBMITTED, bare.submitted_at)
         job_id = _string(bare.job_id.encode())
         names_at = HEADER.size + len(job_id)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from millstream.schemas import Codec, EventBytes, EventKind, JobEvent, JobRequest
+from millstream.schemas import Codec, EventBytes, EventKind, JobEvent, JobRequest, job_part
 
 CODEC = Codec()
 MAKE = EventBytes(CODEC)
@@ -27,7 +27,7 @@ def life_of_jobs(jobs: int, seed: int = 1, around: datetime | None = None) -> It
         )
         wait_ms, run_ms = draw.expovariate(1 / 50), draw.lognormvariate(4, 1)
         started = submitted + timedelta(milliseconds=wait_ms)
-        job, kind = MAKE.job_part(request), draw.choice(KINDS)
+        job, kind = job_part(request), draw.choice(KINDS)
         attempt = MAKE.attempt_part(
             {
                 "attempt": 1,

@@ -22,6 +22,7 @@ from millstream.consumers.worker.execution import Execution
 from millstream.consumers.worker.fair_queue import FairQueue, OrderingKeys
 from millstream.consumers.worker.jobs import JobType, JobTypes, RunsOn
 from millstream.consumers.worker.journal import RunningJournal
+from millstream.consumers.worker.metering import metered, metered_call
 from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
 from millstream.consumers.worker.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.process_pool import Limits, ProcessPlace
@@ -33,6 +34,8 @@ from millstream.schemas import DeadReason
 log = structlog.get_logger(__name__)
 
 REMEMBERED_CANCELLATIONS = 10_000
+TURN_S = 0.005
+"""So long may coroutines that wait for nothing follow each other before the event loop has its turn."""
 
 
 class UnknownJobType(LookupError):
@@ -48,6 +51,8 @@ class _Places:
         self.queue = queue
         self.running: set[Execution] = set()
         self.busiest = 0
+        self.runner: asyncio.Task[None] | None = None
+        """The task that begins what waits here; only of the event loop's own kind."""
 
 
 class Executor:
@@ -180,6 +185,15 @@ class Executor:
 
     def _fill(self, places: _Places) -> None:
         """Begin executions while there are places and the queue has something that may begin."""
+        if places.kind == "loop":
+            if places.runner is None and len(places.queue) and len(places.running) < places.limit:
+                places.runner = self._loop.create_task(self._run_one_after_another(places))
+        else:
+            while (execution := self._next(places)) is not None:
+                self._loop.create_task(self._execute(execution, places))
+
+    def _next(self, places: _Places) -> Execution | None:
+        """The execution that begins now, already in its place; None while nothing may."""
         queue, running = places.queue, places.running
         while self._accepting and len(running) < places.limit and len(queue):
             execution = queue.pop(time.monotonic())
@@ -192,10 +206,38 @@ class Executor:
             self._quotas.enter(execution.tenant, execution.job_type, execution.lane)
             self._journal.begin(execution.job_id)
             running.add(execution)
-            task = self._loop.create_task(self._execute(execution, places))
-            if places.kind == "loop":
-                execution.stop_running = task.cancel
-        places.busiest = max(places.busiest, len(running))
+            places.busiest = max(places.busiest, len(running))
+            return execution
+        return None
+
+    async def _run_one_after_another(self, places: _Places) -> None:
+        """Run coroutines in one task, each in a context of its own, until one of them waits for something; then another
+        task begins the next ones. A task for each job would cost as much as all else about it."""
+        this = asyncio.current_task()
+        assert this is not None
+        turn_ends = time.monotonic() + TURN_S
+        try:
+            while places.runner is this and (execution := self._next(places)) is not None:
+                execution.stop_running = this.cancel
+                await self._execute(execution, places)
+                while this.cancelling():
+                    # That was for an execution that is over.
+                    this.uncancel()
+                if places.runner is None:
+                    places.runner = this
+                if time.monotonic() > turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = time.monotonic() + TURN_S
+        finally:
+            if places.runner is this:
+                places.runner = None
+
+    def _waits(self) -> None:
+        """The coroutine that runs waits for something: let others begin meanwhile."""
+        places = self._places["loop"]
+        if places.runner is asyncio.current_task(self._loop):
+            places.runner = None
+            self._fill(places)
 
     def _leave(self, execution: Execution, places: _Places) -> None:
         places.running.discard(execution)
@@ -205,7 +247,8 @@ class Executor:
         for each in self._places.values():
             if len(each.queue):
                 each.queue.wake(execution.tenant, execution.job_type)
-                self._fill(each)
+                if each is not places or each.kind != "loop":
+                    self._fill(each)
 
     def _release_key(self, execution: Execution) -> None:
         if execution.ordering_key and (following := self._keys.release(execution)):
@@ -271,30 +314,33 @@ class Executor:
             return outcome.cancelled(reason)
         if request.deadline and request.deadline <= datetime.now(UTC):
             return outcome.timed_out(f"its deadline {request.deadline.isoformat()} passed before it could start")
-        limit = _timeout_s(job_type, execution)
         if runs_on == "process":
-            return await self._in_process(
-                job_type, execution, Limits(limit, job_type.memory_limit_bytes, job_type.heartbeat_s)
+            return await self._in_process(job_type, execution)
+        return await self._in_this_process(job_type, execution, runs_on)
+
+    async def _in_this_process(self, job_type: JobType, execution: Execution, runs_on: RunsOn) -> Outcome:
+        request, silence_s = execution.read.request, job_type.heartbeat_s
+        limit_s = _timeout_s(job_type, execution)
+        if job_type.takes_context or silence_s is not None:
+            execution.context = JobContext(
+                request, execution.execution_id, lambda fraction, text: self._tell_progress(execution, fraction, text)
             )
-        context = execution.context = JobContext(
-            request, execution.execution_id, lambda fraction, text: self._tell_progress(execution, fraction, text)
-        )
         try:
-            arguments = job_type.arguments(request.payload, context)
+            arguments = job_type.arguments(request.payload, execution.context)
         except ValidationError as error:
             return outcome.refused(DeadReason.INVALID_PAYLOAD, error)
         if runs_on == "thread":
             run = self._in_thread(job_type, execution, arguments)
         else:
-            run = execution.meter.coroutine(job_type.handler(*arguments))
+            run = metered(execution, job_type.handler(*arguments), self._waits)
         too_long = ""
         with attempt_span(request):
-            if limit is None and job_type.heartbeat_s is None:
+            if limit_s is None and silence_s is None:
                 await run
             else:
-                too_long = await _within(limit, job_type.heartbeat_s, context, run)
+                too_long = await _within(limit_s, silence_s, execution.context, run)
         if too_long:
-            context.cancelled = True
+            execution.call_off()
             if runs_on == "thread":
                 self._threads.replace_stuck()
             return outcome.timed_out(too_long)
@@ -308,7 +354,7 @@ class Executor:
 
         def work() -> None:
             try:
-                context.run(execution.meter.call, job_type.handler, *arguments)
+                context.run(metered_call, execution, job_type.handler, *arguments)
             except BaseException as error:
                 self._settle(ended, error)
             else:
@@ -317,7 +363,8 @@ class Executor:
         self._threads.submit(work)
         await ended
 
-    async def _in_process(self, job_type: JobType, execution: Execution, limits: Limits) -> Outcome:
+    async def _in_process(self, job_type: JobType, execution: Execution) -> Outcome:
+        limits = Limits(_timeout_s(job_type, execution), job_type.memory_limit_bytes, job_type.heartbeat_s)
         ended: asyncio.Future[None] = self._loop.create_future()
         place = self._idle_processes.pop()
         cancelled = threading.Event()
@@ -332,7 +379,7 @@ class Executor:
             try:
                 answer = place.run(task, limits, cancelled, lambda *said: self._tell_progress(execution, *said))
                 execution.stop_clock()
-                execution.cpu_ms, execution.rss_bytes = answer.cpu_ms, answer.peak_rss_bytes
+                execution.cpu_ns, execution.rss_bytes = round(answer.cpu_ms * 1e6), answer.peak_rss_bytes
                 result.append(answer.outcome)
             except BaseException as error:
                 self._settle(ended, error)
@@ -367,7 +414,9 @@ class Executor:
         self.told.append(self._narrator.progress(execution, datetime.now(UTC), fraction, message))
 
 
-async def _within(limit_s: float | None, silence_s: float | None, context: JobContext, run: Awaitable[None]) -> str:
+async def _within(
+    limit_s: float | None, silence_s: float | None, context: JobContext | None, run: Awaitable[None]
+) -> str:
     """Why the run was ended, or nothing when it ended by itself; a TimeoutError of its own is raised as it is."""
     loop = asyncio.get_running_loop()
     deadline, silence = asyncio.timeout(limit_s), asyncio.timeout(silence_s)
@@ -375,9 +424,9 @@ async def _within(limit_s: float | None, silence_s: float | None, context: JobCo
     def heard() -> None:
         # The run may have ended since it spoke.
         with contextlib.suppress(RuntimeError):
-            silence.reschedule(loop.time() + (silence_s or 0))
+            silence.reschedule(None if silence_s is None else loop.time() + silence_s)
 
-    if silence_s is not None:
+    if context is not None:
         context.on_heartbeat = partial(_call_soon, loop, heard)
     try:
         async with deadline, silence:

@@ -86,15 +86,16 @@ class FairQueue(Generic[Job]):
     def pop(self, now: float) -> Job | None:
         """The job that begins now, or None while nothing may. The caller enters it into the quotas, unless it is not
         live any more."""
-        for lane in self._lanes:
+        lanes = [lane for lane in self._lanes if lane.turns or lane.wakings]
+        for lane in lanes:
             if lane.passed_over >= STARVING_AFTER and (job := lane.pop(now)):
                 self._size -= 1
                 return job
-        for index, lane in enumerate(self._lanes):
+        for index, lane in enumerate(lanes):
             job = lane.pop(now)
             if job is not None:
-                for lower in self._lanes[index + 1 :]:
-                    if lower.has_turns:
+                for lower in lanes[index + 1 :]:
+                    if lower.turns:
                         lower.passed_over += 1
                 self._size -= 1
                 return job
@@ -145,20 +146,16 @@ class _Lane(Generic[Job]):
         self.passed_over = 0
         self._quotas = quotas
         self.tenants: dict[str, _Tenant[Job]] = {}
-        self._turns: deque[_Tenant[Job]] = deque()
-        self._wakings: list[tuple[float, int, _Tenant[Job]]] = []
+        self.turns: deque[_Tenant[Job]] = deque()
+        self.wakings: list[tuple[float, int, _Tenant[Job]]] = []
         self._numbers = itertools.count()
         self._waiting_for_type: dict[str, deque[_Tenant[Job]]] = {}
-
-    @property
-    def has_turns(self) -> bool:
-        return bool(self._turns)
 
     def put(self, job: Job) -> None:
         tenant = self.tenants.get(job.tenant)
         if tenant is None:
             tenant = self.tenants[job.tenant] = _Tenant(job.tenant)
-            self._turns.append(tenant)
+            self.turns.append(tenant)
         queue = tenant.queues.get(job.job_type)
         if queue is None:
             queue = tenant.queues[job.job_type] = deque()
@@ -169,9 +166,9 @@ class _Lane(Generic[Job]):
         queue.append(job)
 
     def pop(self, now: float) -> Job | None:
-        if self._wakings and self._wakings[0][0] <= now:
+        if self.wakings and self.wakings[0][0] <= now:
             self._wake_due(now)
-        turns = self._turns
+        turns = self.turns
         if not turns or self._quotas.wait("lane", self.name, now) > 0:
             return None
         while turns:
@@ -210,9 +207,9 @@ class _Lane(Generic[Job]):
         self._waiting_for_type.clear()
 
     def ready_at(self) -> float:
-        while self._wakings and not self._wakings[0][2].parked:
-            heapq.heappop(self._wakings)
-        return self._wakings[0][0] if self._wakings else math.inf
+        while self.wakings and not self.wakings[0][2].parked:
+            heapq.heappop(self.wakings)
+        return self.wakings[0][0] if self.wakings else math.inf
 
     def _take(self, tenant: _Tenant[Job], now: float) -> tuple[Job | None, dict[str, float]]:
         """The tenant's next job, or how long it waits: for itself (under ""), or for each of its types."""
@@ -239,7 +236,7 @@ class _Lane(Generic[Job]):
     def _park(self, tenant: _Tenant[Job], waits: dict[str, float], now: float) -> None:
         tenant.parked = True
         if (soonest := min(waits.values(), default=math.inf)) < math.inf:
-            heapq.heappush(self._wakings, (now + soonest, next(self._numbers), tenant))
+            heapq.heappush(self.wakings, (now + soonest, next(self._numbers), tenant))
         for job_type in waits:
             if job_type:
                 self._waiting_for_type.setdefault(job_type, deque()).append(tenant)
@@ -250,7 +247,7 @@ class _Lane(Generic[Job]):
 
     def _unpark(self, tenant: _Tenant[Job]) -> None:
         tenant.parked = False
-        self._turns.append(tenant)
+        self.turns.append(tenant)
 
     def _wake_one(self, job_type: str) -> None:
         waiting = self._waiting_for_type.get(job_type)
@@ -262,7 +259,7 @@ class _Lane(Generic[Job]):
         self._waiting_for_type.pop(job_type, None)
 
     def _wake_due(self, now: float) -> None:
-        while self._wakings and self._wakings[0][0] <= now:
-            tenant = heapq.heappop(self._wakings)[2]
+        while self.wakings and self.wakings[0][0] <= now:
+            tenant = heapq.heappop(self.wakings)[2]
             if tenant.parked:
                 self._unpark(tenant)

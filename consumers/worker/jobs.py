@@ -36,7 +36,7 @@ class JobType:
         """Whether another process finds the handler by its module and name."""
         return "<locals>" not in self.handler.__qualname__ and self.handler.__module__ != "__main__"
 
-    def arguments(self, payload: bytes, context: JobContext) -> tuple[Any, ...]:
+    def arguments(self, payload: bytes, context: JobContext | None) -> tuple[Any, ...]:
         """What the handler is called with. Raises pydantic's ValidationError when the payload is not what it takes."""
         given: list[Any] = []
         if self.takes_payload:

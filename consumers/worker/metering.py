@@ -1,57 +1,62 @@
 """What an attempt used of the machine."""
 
+import contextvars
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psutil
 
 T = TypeVar("T")
 
 
-class CpuMeter:
-    """CPU time of one attempt, in nanoseconds. Many coroutines share a thread: only their own steps are counted."""
+class Spender(Protocol):
+    """Whoever pays for a run: its CPU time so far, in nanoseconds."""
 
-    __slots__ = ("nanoseconds",)
+    cpu_ns: int
 
-    def __init__(self) -> None:
-        self.nanoseconds = 0
 
-    @property
-    def milliseconds(self) -> float:
-        return self.nanoseconds / 1e6
+@types.coroutine
+def metered(spender: Spender, run: Coroutine[Any, Any, T], when_it_waits: Callable[[], None]) -> Generator[Any, Any, T]:
+    """Drive a coroutine in a context of its own. Many coroutines share a thread: only this one's steps are counted.
 
-    @types.coroutine
-    def coroutine(self, inner: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Drives a coroutine and counts each of its steps."""
-        resume: Callable[[Any], Any] = inner.send
-        value: Any = None
-        while True:
-            begun = time.thread_time_ns()
-            try:
-                awaited = resume(value)
-            except StopIteration as finished:
-                result: T = finished.value
-                return result
-            finally:
-                self.nanoseconds += time.thread_time_ns() - begun
-            try:
-                value = yield awaited
-                resume = inner.send
-            except GeneratorExit:
-                inner.close()
-                raise
-            except BaseException as error:
-                value, resume = error, inner.throw
-
-    def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Calls a function in this thread and counts it."""
+    `when_it_waits` is called once, before the first thing that it waits for. One that waits for nothing is over without
+    the event loop having had a turn.
+    """
+    step = contextvars.copy_context().run
+    resume: Callable[[Any], Any] = run.send
+    value: Any = None
+    waited = False
+    while True:
         begun = time.thread_time_ns()
         try:
-            return function(*arguments)
+            awaited = step(resume, value)
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
         finally:
-            self.nanoseconds += time.thread_time_ns() - begun
+            spender.cpu_ns += time.thread_time_ns() - begun
+        if not waited:
+            waited = True
+            when_it_waits()
+        try:
+            value = yield awaited
+            resume = run.send
+        except GeneratorExit:
+            run.close()
+            raise
+        except BaseException as error:
+            value, resume = error, run.throw
+
+
+def metered_call(spender: Spender, function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in this thread and count it."""
+    begun = time.thread_time_ns()
+    try:
+        return function(*arguments)
+    finally:
+        spender.cpu_ns += time.thread_time_ns() - begun
 
 
 class MemoryGauge:

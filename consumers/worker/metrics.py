@@ -87,14 +87,14 @@ class Metrics(Collector):
         """Count an attempt that has its outcome."""
         name = execution.job_type
         assert execution.outcome is not None
-        self._outcomes[name, execution.outcome.kind.value] += 1
+        self._outcomes[name, execution.outcome.kind] += 1
         waits = self._waits.get(name)
         if waits is None:
             waits = self._waits[name] = Histogram()
             self._runs[name] = Histogram()
         waits.observe(execution.wait_ms / 1000)
         self._runs[name].observe(execution.run_ms / 1000)
-        self._cpu_s[name] += execution.cpu_ms / 1000  # type: ignore[assignment]
+        self._cpu_s[name] += execution.cpu_ns / 1e9  # type: ignore[assignment]
 
     def timed_transaction(self, began: float) -> None:
         """Count a transaction that began at this moment of the monotonic clock."""

@@ -9,6 +9,7 @@ from millstream.consumers.worker.assignment import Assignment
 from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.execution import Execution
 from millstream.consumers.worker.metering import MemoryGauge
+from millstream.consumers.worker.outcome import SUCCEEDED
 from millstream.schemas import (
     Codec,
     DeadLetter,
@@ -19,7 +20,10 @@ from millstream.schemas import (
     JobEvent,
     Record,
     TopicCatalogue,
+    event_form,
+    event_part,
 )
+from millstream.schemas.models import new_id
 
 log = structlog.get_logger(__name__)
 
@@ -51,30 +55,43 @@ class Narrator:
             "instance_type": config.instance_type,
             "worker_version": config.version,
         }
-        self._events = EventBytes(codec, place)
+        events = EventBytes(codec, place)
+        self._events_topic = topics.events
+        self._header = events.header
+        self._attempt_part = events.attempt_form(
+            "attempt", "execution_id", "request_partition", "request_offset", "started_at", "wait_ms"
+        )
+        # Nearly all events are these two.
+        self._started = event_form("occurred_at", kind=EventKind.STARTED)
+        self._succeeded = event_form(
+            "occurred_at", "run_ms", "cpu_ms", "max_rss_bytes", kind=EventKind.SUCCEEDED, final=True
+        )
 
     def started(self, execution: Execution) -> OutgoingRecord:
-        request = execution.read.request
-        execution.attempt_part = self._events.attempt_part(
-            {
-                "attempt": request.attempt,
-                "execution_id": execution.execution_id,
-                "request_partition": execution.assignment.partition,
-                "request_offset": execution.offset,
-                "started_at": execution.started_at,
-                "wait_ms": execution.wait_ms,
-            }
+        read, assignment, at = execution.read, execution.assignment, execution.started_us
+        attempt_part = self._attempt_part(
+            read.request.attempt,
+            execution.execution_id,
+            assignment.partition,
+            execution.offset,
+            at,
+            execution.wait_ms,
         )
-        assert execution.started_at
-        return self._event(execution, EventKind.STARTED, execution.started_at)
+        execution.event_start = self._header + read.job_part + attempt_part
+        return OutgoingRecord(self._events_topic, read.key, execution.event_start + self._started(new_id(), at))
 
     def progress(self, execution: Execution, occurred_at: datetime, fraction: float, message: str) -> OutgoingRecord:
         return self._event(execution, EventKind.PROGRESS, occurred_at, progress=fraction, message=message[:1000])
 
     def ended(self, execution: Execution) -> list[OutgoingRecord]:
         """The outcome, and what follows from it: another attempt, or a dead letter."""
-        outcome, request, at = execution.outcome, execution.read.request, execution.finished_at
-        assert outcome and at
+        outcome, request, at = execution.outcome, execution.read.request, execution.finished_us
+        assert outcome
+        rss_bytes = execution.rss_bytes or self._memory.rss_bytes
+        if outcome is SUCCEEDED:
+            told = self._succeeded(new_id(), at, execution.run_ms, execution.cpu_ms, rss_bytes)
+            value = execution.event_start + told
+            return [OutgoingRecord(self._events_topic, execution.read.key, value, execution.assignment)]
         again = outcome.kind in _RETRIED and outcome.retryable and request.attempt < request.max_attempts
         records = [
             self._event(
@@ -84,7 +101,7 @@ class Narrator:
                 final=not again,
                 run_ms=execution.run_ms,
                 cpu_ms=execution.cpu_ms,
-                max_rss_bytes=execution.rss_bytes or self._memory.rss_bytes,
+                max_rss_bytes=rss_bytes,
                 **outcome.error,
             )
         ]
@@ -155,15 +172,17 @@ class Narrator:
         )
         return OutgoingRecord(
             self._topics.dead,
-            request.job_id.encode(),
+            execution.read.key,
             self._codec.encode(_shortened(letter)),
             execution.assignment,
         )
 
-    def _event(self, execution: Execution, kind: EventKind, occurred_at: datetime, **fields: Any) -> OutgoingRecord:
-        value = self._events.event(execution.read.job_part, execution.attempt_part, kind, occurred_at, **fields)
-        key = execution.read.request.job_id.encode()
-        return OutgoingRecord(self._topics.events, key, value, None if kind in _ANY_TIME else execution.assignment)
+    def _event(
+        self, execution: Execution, kind: EventKind, occurred_at: datetime | int, **fields: Any
+    ) -> OutgoingRecord:
+        value = execution.event_start + event_part(kind, occurred_at, **fields)
+        assignment = None if kind in _ANY_TIME else execution.assignment
+        return OutgoingRecord(self._events_topic, execution.read.key, value, assignment)
 
 
 _ANY_TIME = (EventKind.STARTED, EventKind.PROGRESS)

@@ -5,7 +5,6 @@ Pure: the caller says what time it is, in seconds of any monotonic clock.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,90 +27,121 @@ class Quota(BaseModel):
 UNLIMITED = Quota()
 
 
-@dataclass(slots=True)
 class _Use:
-    """A quota and what is used of it. The bucket holds at most one second's worth of starts, and at least one."""
+    """A quota and what is used of it. The bucket holds at most one second's worth of starts, and at least one.
 
-    quota: Quota = UNLIMITED
-    paused: bool = False
-    running: int = 0
-    tokens: float = 0.0
-    refilled_at: float = -math.inf
+    `bound`: there is something that may make a job wait.
+    """
+
+    __slots__ = ("_quota", "_refilled_at", "_tokens", "bound", "paused", "running")
+
+    def __init__(self, quota: Quota = UNLIMITED) -> None:
+        self.paused = False
+        self.running = 0
+        self._tokens = 0.0
+        self._refilled_at = -math.inf
+        self.limit(quota)
 
     @property
-    def bound(self) -> bool:
-        return self.paused or self.quota.max_concurrency is not None or self.quota.max_per_second is not None
+    def quota(self) -> Quota:
+        return self._quota
+
+    def limit(self, quota: Quota) -> None:
+        self._quota = quota
+        self._see_if_bound()
+
+    def pause(self, paused: bool) -> None:
+        self.paused = paused
+        self._see_if_bound()
 
     def wait(self, now: float) -> float:
-        quota = self.quota
+        quota = self._quota
         if self.paused or (quota.max_concurrency is not None and self.running >= quota.max_concurrency):
             return math.inf
         if quota.max_per_second is None:
             return 0.0
         self._refill(quota.max_per_second, now)
         # A hair less than a whole token is one: sums of floats never quite meet.
-        return 0.0 if self.tokens >= 1 - 1e-9 else (1 - self.tokens) / quota.max_per_second
+        return 0.0 if self._tokens >= 1 - 1e-9 else (1 - self._tokens) / quota.max_per_second
 
     def enter(self) -> None:
         self.running += 1
-        if self.quota.max_per_second is not None:
-            self.tokens -= 1
+        if self.bound and self._quota.max_per_second is not None:
+            self._tokens -= 1
 
     def _refill(self, rate: float, now: float) -> None:
         full = max(1.0, rate)
-        earned = (now - self.refilled_at) * rate
-        self.tokens = min(full, self.tokens + earned) if earned < full else full
-        self.refilled_at = now
+        earned = (now - self._refilled_at) * rate
+        self._tokens = min(full, self._tokens + earned) if earned < full else full
+        self._refilled_at = now
+
+    def _see_if_bound(self) -> None:
+        quota = self._quota
+        self.bound = self.paused or quota.max_concurrency is not None or quota.max_per_second is not None
 
 
 class Quotas:
     """The quotas of one worker and their use. Not thread-safe: the executor's loop owns it."""
 
     def __init__(self, quotas: Mapping[tuple[Scope, str], Quota] | None = None) -> None:
-        self._uses: dict[tuple[Scope, str], _Use] = {place: _Use(quota) for place, quota in (quotas or {}).items()}
+        self._tenants: dict[str, _Use] = {}
+        self._job_types: dict[str, _Use] = {}
+        self._lanes: dict[str, _Use] = {}
+        self._scopes: dict[Scope, dict[str, _Use]] = {
+            "tenant": self._tenants,
+            "job_type": self._job_types,
+            "lane": self._lanes,
+        }
+        for (scope, name), quota in (quotas or {}).items():
+            self.set(scope, name, quota)
 
     def set(self, scope: Scope, name: str, quota: Quota) -> None:
         """Change a quota; what runs already goes on."""
-        self._use(scope, name).quota = quota
+        _use(self._scopes[scope], name).limit(quota)
 
     def pause(self, scope: Scope, name: str, paused: bool = True) -> None:
         """Let nothing of it begin until it is resumed."""
-        self._use(scope, name).paused = paused
+        _use(self._scopes[scope], name).pause(paused)
 
     def quota(self, scope: Scope, name: str) -> Quota:
-        use = self._uses.get((scope, name))
+        use = self._scopes[scope].get(name)
         return use.quota if use else UNLIMITED
 
     def weight(self, tenant: str) -> float:
-        return self.quota("tenant", tenant).weight
+        use = self._tenants.get(tenant)
+        return use.quota.weight if use else UNLIMITED.weight
 
     def wait(self, scope: Scope, name: str, now: float) -> float:
         """Seconds until another job of it may begin: 0 for now, infinity until one ends or it is resumed."""
-        use = self._uses.get((scope, name))
-        return use.wait(now) if use else 0.0
+        use = self._scopes[scope].get(name)
+        return use.wait(now) if use is not None and use.bound else 0.0
 
     def enter(self, tenant: str, job_type: str, lane: str) -> None:
         """Note that a job begins."""
-        for place in (("tenant", tenant), ("job_type", job_type), ("lane", lane)):
-            use = self._uses.get(place)
-            if use is None:
-                use = self._uses[place] = _Use()
-            use.enter()
+        _use(self._tenants, tenant).enter()
+        _use(self._job_types, job_type).enter()
+        _use(self._lanes, lane).enter()
 
     def leave(self, tenant: str, job_type: str, lane: str) -> None:
         """Note that a job has ended."""
-        for place in (("tenant", tenant), ("job_type", job_type), ("lane", lane)):
-            self._uses[place].running -= 1
-        if len(self._uses) > IDLE_KEPT:
-            self._forget_idle()
+        self._tenants[tenant].running -= 1
+        self._job_types[job_type].running -= 1
+        self._lanes[lane].running -= 1
+        for uses in (self._tenants, self._job_types):
+            if len(uses) > IDLE_KEPT:
+                _forget_idle(uses)
 
-    def _use(self, scope: Scope, name: str) -> _Use:
-        return self._uses.setdefault((scope, name), _Use())
 
-    def _forget_idle(self) -> None:
-        self._uses = {
-            place: use for place, use in self._uses.items() if use.running or use.bound or use.quota != UNLIMITED
-        }
+def _use(uses: dict[str, _Use], name: str) -> _Use:
+    use = uses.get(name)
+    if use is None:
+        use = uses[name] = _Use()
+    return use
+
+
+def _forget_idle(uses: dict[str, _Use]) -> None:
+    for name in [name for name, use in uses.items() if not (use.running or use.bound or use.quota != UNLIMITED)]:
+        del uses[name]
 
 
 def changed(quota: Quota, **fields: float | int | None) -> Quota:

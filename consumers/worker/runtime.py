@@ -36,7 +36,7 @@ from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
 from millstream.consumers.worker.slots import claim_worker_id, journal_path
 from millstream.consumers.worker.transaction import OutcomeWriter, TransactionAborted, WriterBroken
 from millstream.consumers.worker.window import Window
-from millstream.schemas import Codec, DecodeError, EventBytes, KafkaConnection, TopicCatalogue, WorkerState
+from millstream.schemas import Codec, DecodeError, KafkaConnection, RequestReader, TopicCatalogue, WorkerState
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,7 @@ class Worker:
         self.topics = topics
         self.jobs = registered if jobs is None else jobs
         self.codec = codec or Codec()
-        self.events = EventBytes(self.codec)
+        self.requests = RequestReader(self.codec)
         self.lanes = list(self.config.lanes or topics.lanes)
         self.transactional_id = f"{topics.prefix}worker-{config.worker_id}"
         self.metrics = Metrics()
@@ -275,7 +275,7 @@ class _Life:
                 continue
             value = message.value()
             try:
-                read = self._worker.events.read_request(value)
+                read = self._worker.requests.read(value)
             except DecodeError as problem:
                 log.error("unreadable record", topic=topic, partition=partition, offset=offset, reason=str(problem))
                 self._records.append(self._narrator.unreadable(assignment, offset, message.key(), value, problem))
@@ -474,7 +474,7 @@ class _Life:
 
     def _begun(self, leaving: list[Assignment]) -> bool:
         """Whether an execution of these partitions has begun and not been collected."""
-        return any(each.started_at is not None and each.assignment in leaving for each in self._in_flight)
+        return any(each.started_us and each.assignment in leaving for each in self._in_flight)
 
     def _give_up(self, membership: Membership, partitions: list[TopicPartition]) -> None:
         for place in _places(partitions):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from millstream.schemas import Codec, ConfluentRegistry, DecodeError, EventBytes, JobRequest
+from millstream.schemas import Codec, ConfluentRegistry, DecodeError, JobRequest, RequestReader
 from millstream.schemas.codec import schema_id_of
 
 pytest.importorskip("confluent_kafka.schema_registry", reason="needs millstream[schema-registry]")
@@ -58,7 +58,7 @@ def test_a_request_written_with_the_registrys_id_is_read_by_another_process(regi
     written = writer.encode(request)
     assert schema_id_of(written) >= 4_000
     assert reader.decode(written, JobRequest) == request
-    assert EventBytes(reader).read_request(written).request == request
+    assert RequestReader(reader).read(written).request == request
 
 
 def test_an_id_that_the_registry_does_not_know_is_a_decode_error(registry_url: str) -> None:

@@ -18,8 +18,10 @@ from millstream.schemas import (
     JobEvent,
     JobRequest,
     PinnedRegistry,
+    RequestReader,
     SubmissionBytes,
     WorkerBeat,
+    job_part,
 )
 from millstream.schemas.models import Record, new_id
 from millstream.schemas.registry import current_schema, pinned_schemas
@@ -58,9 +60,9 @@ def test_a_request_survives_the_wire(request: JobRequest) -> None:
 @given(requests)
 def test_every_event_of_a_job_begins_with_the_bytes_of_its_request(request: JobRequest) -> None:
     events = EventBytes(CODEC)
-    read = events.read_request(CODEC.encode(request))
+    read = RequestReader(CODEC).read(CODEC.encode(request))
     assert read.request == request
-    assert read.job_part == events.job_part(request)
+    assert read.job_part == job_part(request)
     now = datetime(2026, 1, 1, tzinfo=UTC)
     attempt = events.attempt_part({"attempt": 3, "worker_id": "w", "started_at": now, "wait_ms": 1.5})
     event = CODEC.decode(events.event(read.job_part, attempt, EventKind.FAILED, now, run_ms=2.5, final=True), JobEvent)
@@ -81,7 +83,7 @@ def test_submissions_that_share_their_bytes_are_the_bytes_of_each_request(
         assert record == CODEC.encode(request)
         announced = CODEC.decode(event, JobEvent)
         expected = EventBytes(CODEC)
-        assert event[5:].startswith(expected.job_part(request) + expected.attempt_part({}))
+        assert event[5:].startswith(job_part(request) + expected.attempt_part({}))
         assert (announced.kind, announced.occurred_at) == (EventKind.SUBMITTED, request.submitted_at)
         assert announced.event_id != request.job_id
 
@@ -98,7 +100,7 @@ def test_records_with_lists_and_bytes_survive_the_wire() -> None:
 def test_garbage_is_a_decode_error_and_nothing_else(data: bytes) -> None:
     for attempt in (data, b"\x00" + struct.pack(">I", 1) + data):
         try:
-            EventBytes(CODEC).read_request(attempt)
+            RequestReader(CODEC).read(attempt)
         except DecodeError as error:
             assert str(error)
 
@@ -108,7 +110,7 @@ def test_a_truncated_request_is_a_decode_error(request: JobRequest, data: st.Dat
     whole = CODEC.encode(request)
     cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
     with pytest.raises(DecodeError):
-        EventBytes(CODEC).read_request(cut)
+        RequestReader(CODEC).read(cut)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +153,9 @@ def test_a_record_written_with_an_older_schema_is_read_with_its_defaults() -> No
     body = io.BytesIO()
     fastavro.schemaless_writer(body, parse(older), request.__dict__)
     codec = Codec(Older())
-    read = EventBytes(codec).read_request(HEADER.pack(0, 77) + body.getvalue())
+    read = RequestReader(codec).read(HEADER.pack(0, 77) + body.getvalue())
     assert read.request == request
-    assert read.job_part == EventBytes(codec).job_part(request)
+    assert read.job_part == job_part(request)
 
 
 @pytest.mark.parametrize("schema", pinned_schemas().values(), ids=lambda schema: schema["name"])

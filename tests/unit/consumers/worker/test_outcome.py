@@ -1,10 +1,18 @@
 """How errors are told apart and told."""
 
 import asyncio
+import contextvars
 import time
+from collections import Counter
+from dataclasses import dataclass
 
-from millstream.consumers.worker.metering import CpuMeter
+from millstream.consumers.worker.metering import metered
 from millstream.consumers.worker.outcome import MESSAGE_LENGTH, STACK_LENGTH, failed, fingerprint
+
+
+@dataclass
+class Spent:
+    cpu_ns: int = 0
 
 
 def charge(amount: int) -> None:
@@ -52,10 +60,29 @@ async def test_only_a_coroutines_own_steps_are_counted() -> None:
     async def idle() -> None:
         await asyncio.sleep(0.03)
 
-    busy_meter, idle_meter = CpuMeter(), CpuMeter()
-    results = await asyncio.gather(busy_meter.coroutine(busy()), idle_meter.coroutine(idle()))
+    worker, sleeper, waits = Spent(), Spent(), Counter[str]()
+    results = await asyncio.gather(
+        metered(worker, busy(), lambda: waits.update(["worker"])),
+        metered(sleeper, idle(), lambda: waits.update(["sleeper"])),
+    )
     assert results == ["done", None]
-    assert busy_meter.milliseconds > 5 * idle_meter.milliseconds
+    assert worker.cpu_ns > 5 * sleeper.cpu_ns
+    assert waits == {"worker": 1, "sleeper": 1}
+
+
+async def test_what_a_coroutine_sets_in_its_context_is_not_seen_by_the_next_in_the_same_task() -> None:
+    who = contextvars.ContextVar("who", default="nobody")
+    seen = []
+
+    async def handler(name: str) -> None:
+        seen.append(who.get())
+        who.set(name)
+        await asyncio.sleep(0)
+        seen.append(who.get())
+
+    for name in ("first", "second"):
+        await metered(Spent(), handler(name), lambda: None)
+    assert seen == ["nobody", "first", "nobody", "second"]
 
 
 async def test_a_metered_coroutine_can_be_cancelled_and_cleans_up() -> None:
@@ -67,7 +94,7 @@ async def test_a_metered_coroutine_can_be_cancelled_and_cleans_up() -> None:
         finally:
             cleaned.set()
 
-    task = asyncio.ensure_future(CpuMeter().coroutine(waits()))
+    task = asyncio.ensure_future(metered(Spent(), waits(), lambda: None))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

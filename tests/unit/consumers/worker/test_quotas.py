@@ -62,4 +62,4 @@ def test_idle_tenants_are_forgotten() -> None:
     for number in range(2 * IDLE_KEPT):
         quotas.enter(f"t{number}", "t", "l")
         quotas.leave(f"t{number}", "t", "l")
-    assert len(quotas._uses) <= IDLE_KEPT + 3
+    assert len(quotas._tenants) <= IDLE_KEPT + 3
