@@ -10,6 +10,7 @@ import io
 import struct
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import fastavro
@@ -121,9 +122,13 @@ def _encoder(kind: Any) -> Encoder:
 def _optional(kinds: list[Any]) -> Encoder:
     null, (other,) = kinds.index("null"), [kind for kind in kinds if kind != "null"]
     nothing, something, encode = long(null), long(1 - null), _encoder(other)
+    if other == "double":
+        pack, branch = struct.Struct("<Bd").pack, something[0]
+        return lambda value: nothing if value is None else pack(branch, value)
     return lambda value: nothing if value is None else something + encode(value)
 
 
+@lru_cache(maxsize=1024)
 def _timestamp(moment: datetime | int) -> bytes:
     return long(moment if isinstance(moment, int) else microseconds(moment))
 

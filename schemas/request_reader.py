@@ -20,37 +20,83 @@ from millstream.schemas.event_bytes import fields_of, job_part
 from millstream.schemas.models import JobRequest
 
 _ID_LENGTH = long(36)[0]
-_ID_AT = HEADER.size + 1
+_LENGTH_AT = HEADER.size
+_ID_AT = _LENGTH_AT + 1
 _NAMES_AT = _ID_AT + 36
+_BEGINNING_END = _NAMES_AT + 24
+"""Likenesses are looked up by so much of tenant and job type."""
+
 _JOB_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-KINDS_KEPT = 2_000
-"""Combinations of tenant, job type and lane that are remembered; the one that was noted longest ago goes first."""
+BEGINNINGS_KEPT = 2_000
+"""Beginnings that are remembered; the one that was noted longest ago goes first."""
 
-LIKENESSES_KEPT = 4
-"""Of each combination, how many different rests are remembered."""
+LIKENESSES_KEPT = 8
+"""Of each beginning, how many different likenesses are remembered."""
+
+LONGEST_KEY = 256
+"""Characters of an ordering key, as `JobRequest` allows."""
 
 
-class ReadRequest(NamedTuple):
-    """A request that was read. `job_part`: the bytes with which each event of its job begins; `key`: the key of its
-    events; `due_us`: when it may start, in microseconds since 1970."""
+class ReadRequest:
+    """A request that was read.
 
-    request: JobRequest
-    job_part: bytes
-    key: bytes
-    due_us: int
+    `alike` is a request that is equal to it in all but id, ordering key, time of submission and payload. `key`: the key
+    of the job's events, its id as bytes. `submitted_us`: microseconds since 1970. `job_part`: the bytes with which each
+    event of the job begins. `request` is made when it is first asked for: most handlers do with less.
+    """
+
+    __slots__ = ("_request", "alike", "job_part", "key", "ordering_key", "payload", "submitted_us")
+
+    def __init__(
+        self, alike: JobRequest, key: bytes, ordering_key: str, submitted_us: int, payload: bytes, job_part: bytes
+    ) -> None:
+        self.alike = alike
+        self.key = key
+        self.ordering_key = ordering_key
+        self.submitted_us = submitted_us
+        self.payload = payload
+        self.job_part = job_part
+        self._request: JobRequest | None = None
+
+    @classmethod
+    def of(cls, request: JobRequest, job_part: bytes) -> "ReadRequest":
+        """A request that was read whole."""
+        submitted_us = microseconds(request.submitted_at)
+        read = cls(request, request.job_id.encode(), request.ordering_key, submitted_us, request.payload, job_part)
+        read._request = request
+        return read
+
+    @property
+    def request(self) -> JobRequest:
+        if self._request is None:
+            own = {
+                "job_id": self.key.decode(),
+                "ordering_key": self.ordering_key,
+                "submitted_at": _EPOCH + timedelta(microseconds=self.submitted_us),
+                "payload": self.payload,
+                "labels": self.alike.labels.copy(),
+            }
+            self._request = self.alike.model_copy(update=own)
+        return self._request
+
+    @property
+    def due_us(self) -> int:
+        """When it may start, in microseconds since 1970."""
+        not_before = self.alike.not_before
+        return self.submitted_us if not_before is None else max(self.submitted_us, microseconds(not_before))
 
 
 class _Likeness(NamedTuple):
-    """What requests may share: the bytes between ordering key and time (`source`), and between time and payload
-    (`rest`, of which the first `labels_end` bytes still belong to the job part), and the fields that they hold."""
+    """What requests may share: the bytes from id to ordering key (`names`), from there to the time (`source`), and from
+    there to the payload (`rest`, of which the first `labels_end` bytes still belong to the job part)."""
 
+    names: bytes
     source: bytes
     rest: bytes
     labels_end: int
-    fields: dict[str, Any]
-    fields_set: set[str]
+    alike: JobRequest
 
 
 class RequestReader:
@@ -59,7 +105,7 @@ class RequestReader:
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
         self._header = codec.header("JobRequest")
-        self._kinds: OrderedDict[bytes, list[_Likeness]] = OrderedDict()
+        self._likenesses: OrderedDict[bytes, list[_Likeness]] = OrderedDict()
 
     def read(self, data: bytes | None) -> ReadRequest:
         """The request in a record's value. Raises `DecodeError`."""
@@ -71,37 +117,34 @@ class RequestReader:
                 pass
         schema_id_of(data)
         request = self._codec.decode(data, JobRequest)
-        return ReadRequest(request, job_part(request), request.job_id.encode(), _due_us(request))
+        return ReadRequest.of(request, job_part(request))
 
     def _read_alike(self, data: bytes) -> ReadRequest | None:
-        """The request, when one of the same kind with the same likeness was read before."""
-        if data[HEADER.size] != _ID_LENGTH:
+        """The request, when one with the same likeness was read before."""
+        likenesses = self._likenesses.get(data[_NAMES_AT:_BEGINNING_END])
+        if likenesses is None or data[_LENGTH_AT] != _ID_LENGTH or not _JOB_ID.fullmatch(data, _ID_AT, _NAMES_AT):
             return None
-        at = _after_names(data)
-        likenesses = self._kinds.get(data[_NAMES_AT:at])
-        if likenesses is None or not _JOB_ID.fullmatch(data, _ID_AT, _NAMES_AT):
-            return None
-        key_length, at = _read_long(data, at)
-        ordering_key = data[at : at + key_length].decode() if key_length else ""
-        at += key_length
-        for likeness in likenesses:
-            if data.startswith(likeness.source, at):
-                time, rest_at = _read_long(data, at + len(likeness.source))
-                if data.startswith(likeness.rest, rest_at):
-                    length, payload_at = _read_long(data, rest_at + len(likeness.rest))
-                    if len(ordering_key) > 256 or payload_at + length != len(data):
-                        return None
-                    fields = likeness.fields.copy()
-                    key = data[_ID_AT:_NAMES_AT]
-                    fields["job_id"] = key.decode()
-                    fields["ordering_key"] = ordering_key
-                    fields["submitted_at"] = _EPOCH + timedelta(microseconds=time)
-                    fields["payload"] = data[payload_at:]
-                    if fields["labels"]:
-                        fields["labels"] = fields["labels"].copy()
-                    request = _checked(fields, likeness.fields_set)
-                    due_us = time if request.not_before is None else _due_us(request)
-                    return ReadRequest(request, data[HEADER.size : rest_at + likeness.labels_end], key, due_us)
+        for names, source, rest, labels_end, alike in likenesses:
+            if not data.startswith(names, _NAMES_AT):
+                continue
+            key_length, at = _read_long(data, _NAMES_AT + len(names))
+            source_at = at + key_length
+            if not data.startswith(source, source_at):
+                continue
+            submitted_us, rest_at = _read_long(data, source_at + len(source))
+            if data.startswith(rest, rest_at):
+                length, payload_at = _read_long(data, rest_at + len(rest))
+                ordering_key = data[at:source_at].decode() if key_length else ""
+                if payload_at + length != len(data) or len(ordering_key) > LONGEST_KEY:
+                    return None
+                return ReadRequest(
+                    alike,
+                    data[_ID_AT:_NAMES_AT],
+                    ordering_key,
+                    submitted_us,
+                    data[payload_at:],
+                    data[HEADER.size : rest_at + labels_end],
+                )
         return None
 
     def _read_anew(self, data: bytes) -> ReadRequest:
@@ -113,10 +156,13 @@ class RequestReader:
         request = JobRequest.model_validate(fields)
         if body.tell() == len(data):
             self._remember(data, job_end, request)
-        return ReadRequest(request, data[HEADER.size : job_end], request.job_id.encode(), _due_us(request))
+        return ReadRequest.of(request, data[HEADER.size : job_end])
 
     def _remember(self, data: bytes, job_end: int, request: JobRequest) -> None:
-        names_end = _after_names(data)
+        names_end = _NAMES_AT
+        for _ in range(3):
+            length, at = _read_long(data, names_end)
+            names_end = at + length
         key_length, at = _read_long(data, names_end)
         source_at = at + key_length
         source_length, at = _read_long(data, source_at)
@@ -124,47 +170,23 @@ class RequestReader:
         _, rest_at = _read_long(data, time_at)
         payload_at = len(data) - len(request.payload) - len(long(len(request.payload)))
         likeness = _Likeness(
+            data[_NAMES_AT:names_end],
             data[source_at:time_at],
             data[rest_at:payload_at],
             job_end - rest_at,
-            {**request.__dict__, "labels": request.labels.copy()},
-            request.model_fields_set,
+            request.model_copy(update={"payload": b"", "labels": request.labels.copy()}),
         )
-        likenesses = self._kinds.setdefault(data[_NAMES_AT:names_end], [])
+        beginning = data[_NAMES_AT:_BEGINNING_END]
+        likenesses = self._likenesses.setdefault(beginning, [])
         likenesses.insert(0, likeness)
         del likenesses[LIKENESSES_KEPT:]
-        self._kinds.move_to_end(data[_NAMES_AT:names_end])
-        if len(self._kinds) > KINDS_KEPT:
-            self._kinds.popitem(last=False)
+        self._likenesses.move_to_end(beginning)
+        if len(self._likenesses) > BEGINNINGS_KEPT:
+            self._likenesses.popitem(last=False)
 
 
 _JOB = fields_of("JobRequest", "job")
 _REST = fields_of("JobRequest", None)
-
-_set: Any = object.__setattr__
-
-
-def _checked(fields: dict[str, Any], fields_set: set[str]) -> JobRequest:
-    """A model of fields that hold, without checking them again: what `model_construct` does, in a fifth of the time."""
-    request = JobRequest.__new__(JobRequest)
-    _set(request, "__dict__", fields)
-    _set(request, "__pydantic_fields_set__", fields_set)
-    _set(request, "__pydantic_extra__", None)
-    _set(request, "__pydantic_private__", None)
-    return request
-
-
-def _due_us(request: JobRequest) -> int:
-    return microseconds(max(request.submitted_at, request.not_before or request.submitted_at))
-
-
-def _after_names(data: bytes) -> int:
-    """Where tenant, job type and lane end."""
-    at = _NAMES_AT
-    for _ in range(3):
-        length, at = _read_long(data, at)
-        at += length
-    return at
 
 
 def _read_long(data: bytes, at: int) -> tuple[int, int]:

@@ -34,17 +34,20 @@ class Execution:
     _began = 0.0
 
     def __init__(self, assignment: Assignment, offset: int, value: bytes, read: ReadRequest) -> None:
-        request = read.request
+        alike = read.alike
         self.assignment = assignment
         self.offset = offset
         self.value = value
         self.read = read
-        self.job_id = request.job_id
-        self.tenant = request.tenant
-        self.job_type = request.job_type
+        self.tenant = alike.tenant
+        self.job_type = alike.job_type
         self.lane = assignment.lane
-        self.ordering_key = request.ordering_key
+        self.ordering_key = read.ordering_key
         self.execution_id = new_id()
+
+    @property
+    def job_id(self) -> str:
+        return self.read.key.decode()
 
     @property
     def live(self) -> bool:

@@ -204,7 +204,7 @@ class Executor:
                 self._release_key(execution)
                 continue
             self._quotas.enter(execution.tenant, execution.job_type, execution.lane)
-            self._journal.begin(execution.job_id)
+            self._journal.begin(execution.read.key)
             running.add(execution)
             places.busiest = max(places.busiest, len(running))
             return execution
@@ -241,7 +241,7 @@ class Executor:
 
     def _leave(self, execution: Execution, places: _Places) -> None:
         places.running.discard(execution)
-        self._journal.end(execution.job_id)
+        self._journal.end(execution.read.key)
         self._quotas.leave(execution.tenant, execution.job_type, execution.lane)
         self._release_key(execution)
         for each in self._places.values():
@@ -304,29 +304,30 @@ class Executor:
             self._leave(execution, places)
 
     async def _attempt(self, execution: Execution, runs_on: RunsOn) -> Outcome:
-        request = execution.read.request
-        job_type = self._jobs.get(request.job_type)
+        job_type = self._jobs.get(execution.job_type)
         if job_type is None:
             known = ", ".join(sorted(each.name for each in self._jobs)) or "none"
-            text = f"no handler for job type {request.job_type!r}; this worker knows: {known}"
+            text = f"no handler for job type {execution.job_type!r}; this worker knows: {known}"
             return outcome.refused(DeadReason.UNKNOWN_TYPE, UnknownJobType(text))
-        if self._cancelled and (reason := self._cancelled.get(request.job_id)) is not None:
+        if self._cancelled and (reason := self._cancelled.get(execution.job_id)) is not None:
             return outcome.cancelled(reason)
-        if request.deadline and request.deadline <= datetime.now(UTC):
-            return outcome.timed_out(f"its deadline {request.deadline.isoformat()} passed before it could start")
+        deadline = execution.read.alike.deadline
+        if deadline and deadline <= datetime.now(UTC):
+            return outcome.timed_out(f"its deadline {deadline.isoformat()} passed before it could start")
         if runs_on == "process":
             return await self._in_process(job_type, execution)
         return await self._in_this_process(job_type, execution, runs_on)
 
     async def _in_this_process(self, job_type: JobType, execution: Execution, runs_on: RunsOn) -> Outcome:
-        request, silence_s = execution.read.request, job_type.heartbeat_s
-        limit_s = _timeout_s(job_type, execution)
+        limit_s, silence_s = _timeout_s(job_type, execution), job_type.heartbeat_s
         if job_type.takes_context or silence_s is not None:
             execution.context = JobContext(
-                request, execution.execution_id, lambda fraction, text: self._tell_progress(execution, fraction, text)
+                execution.read.request,
+                execution.execution_id,
+                lambda fraction, text: self._tell_progress(execution, fraction, text),
             )
         try:
-            arguments = job_type.arguments(request.payload, execution.context)
+            arguments = job_type.arguments(execution.read.payload, execution.context)
         except ValidationError as error:
             return outcome.refused(DeadReason.INVALID_PAYLOAD, error)
         if runs_on == "thread":
@@ -334,7 +335,7 @@ class Executor:
         else:
             run = metered(execution, job_type.handler(*arguments), self._waits)
         too_long = ""
-        with attempt_span(request):
+        with attempt_span(execution.read):
             if limit_s is None and silence_s is None:
                 await run
             else:
@@ -446,10 +447,10 @@ def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) ->
 
 def _timeout_s(job_type: JobType, execution: Execution) -> float | None:
     """The shortest of what the handler allows, what the request asks for, and what is left until the deadline."""
-    request = execution.read.request
+    asked = execution.read.alike
     limit = job_type.timeout_s
-    if request.timeout_ms is not None:
-        limit = min(limit or math.inf, request.timeout_ms / 1000)
-    if request.deadline is not None:
-        limit = min(limit or math.inf, max(0.0, (request.deadline - datetime.now(UTC)).total_seconds()))
+    if asked.timeout_ms is not None:
+        limit = min(limit or math.inf, asked.timeout_ms / 1000)
+    if asked.deadline is not None:
+        limit = min(limit or math.inf, max(0.0, (asked.deadline - datetime.now(UTC)).total_seconds()))
     return limit

@@ -87,10 +87,11 @@ class FairQueue(Generic[Job]):
         """The job that begins now, or None while nothing may. The caller enters it into the quotas, unless it is not
         live any more."""
         lanes = [lane for lane in self._lanes if lane.turns or lane.wakings]
-        for lane in lanes:
-            if lane.passed_over >= STARVING_AFTER and (job := lane.pop(now)):
-                self._size -= 1
-                return job
+        if len(lanes) > 1:
+            for lane in lanes:
+                if lane.passed_over >= STARVING_AFTER and (job := lane.pop(now)):
+                    self._size -= 1
+                    return job
         for index, lane in enumerate(lanes):
             job = lane.pop(now)
             if job is not None:

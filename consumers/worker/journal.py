@@ -14,6 +14,8 @@ from pathlib import Path
 SLOT = 36
 """Bytes of a job id."""
 
+_EMPTY = bytes(SLOT)
+
 
 class RunningJournal:
     """The ids of at most `size` running jobs. Written by one thread. What does not fit is not noted."""
@@ -29,17 +31,17 @@ class RunningJournal:
         self._memory = mmap.mmap(self._file, size * SLOT)
         self._size = size
         self._free = list(range(size))
-        self._slots: dict[str, int] = {}
+        self._slots: dict[bytes, int] = {}
 
-    def begin(self, job_id: str) -> None:
+    def begin(self, job_id: bytes) -> None:
         if self._free:
             slot = self._slots[job_id] = self._free.pop()
-            self._memory[slot * SLOT : (slot + 1) * SLOT] = job_id.encode()
+            self._memory[slot * SLOT : (slot + 1) * SLOT] = job_id
 
-    def end(self, job_id: str) -> None:
+    def end(self, job_id: bytes) -> None:
         slot = self._slots.pop(job_id, None)
         if slot is not None:
-            self._memory[slot * SLOT : (slot + 1) * SLOT] = bytes(SLOT)
+            self._memory[slot * SLOT : (slot + 1) * SLOT] = _EMPTY
             self._free.append(slot)
 
     def clear(self) -> None:

@@ -70,7 +70,7 @@ class Narrator:
     def started(self, execution: Execution) -> OutgoingRecord:
         read, assignment, at = execution.read, execution.assignment, execution.started_us
         attempt_part = self._attempt_part(
-            read.request.attempt,
+            read.alike.attempt,
             execution.execution_id,
             assignment.partition,
             execution.offset,
@@ -85,13 +85,14 @@ class Narrator:
 
     def ended(self, execution: Execution) -> list[OutgoingRecord]:
         """The outcome, and what follows from it: another attempt, or a dead letter."""
-        outcome, request, at = execution.outcome, execution.read.request, execution.finished_us
+        outcome, at = execution.outcome, execution.finished_us
         assert outcome
         rss_bytes = execution.rss_bytes or self._memory.rss_bytes
         if outcome is SUCCEEDED:
             told = self._succeeded(new_id(), at, execution.run_ms, execution.cpu_ms, rss_bytes)
             value = execution.event_start + told
             return [OutgoingRecord(self._events_topic, execution.read.key, value, execution.assignment)]
+        request = execution.read.request
         again = outcome.kind in _RETRIED and outcome.retryable and request.attempt < request.max_attempts
         records = [
             self._event(

@@ -64,9 +64,9 @@ class _Use:
         # A hair less than a whole token is one: sums of floats never quite meet.
         return 0.0 if self._tokens >= 1 - 1e-9 else (1 - self._tokens) / quota.max_per_second
 
-    def enter(self) -> None:
-        self.running += 1
-        if self.bound and self._quota.max_per_second is not None:
+    def spend(self) -> None:
+        """A job begins: one token less."""
+        if self._quota.max_per_second is not None:
             self._tokens -= 1
 
     def _refill(self, rate: float, now: float) -> None:
@@ -118,9 +118,15 @@ class Quotas:
 
     def enter(self, tenant: str, job_type: str, lane: str) -> None:
         """Note that a job begins."""
-        _use(self._tenants, tenant).enter()
-        _use(self._job_types, job_type).enter()
-        _use(self._lanes, lane).enter()
+        uses = (
+            self._tenants.get(tenant) or _use(self._tenants, tenant),
+            self._job_types.get(job_type) or _use(self._job_types, job_type),
+            self._lanes.get(lane) or _use(self._lanes, lane),
+        )
+        for use in uses:
+            use.running += 1
+            if use.bound:
+                use.spend()
 
     def leave(self, tenant: str, job_type: str, lane: str) -> None:
         """Note that a job has ended."""

@@ -282,15 +282,15 @@ class _Life:
                 assignment.finish(offset)
                 continue
             assert value is not None
-            request = read.request
+            tenant = read.alike.tenant
             # Jobs of one ordering key must not pass each other on two topics, so they are never moved.
-            if not assignment.overflow and not request.ordering_key and window.moves(request.tenant, now):
-                key = request.tenant.encode()
+            if not assignment.overflow and not read.ordering_key and window.moves(tenant, now):
+                key = tenant.encode()
                 self._records.append(OutgoingRecord(self._overflow_of[topic], key, value, assignment))
                 assignment.finish(offset)
                 self._metrics.moved += 1
                 continue
-            window.take(request.tenant, len(value), assignment.overflow)
+            window.take(tenant, len(value), assignment.overflow)
             taken.append(Execution(assignment, offset, value, read))
         if taken:
             self._metrics.taken += len(taken)

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from millstream.schemas import JobRequest
+from millstream.schemas import ReadRequest
 
 try:
     from opentelemetry import trace
@@ -17,10 +17,11 @@ else:
 _NO_SPAN: AbstractContextManager[Any] = nullcontext()
 
 
-def attempt_span(request: JobRequest) -> AbstractContextManager[Any]:
+def attempt_span(read: ReadRequest) -> AbstractContextManager[Any]:
     """A span to run the handler in; nothing when the job carries no trace or OpenTelemetry is not installed."""
-    if _tracer is None or not request.traceparent:
+    if _tracer is None or not read.alike.traceparent:
         return _NO_SPAN
+    request = read.request
     return _tracer.start_as_current_span(
         f"process {request.job_type}",
         context=_propagator.extract({"traceparent": request.traceparent}),

@@ -23,6 +23,7 @@ class _Excess:
     finished: int = 0
     ran_s: float = 0.0
     moving: bool = False
+    judged_at: float = 0.0
 
 
 class Window:
@@ -30,7 +31,8 @@ class Window:
 
     `limit_records`, `limit_bytes`: what the window holds of the lanes. What comes back from the overflow topics has a
     quarter of that, on top. `slow_after_s`: a tenant is moved when its share would take longer to drain. `places`: how
-    many jobs run at once; may be changed.
+    many jobs run at once; may be changed. `share`: records that one tenant may hold, an equal part, with one part left
+    free for a tenant that has none yet.
     """
 
     def __init__(self, limit_records: int, limit_bytes: int, slow_after_s: float, places: int) -> None:
@@ -43,6 +45,7 @@ class Window:
         self._overflow_records = 0
         self._by_tenant: Counter[str] = Counter()
         self._excess: dict[str, _Excess] = {}
+        self._share_out()
 
     @property
     def records(self) -> int:
@@ -70,11 +73,6 @@ class Window:
     def overflow_roomy(self) -> bool:
         return 8 * self._overflow_records <= self._limit_records
 
-    @property
-    def share(self) -> int:
-        """Records that one tenant may hold: an equal part, with one part left free for a tenant that has none yet."""
-        return max(1, self._limit_records // (len(self._by_tenant) + 1))
-
     def take(self, tenant: str, size: int, overflow: bool = False) -> None:
         """Note a record of `size` bytes that was taken."""
         if overflow:
@@ -83,6 +81,8 @@ class Window:
         self._records += 1
         self._bytes += size
         self._by_tenant[tenant] += 1
+        if self._by_tenant[tenant] == 1:
+            self._share_out()
 
     def finish(self, tenant: str, size: int, overflow: bool = False, ran_s: float = 0.0) -> None:
         """Note that it is finished, after running so long, or given up."""
@@ -94,6 +94,7 @@ class Window:
         self._by_tenant[tenant] -= 1
         if not self._by_tenant[tenant]:
             del self._by_tenant[tenant]
+            self._share_out()
         if (excess := self._excess.get(tenant)) is not None:
             excess.finished += 1
             excess.ran_s += ran_s
@@ -107,7 +108,8 @@ class Window:
             if self._by_tenant.get(tenant, 0) >= self.share:
                 self._excess[tenant] = _Excess(now)
             return False
-        if not excess.moving:
+        if not excess.moving and now != excess.judged_at:
+            excess.judged_at = now
             elapsed = now - excess.since
             excess.moving = self._fills_places(excess, elapsed) or self._held_up(excess, elapsed)
             if elapsed >= HELD_UP_S and not excess.moving:
@@ -125,6 +127,9 @@ class Window:
     def _held_up(self, excess: _Excess, elapsed: float) -> bool:
         """Whether its share drains slowly for another reason, such as a quota."""
         return elapsed >= HELD_UP_S and self.share * elapsed > HELD_UP_TIMES * self._slow_after_s * excess.finished
+
+    def _share_out(self) -> None:
+        self.share = max(1, self._limit_records // (len(self._by_tenant) + 1))
 
     @property
     def _moving(self) -> bool:

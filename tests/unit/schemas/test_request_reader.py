@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from millstream.schemas import Codec, DecodeError, JobRequest, RequestReader, job_part
 from millstream.schemas.models import new_id
-from millstream.schemas.request_reader import KINDS_KEPT
+from millstream.schemas.request_reader import BEGINNINGS_KEPT
 
 CODEC = Codec()
 texts = st.text(max_size=12)
@@ -87,6 +87,6 @@ def test_what_a_handler_does_to_the_labels_of_one_job_is_not_seen_by_another() -
 
 def test_tenants_without_end_do_not_fill_the_memory() -> None:
     reader = RequestReader(CODEC)
-    for number in range(KINDS_KEPT + 50):
+    for number in range(BEGINNINGS_KEPT + 50):
         reader.read(CODEC.encode(JobRequest(tenant=f"t{number}", job_type="a")))
-    assert len(reader._kinds) == KINDS_KEPT
+    assert len(reader._likenesses) == BEGINNINGS_KEPT
