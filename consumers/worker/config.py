@@ -20,7 +20,10 @@ class WorkerConfig(BaseModel):
         description="Name of this worker, unique among the living and the same after a restart: its transactional id "
         "is made from it. When empty, the host's name and the first number that no other worker on the host has.",
     )
-    group: str = Field("millstream-workers", description="Consumer group of the workers.")
+    group: str = Field(
+        "millstream-workers",
+        description="Beginning of the workers' consumer groups: each lane has its own, `<group>.<lane>`.",
+    )
     lanes: tuple[str, ...] = Field((), description="Lanes to read; all when empty.")
     limit: Literal["adaptive", "fixed"] = Field(
         "adaptive", description="Whether the number of jobs at once on the event loop follows what the host can bear."

@@ -33,6 +33,7 @@ class Fleet:
         self._keys: dict[str, list[str]] = defaultdict(list)
         self._stop = threading.Event()
         self._feeder: threading.Thread | None = None
+        self._names: set[str] = set()
         self.workers: list[ChildProcess] = []
 
     def __enter__(self) -> "Fleet":
@@ -48,7 +49,7 @@ class Fleet:
         self._log.close()
 
     def start(self, count: int, *arguments: str, handlers: str = "millstream.demo.jobs") -> None:
-        """Start workers and wait until one of them has done a job."""
+        """Start workers; returns before they are ready."""
         for number in range(count):
             name = f"{self.topics.prefix}w{number}"
             worker = ChildProcess(
@@ -64,6 +65,7 @@ class Fleet:
                 },
             )
             worker.start()
+            self._names.add(name)
             self.workers.append(worker)
 
     def submit(self, jobs: list[NewJob]) -> list[str]:
@@ -90,6 +92,13 @@ class Fleet:
         wanted, deadline = len(self._log.finished) + count, time.monotonic() + 120
         while len(self._log.finished) < wanted:
             assert time.monotonic() < deadline, f"only {len(self._log.finished)} of {wanted} jobs ended"
+            self._log.read()
+
+    def await_everyone(self) -> None:
+        """Read until each worker has ended a job."""
+        deadline = time.monotonic() + 120
+        while idle := self._names - {event.worker_id for event in self._log.events}:
+            assert time.monotonic() < deadline, f"nothing was done by {', '.join(sorted(idle))}"
             self._log.read()
 
     def pause(self, least_s: float, most_s: float) -> None:

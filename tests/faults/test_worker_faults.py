@@ -40,7 +40,7 @@ def test_a_rolling_restart_half_way_loses_nothing(fleet: Fleet) -> None:
     with fleet:
         fleet.start(3)
         fleet.feed()
-        fleet.await_ends(200)
+        fleet.await_everyone()
         for worker in fleet.workers:
             assert worker.stop(30) == 0, worker.tail
             worker.start()
@@ -55,7 +55,7 @@ def test_kill_9_of_one_of_three_workers_again_and_again_loses_nothing(fleet: Fle
     with fleet:
         fleet.start(3)
         fleet.feed()
-        fleet.await_ends(100)
+        fleet.await_everyone()
         for kill in range(5):
             victim = fleet.workers[kill % 3]
             victim.kill()
@@ -86,7 +86,7 @@ def test_kill_9_of_a_broker_and_then_of_the_transaction_coordinator_loses_nothin
     with clustered as fleet:
         fleet.start(2)
         fleet.feed(60)
-        fleet.await_ends(100)
+        fleet.await_everyone()
         coordinator = transaction_coordinator(kafka_cluster, f"{fleet.topics.prefix}worker-{fleet.topics.prefix}w0")
         for number in (1 + coordinator % 3, coordinator):
             kafka_cluster.node(number).kill()
@@ -100,7 +100,7 @@ def test_a_worker_stopped_past_its_session_is_fenced_and_starts_over(fleet: Flee
     with fleet:
         fleet.start(2)
         fleet.feed(60)
-        fleet.await_ends(100)
+        fleet.await_everyone()
         fleet.workers[0].suspend()
         fleet.pause(9.0, 10.0)
         fleet.workers[0].resume()
