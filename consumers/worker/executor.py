@@ -221,8 +221,10 @@ class Executor:
                 execution.stop_running = this.cancel
                 await self._execute(execution, places)
                 while this.cancelling():
-                    # That was for an execution that is over.
+                    # That was for an execution that is over; the next one must not hear of it.
                     this.uncancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.sleep(0)
                 if places.runner is None:
                     places.runner = this
                 if time.monotonic() > turn_ends:

@@ -1,0 +1,132 @@
+"""Running coroutines one after the other in one task: each is as if it had a task of its own."""
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from millstream.consumers.worker import JobTypes, WorkerConfig
+from millstream.consumers.worker.assignment import Assignment
+from millstream.consumers.worker.execution import Execution
+from millstream.consumers.worker.executor import Executor
+from millstream.consumers.worker.journal import RunningJournal
+from millstream.consumers.worker.narrator import Narrator
+from millstream.schemas import Codec, EventKind, JobRequest, RequestReader, TopicCatalogue
+
+CODEC = Codec()
+LIMIT = 3
+jobs = JobTypes()
+who = contextvars.ContextVar("who", default="nobody")
+seen: list[str] = []
+
+
+@jobs.job("at-once")
+async def at_once() -> None:
+    seen.append(who.get())
+    who.set("somebody")
+
+
+@jobs.job("waits")
+async def waits() -> None:
+    await asyncio.sleep(0.01)
+
+
+@jobs.job("waits-long")
+async def waits_long() -> None:
+    await asyncio.sleep(60)
+
+
+@jobs.job("times-out-inside")
+async def times_out_inside() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await asyncio.sleep(60)
+
+
+@jobs.job("cancels-itself")
+async def cancels_itself() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+
+@jobs.job("limited", timeout_s=0.02)
+async def limited() -> None:
+    await asyncio.sleep(60)
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[Executor]:
+    config = WorkerConfig(worker_id="w", concurrency=LIMIT)
+    narrator = Narrator(TopicCatalogue(), CODEC, config)
+    running = Executor(jobs, narrator, config, ["default"], RunningJournal(tmp_path / "journal", 50))
+    running.start()
+    yield running
+    running.stop()
+
+
+def executions(*kinds: str) -> list[Execution]:
+    reader, assignment = RequestReader(CODEC), Assignment("jobs.default", 0, "default")
+    values = [CODEC.encode(JobRequest(tenant="acme", job_type=kind, payload=b"{}")) for kind in kinds]
+    return [Execution(assignment, offset, value, reader.read(value)) for offset, value in enumerate(values)]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_all_run_and_never_more_at_once_than_allowed(executor: Executor) -> None:
+    most = 0
+
+    def all_ended() -> bool:
+        nonlocal most
+        most = max(most, executor.running)
+        return len(executor.finished) == 200
+
+    executor.submit(executions(*["at-once", "waits", "at-once", "times-out-inside"] * 50))
+    until(all_ended)
+    assert 1 < most <= LIMIT
+    assert {each.outcome.kind for each in executor.finished if each.outcome} == {EventKind.SUCCEEDED}
+
+
+def test_what_one_sets_in_its_context_the_next_does_not_see(executor: Executor) -> None:
+    seen.clear()
+    executor.submit(executions(*["at-once"] * 20))
+    until(lambda: len(executor.finished) == 20)
+    assert seen == ["nobody"] * 20
+
+
+def test_one_that_is_cancelled_or_cancels_itself_or_times_out_ends_no_other(executor: Executor) -> None:
+    stuck = executions(*["waits-long"] * LIMIT)
+    executor.submit(stuck)
+    until(lambda: executor.running == LIMIT)
+    executor.submit(executions(*["at-once", "cancels-itself", "limited", "waits", "times-out-inside"] * 10))
+    for each in stuck:
+        executor.cancel(each.job_id, "called off")
+    until(lambda: len(executor.finished) == LIMIT + 50)
+    kinds: dict[str, set[EventKind]] = {}
+    for each in executor.finished:
+        assert each.outcome is not None
+        kinds.setdefault(each.job_type, set()).add(each.outcome.kind)
+    assert kinds == {
+        "waits-long": {EventKind.CANCELLED},
+        "at-once": {EventKind.SUCCEEDED},
+        "cancels-itself": {EventKind.SUCCEEDED},
+        "limited": {EventKind.TIMED_OUT},
+        "waits": {EventKind.SUCCEEDED},
+        "times-out-inside": {EventKind.SUCCEEDED},
+    }
+
+
+def test_many_that_wait_for_nothing_leave_the_event_loop_its_turns(executor: Executor) -> None:
+    executor.submit(executions("waits"))
+    executor.submit(executions(*["at-once"] * 20_000))
+    until(lambda: len(executor.finished) == 20_001)
+    place = [each.job_type for each in executor.finished].index("waits")
+    assert place < 20_000
