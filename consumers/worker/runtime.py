@@ -248,14 +248,16 @@ class _Life:
         elif self._full_since and now - self._full_since < PAUSE_AFTER_S:
             time.sleep(FULL_POLL_S)
             return
-        arrived = 0
+        # Every group is asked also while its partitions are paused: that is how it hears of its rebalances.
+        paused, arrived = self._full_since is not None, 0
         for membership in self._memberships:
-            if not self._window.full:
-                messages = membership.arrived()
-                if messages:
-                    self._take(membership, messages)
-                    self._liveliest = membership
-                    arrived += len(messages)
+            if self._window.full and not paused:
+                break
+            messages = membership.arrived()
+            if messages:
+                self._take(membership, messages)
+                self._liveliest = membership
+                arrived += len(messages)
         if not arrived:
             self._take(self._liveliest, self._liveliest.wait(TURN_S))
 

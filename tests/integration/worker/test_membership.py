@@ -9,7 +9,9 @@ from confluent_kafka.admin import AdminClient
 from millstream.consumers.worker.assignment import Assignment
 from millstream.consumers.worker.membership import Membership
 from millstream.local.broker import Broker
+from millstream.producers import JobClient, NewJob
 from millstream.schemas import KafkaConnection, TopicCatalogue
+from tests.eventlog import EventLog
 from tests.integration.worker.handlers import jobs
 from tests.running_worker import RunningWorker
 
@@ -20,19 +22,34 @@ def until(holds: Callable[[], bool], within_s: float = 40) -> None:
         assert time.monotonic() < deadline, "it did not come to hold"
 
 
-def test_a_worker_that_joins_later_gets_its_part_of_each_lane(kafka: Broker, topics: TopicCatalogue) -> None:
+def parts(kafka: Broker, topics: TopicCatalogue) -> list[list[int]]:
+    """For each lane, how many of its four partitions each of its members has."""
     admin = AdminClient(KafkaConnection(kafka.bootstrap).client())
     groups = [f"{topics.prefix}workers.{lane}" for lane in topics.lanes]
+    described = [future.result() for future in admin.describe_consumer_groups(groups).values()]
+    return [sorted(len(each.assignment.topic_partitions) for each in group.members) for group in described]
 
-    def parts() -> list[list[int]]:
-        """For each lane, how many of its four partitions each of its members has."""
-        described = [future.result() for future in admin.describe_consumer_groups(groups).values()]
-        return [sorted(len(each.assignment.topic_partitions) for each in group.members) for group in described]
 
+def test_a_worker_that_joins_later_gets_its_part_of_each_lane(kafka: Broker, topics: TopicCatalogue) -> None:
     with RunningWorker(kafka.bootstrap, topics, jobs, "w1"):
-        until(lambda: parts() == [[4]] * 3)
+        until(lambda: parts(kafka, topics) == [[4]] * 3)
         with RunningWorker(kafka.bootstrap, topics, jobs, "w2"):
-            until(lambda: parts() == [[2, 2]] * 3)
+            until(lambda: parts(kafka, topics) == [[2, 2]] * 3)
+
+
+def test_a_worker_with_a_full_window_still_gives_others_their_part(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    briefly = {"revoke_grace_s": 0.2, "drain_grace_s": 0.0}
+    with RunningWorker(kafka.bootstrap, topics, jobs, "w1", window=4, **briefly):
+        # Jobs with a key are never moved aside.
+        client.submit_many([NewJob("sleep", {"seconds": 600}, ordering_key=str(number)) for number in range(20)])
+        while len(log.started) < 4:
+            log.read()
+        # By now it has stopped fetching.
+        time.sleep(1)
+        with RunningWorker(kafka.bootstrap, topics, jobs, "w2", **briefly):
+            until(lambda: parts(kafka, topics) == [[2, 2]] * 3)
 
 
 def test_a_partition_that_was_paused_when_it_was_handed_over_is_read_when_it_comes_back(
