@@ -1,9 +1,10 @@
 """How soon jobs run again after kill -9, on a stock broker configuration with shipped settings.
 
 Long jobs run on every worker. One worker process is killed; each of its jobs is begun anew elsewhere, and the time from
-the kill to the last of those starts is what counts. First a child of a supervised worker is killed again and again,
-then a whole worker. Meanwhile short jobs keep every partition of `jobs.events` moving, and a read_committed reader
-notes for how long one stood still.
+the kill to the last of those starts is what counts. Then they are called off, and new ones are submitted before the
+next kill: a job at whose side one process after the other dies is suspect, and runs apart. First a child of a
+supervised worker is killed again and again, then a whole worker. Meanwhile short jobs keep every partition of
+`jobs.events` moving, and a read_committed reader notes for how long one stood still.
 """
 
 import os
@@ -23,8 +24,8 @@ from rig import Rig
 
 from millstream.local.broker import ApacheKafka
 from millstream.local.process import ChildProcess
-from millstream.producers import JobClient, NewJob
-from millstream.schemas import Codec, EventKind, JobEvent, KafkaConnection, TopicCatalogue
+from millstream.producers import JobClient, NewJob, give_order
+from millstream.schemas import Action, Codec, Command, EventKind, JobEvent, KafkaConnection, Scope, TopicCatalogue
 from millstream.topics import apply_topics
 
 LONG_JOBS = 24
@@ -74,10 +75,11 @@ class Fleet:
         self.topics = TopicCatalogue(prefix)
         self._bootstrap = bootstrap
         self._folder = folder
-        connection = KafkaConnection(bootstrap)
+        self._connection = connection = KafkaConnection(bootstrap)
         apply_topics(connection, self.topics)
         self.watch = Watch(bootstrap, self.topics)
         self._client = JobClient(connection, self.topics)
+        self._long: list[str] = []
         self._stop = threading.Event()
         self._feeder = threading.Thread(target=self._feed, daemon=True)
 
@@ -94,11 +96,17 @@ class Fleet:
         )
 
     def begin(self) -> None:
-        """Start the jobs and wait until all the long ones run."""
-        long = NewJob("demo.sleep", {"seconds": 3600}, labels={"long": "yes"})
-        self._client.submit_many([long] * LONG_JOBS)
+        """Let short jobs flow."""
         self._feeder.start()
-        self.await_runs(lambda: len(self.watch.runs_on) == LONG_JOBS)
+
+    def renew(self) -> None:
+        """Call the long jobs off that there are, and wait until as many new ones run."""
+        for job_id in list(self.watch.runs_on):
+            give_order(Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target=job_id), self._connection, self.topics)
+        self.watch.runs_on.clear()
+        long = NewJob("demo.sleep", {"seconds": 3600}, labels={"long": "yes"})
+        wanted = set(self._client.submit_many([long] * LONG_JOBS))
+        self.await_runs(lambda: wanted <= self.watch.runs_on.keys())
 
     def await_runs(self, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + WITHIN_S
@@ -109,7 +117,7 @@ class Fleet:
 
     def recovery_s(self, victim: str, kill: Callable[[], object]) -> float:
         """Kill and wait until each job of the victim runs again; seconds from the kill to the last start."""
-        orphans = [job_id for job_id, (worker, _) in self.watch.runs_on.items() if worker == victim]
+        orphans = [job_id for job_id in self._long if self.watch.runs_on[job_id][0] == victim]
         killed_at = datetime.now(UTC)
         kill()
         self.await_runs(lambda: all(self.watch.runs_on[job_id][1] > killed_at for job_id in orphans))
@@ -145,6 +153,7 @@ def kill_children(fleet: Fleet, kills: int, dice: random.Random, advance: Callab
         fleet.begin()
         taken = []
         while len(taken) < kills:
+            fleet.renew()
             time.sleep(CHILD_SETTLED_S + dice.random())
             victim = f"supervised-{dice.randrange(3)}"
             seconds = fleet.recovery_s(victim, child(supervised, victim).kill)
@@ -167,6 +176,7 @@ def kill_workers(fleet: Fleet, kills: int, dice: random.Random, advance: Callabl
         fleet.begin()
         taken = []
         while len(taken) < kills:
+            fleet.renew()
             time.sleep(WORKER_SETTLED_S + dice.random())
             victim = dice.choice(list(workers))
             seconds = fleet.recovery_s(victim, workers[victim].kill)

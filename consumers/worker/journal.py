@@ -1,9 +1,10 @@
 """Which jobs run in this process, kept where the process's death cannot reach it.
 
 A handler that ends the whole process (`os._exit`, a crash in native code) would be delivered again and end the next
-one, for ever. The ids of what runs are kept in a small file mapped into memory, so that the worker that comes back
-under the same name knows what ran when the last one died. It runs those jobs in a process of their own, where another
-crash is the job's failure and nothing else.
+one, for ever. The ids of what runs are kept in a small file mapped into memory, each with how many processes of this
+name have died while it ran. A process may die of many things, and then all that ran in it begins anew as before; but a
+job that ran at two deaths in a row is suspect, and runs in a process of its own, where another crash is the job's
+failure and nothing else.
 """
 
 import mmap
@@ -11,8 +12,12 @@ import os
 import re
 from pathlib import Path
 
-SLOT = 36
-"""Bytes of a job id."""
+ID = 36
+SLOT = ID + 1
+"""Bytes of a job id and of a count."""
+
+SUSPECT_AFTER = 2
+"""Deaths in a row."""
 
 _EMPTY = bytes(SLOT)
 
@@ -24,8 +29,9 @@ class RunningJournal:
         """Raises OSError when the file cannot be made."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.suspects = _read(os.pread(self._file, 1 << 20, 0))
-        """Jobs that ran when the last process of this name died."""
+        self._deaths = _read(os.pread(self._file, 1 << 20, 0))
+        self.suspects = {job_id.decode() for job_id, deaths in self._deaths.items() if deaths >= SUSPECT_AFTER}
+        """Jobs that ran when the last processes of this name died."""
         os.ftruncate(self._file, 0)
         os.ftruncate(self._file, size * SLOT)
         self._memory = mmap.mmap(self._file, size * SLOT)
@@ -36,7 +42,8 @@ class RunningJournal:
     def begin(self, job_id: bytes) -> None:
         if self._free:
             slot = self._slots[job_id] = self._free.pop()
-            self._memory[slot * SLOT : (slot + 1) * SLOT] = job_id
+            deaths = self._deaths.get(job_id, 0) if self._deaths else 0
+            self._memory[slot * SLOT : (slot + 1) * SLOT] = job_id + bytes((deaths,))
 
     def end(self, job_id: bytes) -> None:
         slot = self._slots.pop(job_id, None)
@@ -57,6 +64,7 @@ class RunningJournal:
         os.close(self._file)
 
 
-def _read(data: bytes) -> set[str]:
+def _read(data: bytes) -> dict[bytes, int]:
+    """Of each job that ran at the last death, how many deaths in a row it has seen."""
     slots = (data[at : at + SLOT] for at in range(0, len(data), SLOT))
-    return {slot.decode() for slot in slots if re.fullmatch(rb"[0-9a-f-]{36}", slot)}
+    return {slot[:ID]: min(slot[ID] + 1, 255) for slot in slots if re.fullmatch(rb"[0-9a-f-]{36}.", slot, re.DOTALL)}

@@ -126,7 +126,7 @@ class Worker:
             max(config.max_concurrency, config.concurrency) + config.threads + config.job_processes,
         )
         if journal.suspects:
-            log.warning("these jobs ran when the last process died, each gets its own", jobs=sorted(journal.suspects))
+            log.warning("these jobs ran when two processes died, each gets its own", jobs=sorted(journal.suspects))
         return journal
 
 
