@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 
@@ -192,8 +193,9 @@ class _Life:
             assignment.give_up()
         self._executor.stop()
         self._journal.clear()
-        for membership in self._memberships:
-            membership.consumer.close()
+        # Leaving waits for a join that is under way; they wait together.
+        with ThreadPoolExecutor(len(self._memberships)) as leaving:
+            list(leaving.map(lambda membership: membership.consumer.close(), self._memberships))
         self._writer.stop()
 
     def _assignments(self) -> Iterator[Assignment]:
@@ -447,8 +449,9 @@ class _Life:
         log.info("partitions assigned", group=membership.group, partitions=_names(partitions))
 
     def _on_revoke(self, membership: Membership, partitions: list[TopicPartition]) -> None:
-        if not self._ended:
-            self._hand_over(membership, partitions)
+        if self._ended:
+            return
+        self._hand_over(membership, partitions)
         self._give_up(membership, partitions)
         membership.consumer.incremental_unassign(partitions)
         log.info("partitions handed over", group=membership.group, partitions=_names(partitions))
@@ -470,6 +473,8 @@ class _Life:
             self._write_out()
 
     def _on_lost(self, membership: Membership, partitions: list[TopicPartition]) -> None:
+        if self._ended:
+            return
         self._give_up(membership, partitions)
         membership.consumer.incremental_unassign(partitions)
         log.warning("partitions lost, their jobs run again elsewhere", partitions=_names(partitions))
