@@ -13,7 +13,7 @@ from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
 from millstream.streams.tracker import Tracker
-from millstream.streams.transport import CommittedTransport
+from millstream.streams.transport import TrackerTransport
 from millstream.streams.views import add_views
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         web_port=config.port,
         worker_redirect_stdouts=False,
     )
-    app.transport = CommittedTransport(app.conf.broker_consumer, app)
+    app.transport = TrackerTransport(app.conf.broker_consumer, app)
     events = app.topic(topics.events, key_serializer="raw", value_serializer="raw")
     states = app.topic(
         topics.states,
