@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import faust
 import structlog
@@ -12,13 +12,14 @@ from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
+from millstream.streams.hearing import LOOK_EVERY_S, Hearing, SecondReader
 from millstream.streams.tracker import Tracker
-from millstream.streams.transport import CommittedTransport
+from millstream.streams.transport import TrackerTransport
 from millstream.streams.views import add_views
 
 log = structlog.get_logger(__name__)
 
-EXIT_UNWRITTEN = 70
+EXIT_UNFIT = 70
 _ANY_ADDRESS = {"0.0.0.0", "::", ""}
 EVICT_EVERY_S = 10.0
 SESSION_S = 6.0
@@ -60,7 +61,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         web_port=config.port,
         worker_redirect_stdouts=False,
     )
-    app.transport = CommittedTransport(app.conf.broker_consumer, app)
+    app.transport = TrackerTransport(app.conf.broker_consumer, app)
     events = app.topic(topics.events, key_serializer="raw", value_serializer="raw")
     states = app.topic(
         topics.states,
@@ -72,6 +73,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
     # A write outside the stream's own iteration needs the partitioner to find a key's partition.
     table = app.Table("states", key_type=bytes, value_type=bytes, changelog_topic=states, use_partitioner=True)
     tracker = Tracker(table, codec, config.retention_s)
+    hearing = Hearing(SecondReader(connection, app.conf.id, topics.events).unread)
 
     @app.agent(events, concurrency=1, name="track")
     async def track(stream: Any) -> None:
@@ -87,13 +89,13 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
                 # Faust would start the agent again behind this batch and commit past it, and its orderly stop waits
                 # for ever for a batch that is never acknowledged. The next tracker reads the batch again.
                 log.critical("a batch could not be written; the tracker ends", exc_info=True)
-                sys.stdout.flush()
-                os._exit(EXIT_UNWRITTEN)
+                _end()
+            hearing.took(event.message for event in batch)
 
     @table.on_recover
     async def recovered() -> None:
         await _know_partitions(app, topics.states)
-        owned = {tp.partition for tp in app.assignor.assigned_actives() if tp.topic == topics.states}
+        owned = _owned(app, topics.states)
         for key in [key for key in table.data if _partition(app, topics.states, key) not in owned]:
             del table.data[key]
         tracker.restore(table.data.items())
@@ -103,8 +105,27 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         if tracker.recovered:
             await tracker.evict()
 
+    @app.timer(LOOK_EVERY_S)  # type: ignore[untyped-decorator]
+    async def listen() -> None:
+        reading = tracker.recovered and not app.rebalancing
+        unread = await hearing.look(_owned(app, topics.events) if reading else ())
+        if unread:
+            # Whatever keeps the tracker from reading, it does not show in its health; the next one begins anew.
+            log.critical("events stay unread; the tracker ends", offsets=unread)
+            _end()
+
     add_views(app, table, tracker)
     return app
+
+
+def _end() -> NoReturn:
+    """End at once, so that the supervisor starts the next tracker behind the last batch that Kafka has."""
+    sys.stdout.flush()
+    os._exit(EXIT_UNFIT)
+
+
+def _owned(app: faust.App, topic: str) -> set[int]:
+    return {tp.partition for tp in app.assignor.assigned_actives() if tp.topic == topic}
 
 
 async def _know_partitions(app: faust.App, topic: str) -> None:

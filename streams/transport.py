@@ -1,7 +1,12 @@
-"""Faust's Kafka transport, reading only what is committed.
+"""Faust's Kafka transport, reading only what is committed and losing nothing of it.
 
 Faust ties `read_committed` to its own exactly-once mode, which Millstream does not use; but the events are written in
 transactions by the workers, and an aborted one must not be seen.
+
+Faust reads in one thread and handles records in another, and drops a record there when its partition is paused by then.
+The client's position has moved past it. Faust means to undo that by seeking to the committed offset when the table is
+recovered, but a group that has committed nothing has no such offset: the records were lost, and the next commit said
+that they were read. So here no record leaves the reading thread that would be dropped.
 """
 
 from typing import Any
@@ -9,20 +14,41 @@ from typing import Any
 from faust.transport.drivers import aiokafka as driver
 
 
-class _CommittedThread(driver.AIOKafkaConsumerThread):
+class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # The driver has no setting for it; the client reads this attribute when it starts.
         consumer._isolation_level = "read_committed"
         return consumer
 
+    async def _fetch_records(self, consumer: Any, active_partitions: Any, *args: Any, **kwargs: Any) -> Any:
+        """What was fetched of the partitions that are active now; the client will fetch the rest again.
 
-class _CommittedConsumer(driver.Consumer):
+        `active_partitions` is Faust's own set, which changes during the wait. When it becomes empty, as when the table
+        is recovered, the client returns records of every partition. Between its return and the seek the thread does
+        nothing else, so no record can slip through.
+        """
+        fetched: Any = await super()._fetch_records(consumer, active_partitions, *args, **kwargs)
+        wanted = set(active_partitions) if self.consumer.flow_active else set()
+        for partition in fetched.keys() - wanted:
+            consumer.seek(partition, fetched.pop(partition)[0].offset)
+        return fetched
+
+
+class _Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> Any:
-        return _CommittedThread(self, loop=self.loop, beacon=self.beacon)
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        """Read nothing until the recovery of the table resumes the flow.
+
+        At the first assignment of a tracker Faust lets it run, and for a moment with no partition paused.
+        """
+        self.stop_flow()
+        await super().on_partitions_assigned(assigned, generation_id)
 
 
-class CommittedTransport(driver.Transport):
-    """Faust's own transport with consumers that read only committed records."""
+class TrackerTransport(driver.Transport):
+    """Faust's own transport with consumers that read only committed records and drop none."""
 
-    Consumer = _CommittedConsumer
+    Consumer = _Consumer

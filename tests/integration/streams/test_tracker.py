@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from millstream.local.broker import Broker
 from millstream.local.ports import free_port
@@ -19,21 +19,25 @@ from millstream.local.process import ChildProcess
 from millstream.schemas import Codec, EventKind, JobEvent, JobState, KafkaConnection, State, TopicCatalogue
 from millstream.schemas.models import new_id
 from millstream.schemas.topics import MAX_RECORD_BYTES
-from millstream.streams.app import EXIT_UNWRITTEN
+from millstream.streams.app import EXIT_UNFIT
+from millstream.streams.hearing import PATIENCE, SecondReader
 from millstream.topics import apply_topics
 from tests.brokers import set_largest_record
 from tests.eventlog import TopicReader
 
 CODEC = Codec()
+ROOT = Path(__file__).parents[3]
 
 
 class RunningTracker:
     """`millstream tracker` as a process of its own."""
 
-    def __init__(self, bootstrap: str, topics: TopicCatalogue, folder: Path, **settings: str) -> None:
+    def __init__(
+        self, bootstrap: str, topics: TopicCatalogue, folder: Path, *, program: str = "millstream", **settings: str
+    ) -> None:
         self.port = free_port()
         self.process = ChildProcess(
-            [sys.executable, "-m", "millstream", "tracker"],
+            [sys.executable, "-m", program, "tracker"],
             cwd=folder,
             env={
                 **os.environ,
@@ -252,10 +256,54 @@ def test_a_tracker_whose_writes_fail_ends_and_loses_nothing(
         eventually(tracker.finished, lambda count: count == 50)
         set_largest_record(kafka.bootstrap, topics.states, 10)
         eventually(write_one_more_and_see, lambda alive: not alive)
-    assert tracker.process.returncode == EXIT_UNWRITTEN
+    assert tracker.process.returncode == EXIT_UNFIT
     set_largest_record(kafka.bootstrap, topics.states, MAX_RECORD_BYTES)
     with tracker:
         eventually(tracker.finished, lambda count: count == len(jobs))
+
+
+def test_a_tracker_that_stays_deaf_ends_and_the_next_one_hears_everything(
+    kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
+) -> None:
+    job_id = new_id()
+    deaf = RunningTracker(kafka.bootstrap, topics, tmp_path, program="tests.deaf_tracker", PYTHONPATH=str(ROOT))
+    with deaf:
+        # Nothing that it could read is nothing to end for.
+        writer.write(life(new_id()), commit=False)
+        time.sleep(2 * PATIENCE)
+        assert deaf.get("/health").status_code == 200  # type: ignore[union-attr]
+        writer.write(life(job_id))
+        eventually(deaf.process.is_alive, lambda alive: not alive)
+    assert deaf.process.returncode == EXIT_UNFIT
+    assert "events stay unread" in deaf.process.tail
+    with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
+        eventually(lambda: tracker.json(f"/jobs/{job_id}").get("state"), lambda state: state == "succeeded")
+
+
+def test_the_second_reader_finds_what_is_committed_and_not_read_and_nothing_else(
+    kafka: Broker, topics: TopicCatalogue, writer: EventWriter
+) -> None:
+    reader = SecondReader(KafkaConnection(kafka.bootstrap), f"{topics.prefix}tracker", topics.events)
+    beginning = dict.fromkeys(range(4), OFFSET_BEGINNING)
+    events = life(new_id())
+    writer.write(events, commit=False)
+    assert reader.unread(beginning) == {}
+    writer.write(events)
+    # Three aborted events and their marker come first.
+    ((partition, offset),) = reader.unread(beginning).items()
+    assert offset == 4
+    assert reader.unread(beginning | {partition: 6}) == {partition: 6}
+    # Behind the last event is only the marker of its transaction, then aborted events and theirs.
+    assert reader.unread(beginning | {partition: 7}) == {}
+    writer.write(events, commit=False)
+    assert reader.unread(beginning | {partition: 7}) == {}
+    # What another tracker has read and committed is not unread either.
+    group = Consumer(KafkaConnection(kafka.bootstrap).consumer(f"{topics.prefix}tracker"))
+    group.commit(offsets=[TopicPartition(topics.events, partition, 6)], asynchronous=False)
+    assert reader.unread(beginning) == {partition: 6}
+    group.commit(offsets=[TopicPartition(topics.events, partition, 7)], asynchronous=False)
+    group.close()
+    assert reader.unread(beginning) == {}
 
 
 def test_two_trackers_answer_for_each_others_jobs_and_the_one_that_is_left_for_all(
@@ -273,6 +321,9 @@ def test_two_trackers_answer_for_each_others_jobs_and_the_one_that_is_left_for_a
         for tracker in (first, second):
             assert tracker.finished() < len(jobs)
             for job_id in jobs:
-                eventually(lambda job=job_id, at=tracker: at.json(f"/jobs/{job}").get("state"), "succeeded".__eq__)
+                eventually(
+                    lambda job=job_id, at=tracker: at.json(f"/jobs/{job}").get("state"),
+                    lambda state: state == "succeeded",
+                )
         second.process.kill()
-        eventually(lambda: first.json("/counts").get("states"), {"succeeded": len(jobs)}.__eq__)
+        eventually(lambda: first.json("/counts").get("states"), lambda states: states == {"succeeded": len(jobs)})

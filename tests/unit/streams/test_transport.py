@@ -1,0 +1,84 @@
+"""A record that Faust would drop stays with the client, which fetches it again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
+from millstream.streams import TrackerConfig, build_app
+
+STATE, EVENT, OTHER_EVENT = TP("states", 0), TP("events", 0), TP("events", 1)
+
+
+class Client:
+    """Stands for the Kafka client: what it holds, what happens during the wait for it, where it was sent back to."""
+
+    def __init__(self) -> None:
+        self.holds = {tp: [SimpleNamespace(offset=3), SimpleNamespace(offset=4)] for tp in (STATE, EVENT, OTHER_EVENT)}
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.sought: dict[TP, int] = {}
+        self._closed = False
+        self._fetcher = self
+        self._subscriptions = SimpleNamespace(fetch_context=nullcontext)
+
+    async def fetched_records(self, partitions: set[TP], **_: Any) -> dict[TP, list[Any]]:
+        await asyncio.sleep(0)
+        self.meanwhile()
+        # An empty set means every partition, as to the real client.
+        return {tp: records for tp, records in self.holds.items() if not partitions or tp in partitions}
+
+    def seek(self, tp: TP, offset: int) -> None:
+        self.sought[tp] = offset
+
+
+@pytest.fixture
+async def consumer() -> AsyncIterator[Any]:
+    app = build_app(KafkaConnection("nowhere:9"), TopicCatalogue("t."), Codec(), TrackerConfig())
+    yield app.consumer
+
+
+async def fetch(consumer: Any, client: Client) -> dict[TP, list[Any]]:
+    fetched: dict[TP, list[Any]] = await consumer._thread._fetch_records(client, consumer._get_active_partitions())
+    return fetched
+
+
+async def test_what_is_active_is_handed_over(consumer: Any) -> None:
+    client = Client()
+    consumer.resume_partitions({STATE, EVENT})
+    assert (await fetch(consumer, client)).keys() == {STATE, EVENT}
+    assert client.sought == {}
+
+
+async def test_what_was_fetched_of_every_partition_because_all_were_paused_meanwhile_is_put_back(consumer: Any) -> None:
+    client = Client()
+    consumer.resume_partitions({STATE})
+    client.meanwhile = lambda: consumer.pause_partitions({STATE})
+    assert await fetch(consumer, client) == {}
+    assert client.sought == {STATE: 3, EVENT: 3, OTHER_EVENT: 3}
+
+
+async def test_what_was_fetched_while_a_rebalance_began_is_put_back(consumer: Any) -> None:
+    client = Client()
+    consumer.resume_partitions({EVENT})
+    client.meanwhile = consumer.stop_flow
+    assert await fetch(consumer, client) == {}
+    assert client.sought == {EVENT: 3}
+
+
+async def test_nothing_is_read_between_an_assignment_and_the_recovery(
+    consumer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flows: list[bool] = []
+
+    async def assigned(*_: Any, **__: Any) -> None:
+        flows.append(consumer.flow_active)
+
+    monkeypatch.setattr(consumer, "_on_partitions_assigned", assigned)
+    assert consumer.flow_active
+    await consumer.on_partitions_assigned({STATE, EVENT}, 1)
+    assert flows == [False]
