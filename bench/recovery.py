@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from rig import Rig
 
 from millstream.local.broker import ApacheKafka
 from millstream.local.process import ChildProcess
-from millstream.producers import JobClient, NewJob, give_order
+from millstream.producers import JobClient, NewJob
+from millstream.producers.orders import order_key
 from millstream.schemas import Action, Codec, Command, EventKind, JobEvent, KafkaConnection, Scope, TopicCatalogue
 from millstream.topics import apply_topics
 
@@ -75,10 +76,11 @@ class Fleet:
         self.topics = TopicCatalogue(prefix)
         self._bootstrap = bootstrap
         self._folder = folder
-        self._connection = connection = KafkaConnection(bootstrap)
+        connection = KafkaConnection(bootstrap)
         apply_topics(connection, self.topics)
         self.watch = Watch(bootstrap, self.topics)
         self._client = JobClient(connection, self.topics)
+        self._orders = Producer(connection.producer())
         self._long: list[str] = []
         self._stop = threading.Event()
         self._feeder = threading.Thread(target=self._feed, daemon=True)
@@ -101,12 +103,13 @@ class Fleet:
 
     def renew(self) -> None:
         """Call the long jobs off that there are, and wait until as many new ones run."""
-        for job_id in list(self.watch.runs_on):
-            give_order(Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target=job_id), self._connection, self.topics)
-        self.watch.runs_on.clear()
+        for job_id in self._long:
+            order = Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target=job_id)
+            self._orders.produce(self.topics.commands, Codec().encode(order), order_key(order))
+        self._orders.flush(10)
         long = NewJob("demo.sleep", {"seconds": 3600}, labels={"long": "yes"})
-        wanted = set(self._client.submit_many([long] * LONG_JOBS))
-        self.await_runs(lambda: wanted <= self.watch.runs_on.keys())
+        self._long = self._client.submit_many([long] * LONG_JOBS)
+        self.await_runs(lambda: self.watch.runs_on.keys() >= set(self._long))
 
     def await_runs(self, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + WITHIN_S
