@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from functools import cached_property
 from typing import Any, NoReturn
 
 import faust
@@ -14,7 +15,7 @@ from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
 from millstream.streams.hearing import LOOK_EVERY_S, Hearing, SecondReader
 from millstream.streams.tracker import Tracker
-from millstream.streams.transport import TrackerTransport
+from millstream.streams.transport import FlowControl, TrackerTransport
 from millstream.streams.views import add_views
 
 log = structlog.get_logger(__name__)
@@ -27,6 +28,10 @@ SESSION_S = 6.0
 
 class _App(faust.App):
     """Faust's application without its folder: the table lives in memory, its changelog in Kafka."""
+
+    @cached_property
+    def flow_control(self) -> FlowControl:
+        return FlowControl(loop=self.loop)
 
     def _create_directories(self) -> None:
         """There is nothing to put into one."""

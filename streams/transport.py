@@ -3,15 +3,20 @@
 Faust ties `read_committed` to its own exactly-once mode, which Millstream does not use; but the events are written in
 transactions by the workers, and an aborted one must not be seen.
 
-Faust reads in one thread and handles records in another, and drops a record there when its partition is paused by then.
-The client's position has moved past it. Faust means to undo that by seeking to the committed offset when the table is
-recovered, but a group that has committed nothing has no such offset: the records were lost, and the next commit said
-that they were read. So here no record leaves the reading thread that would be dropped.
+Faust loses records around a recovery in two ways, and its next commit says that they were read:
+
+- It reads in one thread and handles records in another, and drops a record there when its partition is paused by then.
+  The client's position has moved past it. Faust means to undo that by seeking to the committed offset when the table is
+  recovered, but a group that has committed nothing has no such offset. So here no record leaves the reading thread that
+  would be dropped.
+- It resumes the flow into its streams when the recovery begins and again when it ends, and to resume empties the queues:
+  what was read just before the end was thrown away. So here the flow is resumed only when it is suspended.
 """
 
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
+from mode.utils.queues import FlowControlEvent
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -52,3 +57,12 @@ class TrackerTransport(driver.Transport):
     """Faust's own transport with consumers that read only committed records and drop none."""
 
     Consumer = _Consumer
+
+
+class FlowControl(FlowControlEvent):
+    """Faust's switch of the flow into its streams, without effect when the flow is on already."""
+
+    def resume(self) -> None:
+        """Empty the queues of what is left from before the flow was suspended, and let it on."""
+        if not self.is_active():
+            super().resume()

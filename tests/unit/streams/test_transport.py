@@ -82,3 +82,19 @@ async def test_nothing_is_read_between_an_assignment_and_the_recovery(
     assert consumer.flow_active
     await consumer.on_partitions_assigned({STATE, EVENT}, 1)
     assert flows == [False]
+
+
+async def test_what_came_since_the_recovery_began_is_kept_when_it_ends_and_what_came_before_is_not(
+    consumer: Any,
+) -> None:
+    flow = consumer.app.flow_control
+    queue = consumer.app.FlowControlQueue(maxsize=10, clear_on_resume=True)
+    queue.put_nowait("before")
+    flow.resume()
+    queue.put_nowait("since")
+    flow.resume()
+    assert [queue.get_nowait() for _ in range(queue.qsize())] == ["since"]
+    queue.put_nowait("before the next")
+    flow.suspend()
+    flow.resume()
+    assert queue.empty()
