@@ -9,8 +9,8 @@ Faust loses records around a recovery in two ways, and its next commit says that
   The client's position has moved past it. Faust means to undo that by seeking to the committed offset when the table is
   recovered, but a group that has committed nothing has no such offset. So here no record leaves the reading thread that
   would be dropped.
-- It resumes the flow into its streams when the recovery begins and again when it ends, and to resume empties the queues:
-  what was read just before the end was thrown away. So here the flow is resumed only when it is suspended.
+- It resumes the flow into its streams when the recovery begins and again when it ends, and to resume empties the
+  queues: what was read just before the end was thrown away. So here the flow is resumed only when it is suspended.
 """
 
 from typing import Any
