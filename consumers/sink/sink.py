@@ -274,6 +274,8 @@ class Sink:
                 self.repeated_batches += 1
                 log.info("batch_repeated", partition=number, start=intent.start, end=intent.end)
         consumer.incremental_assign(starts)
+        # A partition that was paused when it was given away is still paused when it comes back.
+        consumer.resume(starts)
         log.info("assigned", partitions=sorted(part.partition for part in assigned))
 
     def _committed(self, assigned: list[TopicPartition]) -> list[TopicPartition]:
