@@ -33,6 +33,11 @@ class Assignment:
     def place(self) -> tuple[str, int]:
         return self.topic, self.partition
 
+    @property
+    def next_offset(self) -> int:
+        """Where to go on reading."""
+        return self.first_offset if self.ledger.next is None else self.ledger.next
+
     def finish(self, offset: int) -> None:
         """Note that `offset` has its outcome."""
         self.ledger.finish(offset)

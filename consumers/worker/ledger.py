@@ -59,6 +59,11 @@ class OffsetLedger:
         return len(self._unfinished) - len(self._awaited)
 
     @property
+    def next(self) -> int | None:
+        """The next offset to read; None before anything was read or committed."""
+        return self._next
+
+    @property
     def nearly_full(self) -> bool:
         """Whether the last checkpoint's metadata neared the limit: time to stop taking until the watermark moves."""
         return self._metadata_bytes > self._limit * 0.75
@@ -66,11 +71,11 @@ class OffsetLedger:
     def take(self, offset: int) -> bool:
         """Note that `offset` was delivered. Offsets arrive ascending; gaps (markers, aborted records) are done.
 
-        False when it had finished before the last crash: it must not run again. Raises ValueError when it is not
-        above the last one.
+        False when it must not run again: it had finished before the last crash, or a client that went back delivers it
+        once more.
         """
         if offset <= self._last_taken:
-            raise ValueError(f"offset {offset} came after {self._last_taken}")
+            return False
         self._last_taken = offset
         # What was unfinished and is not delivered any more was deleted by retention.
         while self._awaited and self._awaited[0] < offset:

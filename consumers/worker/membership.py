@@ -35,6 +35,7 @@ class Membership:
         self.rebalances = 0
         self.joined = False
         self.assignments: dict[tuple[str, int], Assignment] = {}
+        self._left_paused: set[tuple[str, int]] = set()
         self._had_nothing_at = float("-inf")
 
     def join(self, on_assign: Rebalanced, on_revoke: Rebalanced, on_lost: Rebalanced) -> None:
@@ -56,8 +57,16 @@ class Membership:
         self.assignments |= {each.place: each for each in assignments}
         self.consumer.incremental_assign([TopicPartition(*each.place, each.first_offset) for each in assignments])
         # A partition that was paused when it was handed over is still paused when it comes back.
-        self.resume(assignments)
+        self.consumer.resume([TopicPartition(*each.place) for each in assignments if each.place in self._left_paused])
+        self._left_paused -= {each.place for each in assignments}
         self.joined = True
+
+    def let_go(self, place: tuple[str, int]) -> Assignment | None:
+        """Forget a partition; returns its assignment, if there was one."""
+        assignment = self.assignments.pop(place, None)
+        if assignment is not None and assignment.paused:
+            self._left_paused.add(place)
+        return assignment
 
     def arrived(self) -> list[Message]:
         """What is there, without waiting. What had nothing a moment ago is not asked: each call gives the interpreter's
@@ -97,7 +106,10 @@ class Membership:
         self.consumer.pause([TopicPartition(*each.place) for each in assignments])
 
     def resume(self, assignments: Sequence[Assignment]) -> None:
+        """Fetch again. Where the client would go on may be long before what was read, so it is told."""
         self.consumer.resume([TopicPartition(*each.place) for each in assignments])
+        for assignment in assignments:
+            self._go_to(assignment, assignment.next_offset)
 
     def _fetch(self, fetch: Callable[[], list[Message]]) -> list[Message]:
         """Messages of partitions that stayed. When a rebalance ran while they were fetched, it cannot be told whether
@@ -108,8 +120,11 @@ class Membership:
             return messages
         new = {place: each for place, each in self.assignments.items() if each.born > before}
         for assignment in new.values():
-            try:
-                self.consumer.seek(TopicPartition(*assignment.place, assignment.first_offset))
-            except KafkaException as error:
-                raise WriterBroken(f"cannot go back to the commit of {assignment.place}: {error.args[0]}") from error
+            self._go_to(assignment, assignment.first_offset)
         return [each for each in messages if each.error() or (each.topic(), each.partition()) not in new]
+
+    def _go_to(self, assignment: Assignment, offset: int) -> None:
+        try:
+            self.consumer.seek(TopicPartition(*assignment.place, offset))
+        except KafkaException as error:
+            raise WriterBroken(f"cannot go to offset {offset} of {assignment.place}: {error.args[0]}") from error

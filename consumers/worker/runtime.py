@@ -485,7 +485,7 @@ class _Life:
 
     def _give_up(self, membership: Membership, partitions: list[TopicPartition]) -> None:
         for place in _places(partitions):
-            assignment = membership.assignments.pop(place, None)
+            assignment = membership.let_go(place)
             if assignment:
                 assignment.give_up()
         for execution in [each for each in self._in_flight if not each.assignment.held]:
