@@ -15,7 +15,7 @@ With --quick the flood is 800 jobs and the small tenant submits four jobs a seco
 import statistics
 from concurrent.futures import ThreadPoolExecutor
 
-from peers.systems import Millstream, System, peers, working
+from peers.systems import Millstream, PacedSystem, peers, working
 from rig import Rig, Value
 
 CONCURRENCY = 8
@@ -27,7 +27,7 @@ def main() -> None:
     flood, per_second = (800, 4.0) if rig.quick else (10_000, 1.0)
     results: dict[str, Value] = {}
     with rig.stack() as stack, peers(rig, stack) as others:
-        systems: list[System] = [Millstream(stack), *others]
+        systems: list[PacedSystem] = [Millstream(stack), *others]
         for system in systems:
             with others.trying(system):
                 small = round(flood * NAP_S / CONCURRENCY * per_second)
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def small_waits(
-    rig: Rig, system: System, flood: int, small: int, per_second: float, to_the_end: bool = True
+    rig: Rig, system: PacedSystem, flood: int, small: int, per_second: float, to_the_end: bool = True
 ) -> list[float]:
     """The wait of each job of the small tenant, in milliseconds. Does not wait for the flood unless `to_the_end`."""
     with rig.step(f"{system.name}, {flood:,}", small) as advance, working(system, 1, CONCURRENCY) as worker:

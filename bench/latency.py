@@ -10,7 +10,7 @@ missing                                          peers that could not be run her
 
 import statistics
 
-from peers.systems import Millstream, System, peers, working
+from peers.systems import Millstream, PacedSystem, peers, working
 from rig import Rig, Value
 
 PER_SECOND = 50
@@ -21,7 +21,7 @@ def main() -> None:
     seconds = 2 if rig.quick else 30
     results: dict[str, Value] = {}
     with rig.stack() as stack, peers(rig, stack) as others:
-        systems: list[System] = [Millstream(stack), *others]
+        systems: list[PacedSystem] = [Millstream(stack), *others]
         for system in systems:
             with others.trying(system):
                 waits = trickle(rig, system, seconds)
@@ -34,7 +34,7 @@ def main() -> None:
     rig.finish(results)
 
 
-def trickle(rig: Rig, system: System, seconds: int) -> list[float]:
+def trickle(rig: Rig, system: PacedSystem, seconds: int) -> list[float]:
     """Waits at an even pace, in milliseconds, in the order of the starts."""
     with rig.step(system.name, PER_SECOND * seconds) as advance, working(system) as worker:
         warm_up = system.submit("nap", 1)

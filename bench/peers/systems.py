@@ -82,12 +82,16 @@ class System(Protocol):
     def submit(self, job: str, count: int, seconds: float = 0.0) -> int:
         """Submit in bulk; `seconds` is how long each `nap` sleeps. Returns how many jobs were submitted."""
 
+    def command(self, processes: int, concurrency: int) -> tuple[list[str], Mapping[str, str]]:
+        """The worker's command and environment; `concurrency` is the jobs at once in a process, 0 for its default."""
+
+
+class PacedSystem(System, Protocol):
+    """A system that also takes jobs one by one."""
+
     def pace(self, per_second: float, count: int) -> int:
         """Submit `nap` jobs that do not sleep at an even pace, one by one, as a small tenant; their waits are noted.
         Returns how many jobs were submitted."""
-
-    def command(self, processes: int, concurrency: int) -> tuple[list[str], Mapping[str, str]]:
-        """The worker's command and environment; `concurrency` is the jobs at once in a process, 0 for its default."""
 
 
 @contextmanager
@@ -158,9 +162,6 @@ class BareLoop:
 
     def submit(self, job: str, count: int, seconds: float = 0.0) -> int:
         return Millstream(self._stack).submit(job, count, seconds)
-
-    def pace(self, per_second: float, count: int) -> int:
-        raise NotImplementedError("the bare loop knows no jobs, so none can wait")
 
     def command(self, processes: int, concurrency: int) -> tuple[list[str], Mapping[str, str]]:
         settings = self._stack.settings

@@ -201,6 +201,18 @@ def test_a_restart_recovers_every_state_from_its_topic(
         assert again.json(f"/jobs/{jobs[0]}") == before
 
 
+def test_commits_keep_up_with_events_in_many_small_transactions(
+    kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
+) -> None:
+    jobs = [new_id() for _ in range(600)]
+    with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
+        for job_id in jobs:
+            writer.write(life(job_id))
+        eventually(tracker.finished, lambda count: count == len(jobs))
+        # Of three events and a marker each, all but the last marker of a partition are behind it.
+        eventually(lambda: committed(kafka.bootstrap, topics), lambda offsets: offsets >= 4 * len(jobs) - 4)
+
+
 def test_killed_again_and_again_it_still_knows_the_end_of_every_job(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""A record that Faust would drop stays with the client, which fetches it again."""
+"""A record that Faust would drop stays with the client, which fetches it again; commits end where the work does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -82,6 +82,33 @@ async def test_nothing_is_read_between_an_assignment_and_the_recovery(
     assert consumer.flow_active
     await consumer.on_partitions_assigned({STATE, EVENT}, 1)
     assert flows == [False]
+
+
+class Handled:
+    """A record that a stream is done with."""
+
+    acked, tp, topic = False, EVENT, EVENT.topic
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+
+
+async def test_a_commit_reaches_the_end_of_what_is_acknowledged_whatever_markers_lie_between(consumer: Any) -> None:
+    consumer.app.topics.acks_enabled_for = lambda topic: True
+    for offset in range(0, 10, 2):
+        if offset:
+            await consumer._add_gap(EVENT, offset - 1, offset)
+        consumer.ack(Handled(offset))
+    assert consumer._filter_committable_offsets([EVENT]) == {EVENT: 9}
+    assert consumer._acked[EVENT] == []
+
+
+async def test_no_commit_passes_a_record_behind_a_marker_that_is_still_in_work(consumer: Any) -> None:
+    consumer.app.topics.acks_enabled_for = lambda topic: True
+    await consumer._add_gap(EVENT, 1, 2)
+    for offset in (0, 3):
+        consumer.ack(Handled(offset))
+    assert consumer._filter_committable_offsets([EVENT]) == {EVENT: 2}
 
 
 async def test_what_came_since_the_recovery_began_is_kept_when_it_ends_and_what_came_before_is_not(
