@@ -11,8 +11,8 @@ fastavro_insert    the same without the codec's models: fastavro's dictionaries,
 clickhouse_insert  ClickHouse alone: the sink's own Avro files, made beforehand, in as many parallel inserts. It is the
                    same format, rows and views, so what the sink is slower than this is the sink's own cost.
 kafka_engine       ClickHouse's own Kafka table, read by as many consumers through a view into the same tables. It needs
-                   a Schema Registry, so a tiny one answers; it may insert a batch twice after a crash. Where the engine
-                   refuses to make such a table, as chDB does (code 49), the rate is null and `missing` says why.
+                   a Schema Registry, so a tiny one answers; it may insert a batch twice after a crash. Where there is
+                   no such engine, the rate is null and `missing` says why.
 
 What decodes in Python gets `decoded_rows` of the rows only: its rate is the same with more of them.
 
@@ -156,7 +156,7 @@ def sink(rig: Rig, stack: LocalStack, rows: int) -> float:
             done = now
     rate = watch.per_second(rows - first)
     running.process.stop(20)
-    check(client, rows)
+    drop(client, rows)
     return rate
 
 
@@ -196,20 +196,21 @@ def decode_insert(rig: Rig, stack: LocalStack, rows: int, decode: Callable[[byte
                 insert()
         insert()
     rate = watch.per_second(rows)
-    check(client, rows)
+    drop(client, rows)
     return rate
 
 
 def clickhouse_insert(rig: Rig, stack: LocalStack, rows: int) -> float:
     client = fresh_tables(stack, "bench_insert")
     file = AvroFile(EVENT_SCHEMA_OF_WRITER)
-    values = enumerate(value for _, value in events(rows))
+    values = (value for _, value in events(rows))
     with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder:
         paths = []
         with rig.step("making files", rows) as advance:
             while some := list(itertools.islice(values, BATCH_ROWS)):
+                first = BATCH_ROWS * len(paths)
                 paths.append(Path(folder) / str(len(paths)))
-                paths[-1].write_bytes(file.build(0, some))
+                paths[-1].write_bytes(file.build(0, range(first, first + len(some)), some))
                 advance(len(some))
 
         def insert(path: Path) -> None:
@@ -225,7 +226,7 @@ def clickhouse_insert(rig: Rig, stack: LocalStack, rows: int) -> float:
             for _ in pool.map(insert, paths):
                 advance(BATCH_ROWS)
         rate = watch.per_second(rows)
-    check(client, rows)
+    drop(client, rows)
     return rate
 
 
@@ -258,14 +259,15 @@ def kafka_engine(rig: Rig, stack: LocalStack, rows: int) -> float:
     first = done = 0
     watch = Stopwatch()
     try:
-        client.command(
+        make_kafka_table(
+            client,
             f"CREATE TABLE from_kafka ({columns}) ENGINE = Kafka SETTINGS "
             f"kafka_broker_list = '{stack.settings.kafka.bootstrap}', "
             f"kafka_topic_list = '{stack.settings.catalogue.events}', kafka_group_name = 'bench-kafka-engine', "
             f"kafka_format = 'AvroConfluent', kafka_num_consumers = {SinkConfig().parallel_inserts}, "
             f"kafka_thread_per_consumer = 1, kafka_max_block_size = {BATCH_ROWS}, "
-            f"kafka_poll_max_batch_size = {BATCH_ROWS}, kafka_flush_interval_ms = 1000, "
-            f"format_avro_schema_registry_url = 'http://127.0.0.1:{registry.server_port}'"
+            f"kafka_poll_max_batch_size = {BATCH_ROWS}, "
+            f"format_avro_schema_registry_url = 'http://127.0.0.1:{registry.server_port}'",
         )
         client.command(
             "CREATE MATERIALIZED VIEW job_events_from_kafka TO job_events AS "
@@ -292,15 +294,29 @@ def kafka_engine(rig: Rig, stack: LocalStack, rows: int) -> float:
         client.command("DROP VIEW IF EXISTS job_events_from_kafka")
         client.command("DROP TABLE IF EXISTS from_kafka")
         registry.shutdown()
-    check(client, rows)
+    drop(client, rows)
     return rate
 
 
-def check(client: Client, rows: int) -> None:
-    """A rate over rows that are not there would be worth nothing."""
+def make_kafka_table(client: Client, statement: str) -> None:
+    """chDB makes the table and starts to read, then fails to note it in a list that only a server keeps (code 49).
+
+    What is missing afterwards is a clean end: such a table has to be dropped before the engine stops.
+    """
+    try:
+        client.command(statement)
+    except DatabaseError:
+        if not client.query("EXISTS TABLE from_kafka").result_rows[0][0]:
+            raise
+
+
+def drop(client: Client, rows: int) -> None:
+    """Count the rows, since a rate over rows that are not there would be worth nothing, and make the engine idle again:
+    it would go on to merge what is in these tables at the cost of the next way."""
     found = client.query("SELECT count() FROM job_events").result_rows[0][0]
     if found != rows:
         raise SystemExit(f"{rows} rows were sent, {found} are in {client.database}.job_events")
+    client.command(f"DROP DATABASE {client.database} SYNC")
 
 
 if __name__ == "__main__":

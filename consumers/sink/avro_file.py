@@ -1,15 +1,17 @@
 """Avro data files made of Kafka records without decoding them.
 
 The body of a record in the Confluent wire format is exactly a row of an Avro data file. So a file is: a header with the
-schema, then one block of bodies, each followed by three fields of ours that the file's schema declares last: partition,
-offset, and a fixed mark. Rows follow each other without a frame: a body that is longer or shorter than its schema says
-would shift everything behind it, and the reader finds something else than the mark.
+schema, then one block of records, each followed by three fields of ours: partition, offset, and a fixed mark. A record
+stays as it came: its wire header is declared as five bytes before the body that no table has a column for, and to skip
+them costs the reader less than cutting them off would cost us. Rows follow each other without a frame: a body that is
+longer or shorter than its schema says would shift everything behind it, and the reader finds something else than the
+mark.
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import fastavro
@@ -18,6 +20,11 @@ HEADER_BYTES = 5
 """Magic byte and schema id before the body of each record."""
 
 RECORD_END = b"MILLSTRM"
+
+WIRE_FIELD: dict[str, Any] = {
+    "name": "wire_header",
+    "type": {"type": "fixed", "name": "WireHeader", "size": HEADER_BYTES},
+}
 
 OUR_FIELDS: list[dict[str, Any]] = [
     {"name": "kafka_partition", "type": "int"},
@@ -31,7 +38,7 @@ class AvroFile:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         """`schema` is the one that the records were written with."""
-        text = json.dumps({**schema, "fields": [*schema["fields"], *OUR_FIELDS]})
+        text = json.dumps({**schema, "fields": [WIRE_FIELD, *schema["fields"], *OUR_FIELDS]})
         meta = io.BytesIO()
         fastavro.schemaless_writer(
             meta,
@@ -42,24 +49,27 @@ class AvroFile:
         self._sync = hashlib.md5(text.encode(), usedforsecurity=False).digest()
         self._header = b"Obj\x01" + meta.getvalue() + self._sync
 
-    def build(self, partition: int, records: Iterable[tuple[int, bytes]]) -> bytes:
-        """The file of these (offset, value) pairs; each value is header and body as on the wire."""
+    def build(self, partition: int, offsets: Sequence[int], values: Sequence[bytes]) -> bytes:
+        """The file of these records; each value is header and body as on the wire."""
+        if not values:
+            return self._header
         # A varint begins with the lowest bits; neighbouring offsets differ in nothing else, so 64 of them share an end.
         number = varint(partition)
         starts = [number + bytes([low << 1 | 0x80]) for low in range(64)]
-        ends: dict[int, bytes] = {}
-        pieces: list[bytes] = []
-        add = pieces.append
-        for offset, value in records:
-            high = offset >> 6
-            if high not in ends:
-                ends[high] = _unsigned(high) + RECORD_END
-            add(value[HEADER_BYTES:])
-            add(starts[offset & 63] + ends[high] if high else number + varint(offset) + RECORD_END)
-        if not pieces:
-            return self._header
-        size = sum(map(len, pieces))
-        return b"".join((self._header, varint(len(pieces) // 2), varint(size), *pieces, self._sync))
+        ends = _Ends()
+        rows = [b""] * (2 * len(values))
+        rows[::2] = values
+        rows[1::2] = [starts[offset & 63] + ends[offset >> 6] for offset in offsets]
+        size = sum(map(len, rows))
+        return b"".join((self._header, varint(len(values)), varint(size), *rows, self._sync))
+
+
+class _Ends(dict[int, bytes]):
+    """What follows the lowest six bits of an offset: its higher bits, then the mark."""
+
+    def __missing__(self, high: int) -> bytes:
+        self[high] = end = _unsigned(high) + RECORD_END
+        return end
 
 
 def varint(number: int) -> bytes:

@@ -4,15 +4,13 @@ Batches of a partition follow each other without overlap or gap: each starts whe
 jump (transaction markers, aborted records); a range is by offsets, whatever it holds.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from millstream.consumers.sink.avro_file import HEADER_BYTES
 from millstream.consumers.sink.intent import Intent
-
-Record = tuple[int, bytes | None, bytes | None]
-"""Offset, key and value of one Kafka record. A bare tuple: the garbage collector soon stops looking at those, and with
-hundreds of thousands of any other object waiting here it would take longer than all other work on them."""
+from millstream.consumers.sink.records import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +24,22 @@ class Limits:
     """So many rows are worth an insert whatever their age."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """The records of the range. At most one schema id occurs among those in the wire format."""
 
     range: Intent
-    records: list[Record]
-    size: int
+    records: Records
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all values."""
+        return self.records.size
+
+    @cached_property
+    def headers(self) -> set[bytes]:
+        """What the values begin with: one header, unless there are records that are not in the wire format."""
+        return self.records.headers
 
 
 @dataclass(slots=True)
@@ -45,27 +52,27 @@ class PartitionBuffer:
 
     start: int | None
     exact_end: int | None = None
-    records: list[Record] = field(default_factory=list)
+    records: Records = field(default_factory=Records)
     size: int = 0
     _oldest_at: float = 0.0
     _newest_at: float = 0.0
     _reached: int = 0
 
-    def add(self, records: Sequence[Record], now: float) -> None:
+    def add(self, records: Records, now: float) -> None:
         """Take records that were read at `now` (seconds, monotonic). Those below what was read before are ignored."""
-        if not self.records:
+        if not self.records.offsets:
             self._oldest_at = now
         self._newest_at = now
         lowest = max(self._reached, self.start or 0)
-        if records and records[0][0] < lowest:
-            records = [record for record in records if record[0] >= lowest]
-        if not records:
+        if records.offsets and records.offsets[0] < lowest:
+            records = records.part(bisect_left(records.offsets, lowest))
+        if not records.offsets:
             return
         if self.start is None:
-            self.start = records[0][0]
-        self._reached = records[-1][0] + 1
-        self.records += records
-        self.size += sum(len(value) for _, _, value in records if value)
+            self.start = records.offsets[0]
+        self._reached = records.offsets[-1] + 1
+        self.records.extend(records)
+        self.size += records.size
 
     def reach(self, end: int) -> None:
         """The partition ends at `end` for now; the last offsets before it may hold no record."""
@@ -77,10 +84,12 @@ class PartitionBuffer:
             return None
         if self.exact_end is not None:
             return self._cut_exact(self.start, self.exact_end)
-        if not self.records or not self._due(limits, now):
+        if not self.records.offsets or not self._due(limits, now):
             return None
-        rows, size = self._prefix(limits)
-        return self._take(self.start, self.records[rows - 1][0] + 1, rows, size)
+        batch = self._first(self.start, limits.rows)
+        if batch.size > limits.bytes or len(batch.headers) > 1:
+            batch = self._first(self.start, _fitting(batch.records, limits.bytes))
+        return self._take(batch)
 
     def _due(self, limits: Limits, now: float) -> bool:
         full = len(self.records) >= min(limits.rows, limits.worthwhile_rows) or self.size >= limits.bytes
@@ -90,34 +99,33 @@ class PartitionBuffer:
         if self._reached < end:
             return None
         self.exact_end = None
-        inside = [len(value or b"") for offset, _, value in self.records if offset < end]
-        return self._take(start, end, len(inside), sum(inside))
+        inside = bisect_left(self.records.offsets, end)
+        return self._take(Batch(Intent(start, end), self.records.part(0, inside)))
 
-    def _prefix(self, limits: Limits) -> tuple[int, int]:
-        """Number and size of the first records that fit into one batch: at least one, one schema id only."""
-        if len(self.records) <= limits.rows and self.size <= limits.bytes and self._one_schema():
-            return len(self.records), self.size
-        header: bytes | None = None
-        size = 0
-        for rows, (_, _, read) in enumerate(self.records[: limits.rows]):
-            value = read or b""
-            if len(value) >= HEADER_BYTES and value[0] == 0:
-                if header is None:
-                    header = value[:HEADER_BYTES]
-                elif value[:HEADER_BYTES] != header:
-                    return rows, size
-            if rows and size + len(value) > limits.bytes:
-                return rows, size
-            size += len(value)
-        return min(len(self.records), limits.rows), size
+    def _first(self, start: int, rows: int) -> Batch:
+        records = self.records.part(0, rows)
+        return Batch(Intent(start, records.offsets[-1] + 1), records)
 
-    def _one_schema(self) -> bool:
-        """Whether every record begins with the same header, as nearly always."""
-        return len({value[:HEADER_BYTES] if value else b"" for _, _, value in self.records}) == 1
-
-    def _take(self, start: int, end: int, rows: int, size: int) -> Batch:
-        taken, self.records = self.records[:rows], self.records[rows:]
-        self.size -= size
-        self.start = end
+    def _take(self, batch: Batch) -> Batch:
+        self.records = self.records.part(len(batch.records))
+        self.size -= batch.size
+        self.start = batch.range.end
         self._oldest_at = self._newest_at
-        return Batch(Intent(start, end), taken, size)
+        return batch
+
+
+def _fitting(records: Records, most_bytes: int) -> int:
+    """How many of the first records fit into one batch: at least one, one schema id only."""
+    header: bytes | None = None
+    size = 0
+    for rows, read in enumerate(records.values):
+        value = read or b""
+        if len(value) >= HEADER_BYTES and value[0] == 0:
+            if header is None:
+                header = value[:HEADER_BYTES]
+            elif value[:HEADER_BYTES] != header:
+                return rows
+        if rows and size + len(value) > most_bytes:
+            return rows
+        size += len(value)
+    return len(records)

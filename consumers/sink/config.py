@@ -17,16 +17,16 @@ class SinkConfig(BaseModel):
 
     group: str = Field("millstream-sink", description="Consumer group; its commits are the sink's only state.")
     worthwhile_rows: Positive = Field(
-        50_000, description="A batch of so many rows is inserted as soon as there is a free writer, else it grows."
+        100_000, description="A batch of so many rows is inserted as soon as there is a free writer, else it grows."
     )
-    max_rows: int = Field(50_000, ge=1, le=MOST_ROWS, description="Rows of a batch at most.")
-    max_bytes: Positive = Field(32 * 1024 * 1024, description="Bytes of a batch at most.")
+    max_rows: int = Field(100_000, ge=1, le=MOST_ROWS, description="Rows of a batch at most.")
+    max_bytes: Positive = Field(64 * 1024 * 1024, description="Bytes of a batch at most.")
     min_seconds: Seconds = Field(
         0.1, description="Age at which a smaller batch is inserted while ClickHouse answers fast, in seconds."
     )
     max_seconds: Seconds = Field(1.0, description="Age at which a batch is inserted at the latest, in seconds.")
     max_buffered_bytes: Positive = Field(
-        256 * 1024 * 1024, description="Partitions are paused while more than this waits for ClickHouse."
+        512 * 1024 * 1024, description="Nothing more is read while so many bytes wait for ClickHouse."
     )
     parallel_inserts: Positive = Field(2, description="Inserts at once.")
     acknowledge_seconds: Seconds = Field(

@@ -13,23 +13,25 @@ ranges, hence under other tokens.
 """
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from millstream.consumers.sink.batch import Batch, Limits, PartitionBuffer, Record
+from millstream.consumers.sink.batch import Batch, Limits, PartitionBuffer
 from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.dead import DeadLetterSender
 from millstream.consumers.sink.intent import read_intent
+from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.sources import EVENTS, Source
 from millstream.consumers.sink.writer import Writer, Written
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
@@ -38,8 +40,16 @@ log = structlog.get_logger("millstream.sink")
 
 POLL_SECONDS = 0.05
 POLL_RECORDS = 10_000
-ROW_OVERHEAD = 250
+PAUSE_AFTER_SECONDS = 1.0
+"""How long nothing is read before partitions are paused. To pause throws away what was fetched, and while inserts go on
+there is soon room again."""
+ROW_OVERHEAD = 200
 """Memory of one waiting record beside its value, in bytes."""
+
+# Methods as functions, to be mapped over thousands of messages. The type stubs say that a message may lack partition
+# and offset; those of a consumer have them.
+PARTITION: Any = Message.partition
+OFFSET: Any = Message.offset
 
 
 @dataclass(eq=False)
@@ -91,6 +101,7 @@ class Sink:
         self._dead = DeadLetterSender(connection, topics, codec, self.config.instance_id or "sink", self._topic)
         self._partitions: dict[int, _Partition] = {}
         self._insert_seconds = 0.0
+        self._full_since = math.inf
         self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -119,11 +130,13 @@ class Sink:
         log.info("sink_started", topic=self._topic, group=self.config.group)
         try:
             while not stop.is_set():
-                self._read()
+                if self._has_room():
+                    self._read()
+                else:
+                    stop.wait(POLL_SECONDS)
                 self._finish()
                 self._start()
                 self._acknowledge()
-                self._throttle()
         finally:
             try:
                 self._release(self._partitions.values())
@@ -133,34 +146,59 @@ class Sink:
                 self._pool.shutdown(wait=False, cancel_futures=True)
             log.info("sink_stopped", rows=self.rows_inserted, batches=self.batches, dead=self.dead_records)
 
-    def _read(self) -> None:
-        arrived: dict[int, list[Record]] = {}
-        ends: dict[int, int] = {}
-        # The type stubs say that a message may lack partition and offset; those of a consumer have them.
-        messages: list[Any] = self._consumer.consume(POLL_RECORDS, POLL_SECONDS)
-        for message in messages:
-            number = message.partition()
-            error = message.error()
-            if error is None:
-                record = message.offset(), message.key(), message.value()
-                if number in arrived:
-                    arrived[number].append(record)
-                else:
-                    arrived[number] = [record]
-            elif error.code() == KafkaError._PARTITION_EOF:
-                ends[number] = message.offset()
-            elif error.fatal():
-                raise KafkaException(error)
-            else:
-                self._note("kafka", str(error))
+    def _has_room(self) -> bool:
+        """Whether more may be read. When there is no room for long, partitions are paused until half of it is free."""
+        memory = sum(partition.memory for partition in self._partitions.values())
+        if all(partition.batch is None for partition in self._partitions.values()):
+            # No insert will make room: there are announced ranges, and they have to be read to their ends.
+            memory = 0
         now = time.monotonic()
-        for number, records in arrived.items():
-            self.rows_read += len(records)
+        if memory <= self.config.max_buffered_bytes:
+            self._full_since = math.inf
+            if memory < self.config.max_buffered_bytes / 2:
+                self._pause(False)
+            return True
+        self._full_since = min(self._full_since, now)
+        if now - self._full_since < PAUSE_AFTER_SECONDS:
+            return False
+        self._pause(True)
+        # A paused consumer gets no records, but it has to be asked for some to stay in its group.
+        return True
+
+    def _pause(self, paused: bool) -> None:
+        change = [part for part in self._partitions.values() if part.paused != paused]
+        if not change:
+            return
+        switch = self._consumer.pause if paused else self._consumer.resume
+        switch([self._position(part) for part in change])
+        for partition in change:
+            partition.paused = paused
+        log.debug("paused" if paused else "resumed", last_error=self.last_error)
+
+    def _read(self) -> None:
+        messages = self._consumer.consume(POLL_RECORDS, POLL_SECONDS)
+        now = time.monotonic()
+        told: list[Message] = []
+        if any(map(Message.error, messages)):
+            told = [message for message in messages if message.error()]
+            messages = [message for message in messages if not message.error()]
+        self.rows_read += len(messages)
+        for number, run in itertools.groupby(messages, PARTITION):
             if number in self._partitions:
-                self._partitions[number].buffer.add(records, now)
-        for number, end in ends.items():
-            if number in self._partitions:
-                self._partitions[number].buffer.reach(end)
+                self._partitions[number].buffer.add(_columns(list(run)), now)
+        for message in told:
+            self._hear(message)
+
+    def _hear(self, message: Any) -> None:
+        """What stands in place of a record."""
+        error = message.error()
+        if error.code() == KafkaError._PARTITION_EOF:
+            if message.partition() in self._partitions:
+                self._partitions[message.partition()].buffer.reach(message.offset())
+        elif error.fatal():
+            raise KafkaException(error)
+        else:
+            self._note("kafka", str(error))
 
     def _finish(self) -> None:
         for partition in self._partitions.values():
@@ -180,16 +218,20 @@ class Sink:
             log.warning("record_unreadable", partition=partition.number, offset=found.offset, reason=found.reason)
 
     def _start(self) -> None:
-        """Keep a batch ready for every writer besides the one it inserts, of the partitions where most is waiting."""
-        free = 2 * self.config.parallel_inserts - sum(part.insert is not None for part in self._partitions.values())
+        """Give every writer a batch, and a full one to follow it, of the partitions where most is waiting."""
+        writers = self.config.parallel_inserts
+        busy = sum(part.insert is not None for part in self._partitions.values())
         idle = [part for part in self._partitions.values() if part.insert is None]
         now, limits = time.monotonic(), self._limits()
+        # What would only wait for a writer may as well grow meanwhile: an insert costs about as much as 20,000 rows.
+        only_full = replace(limits, seconds=math.inf)
         ready: list[tuple[_Partition, Batch]] = []
         for partition in sorted(idle, key=lambda part: part.memory, reverse=True):
-            if len(ready) >= free:
+            given = busy + len(ready)
+            if given >= 2 * writers:
                 break
             if partition.batch is None:
-                partition.batch = partition.buffer.cut(limits, now)
+                partition.batch = partition.buffer.cut(limits if given < writers else only_full, now)
             if partition.batch is not None:
                 ready.append((partition, partition.batch))
         intents = [self._position(part, batch.range.start, batch.range.metadata) for part, batch in ready]
@@ -238,21 +280,6 @@ class Sink:
         if self._commit(offsets):
             for partition in partitions:
                 partition.inserted = None
-
-    def _throttle(self) -> None:
-        memory = sum(partition.memory for partition in self._partitions.values())
-        running = [part for part in self._partitions.values() if not part.paused]
-        paused = [part for part in self._partitions.values() if part.paused]
-        if memory > self.config.max_buffered_bytes and running:
-            self._consumer.pause([self._position(part) for part in running])
-            log.debug("paused", waiting_bytes=memory, last_error=self.last_error)
-        elif memory < self.config.max_buffered_bytes / 2 and paused:
-            self._consumer.resume([self._position(part) for part in paused])
-            log.debug("resumed")
-        else:
-            return
-        for partition in running + paused:
-            partition.paused = memory > self.config.max_buffered_bytes
 
     def _assigned(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         starts = []
@@ -354,3 +381,7 @@ class Sink:
     def _note(self, what: str, reason: str, **details: object) -> None:
         self.last_error = f"{what}: {reason}"
         log.warning(f"{what}_failed", reason=reason[:500], **details)
+
+
+def _columns(messages: Sequence[Message]) -> Records:
+    return Records(list(map(OFFSET, messages)), list(map(Message.key, messages)), list(map(Message.value, messages)))

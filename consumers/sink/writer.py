@@ -9,23 +9,22 @@ the records at fault are alone. The batch without them is then inserted under th
 writes no row, and a repeat after a crash is dropped as ever.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from operator import itemgetter
+from typing import cast
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from millstream.consumers.sink.avro_file import HEADER_BYTES, AvroFile
-from millstream.consumers.sink.batch import Batch, Record
+from millstream.consumers.sink.batch import Batch
+from millstream.consumers.sink.records import Record, Records
 from millstream.consumers.sink.sources import Source
 from millstream.schemas.codec import DecodeError, schema_id_of
 from millstream.schemas.registry import Registry, UnknownSchema
 
 MOST_ROWS = 1_000_000
 """Largest batch: more rows than this would be more than one block."""
-
-OFFSET, VALUE = itemgetter(0), itemgetter(2)
 
 INSERT_SETTINGS: dict[str, str | int] = {
     # One insert is one block, formed of the same rows each time.
@@ -81,7 +80,7 @@ class Writer:
         Raises what clickhouse-connect raises while ClickHouse is unreachable or unwell, and what the registry raises
         while it is; the caller repeats the call as often as it takes.
         """
-        file, readable, unreadable = self._sort_out(batch.records)
+        file, readable, unreadable = self._sort_out(batch)
         if file is None:
             return Written(0, unreadable)
         token = f"{self._identity}:{partition}:{batch.range.start}:{batch.range.end}"
@@ -95,21 +94,20 @@ class Writer:
                 raise
             unreadable += refused
             bad = {found.offset for found in refused}
-            readable = [record for record in readable if record[0] not in bad]
-            if readable:
+            readable = Records.of(record for record in readable if record[0] not in bad)
+            if len(readable):
                 self._insert(self._source.landing_table, file, partition, readable, token)
         return Written(len(readable), unreadable)
 
-    def _sort_out(self, records: Sequence[Record]) -> tuple[AvroFile | None, list[Record], list[Unreadable]]:
+    def _sort_out(self, batch: Batch) -> tuple[AvroFile | None, Records, list[Unreadable]]:
         """How to write the batch's schema, the records written with it, and those that are not events."""
-        readable: list[Record] = []
         unreadable: list[Unreadable] = []
-        found: AvroFile | None = None
-        headers = {value[:HEADER_BYTES] if value else b"" for _, _, value in records}
-        known = self._files.get(next(iter(headers))) if len(headers) == 1 else None
+        known = self._files.get(next(iter(batch.headers))) if len(batch.headers) == 1 else None
         if known:
-            return known, list(records), unreadable
-        for record in records:
+            return known, batch.records, unreadable
+        readable: list[Record] = []
+        found: AvroFile | None = None
+        for record in batch.records:
             value = record[2]
             header = value[:HEADER_BYTES] if value else b""
             try:
@@ -117,7 +115,7 @@ class Writer:
                 readable.append(record)
             except (DecodeError, UnknownSchema) as error:
                 unreadable.append(Unreadable(*record, str(error)))
-        return found, readable, unreadable
+        return found, Records.of(readable), unreadable
 
     def _file(self, header: bytes) -> AvroFile:
         schema_id = schema_id_of(header)
@@ -127,7 +125,7 @@ class Writer:
         self._files[header] = AvroFile(schema)
         return self._files[header]
 
-    def _refusal(self, file: AvroFile, partition: int, records: Sequence[Record]) -> str | None:
+    def _refusal(self, file: AvroFile, partition: int, records: Records) -> str | None:
         """Why ClickHouse does not read these records; None when it does."""
         try:
             self._insert(self._source.check_table, file, partition, records, token="")
@@ -136,17 +134,17 @@ class Writer:
                 raise
             if len(records) == 1:
                 # Were ClickHouse unwell, it would refuse a file without records as well.
-                self._insert(self._source.check_table, file, partition, [], token="")
+                self._insert(self._source.check_table, file, partition, Records(), token="")
             return str(error)
         return None
 
-    def _insert(self, table: str, file: AvroFile, partition: int, records: Sequence[Record], token: str) -> None:
+    def _insert(self, table: str, file: AvroFile, partition: int, records: Records, token: str) -> None:
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": token} if token else INSERT_SETTINGS
         self._client.raw_insert(
             table,
             # A field that the table does not know yet is left out; a column that the schema does not have is defaulted.
             [name for name in file.field_names if name in self._known_columns()],
-            file.build(partition, zip(map(OFFSET, records), map(VALUE, records), strict=True)),
+            file.build(partition, records.offsets, cast(list[bytes], records.values)),
             settings=settings,
             fmt="Avro",
         )
@@ -158,12 +156,12 @@ class Writer:
         return self._columns
 
 
-def find_refused(records: Sequence[Record], refusal: Callable[[Sequence[Record]], str | None]) -> list[Unreadable]:
+def find_refused(records: Records, refusal: Callable[[Records], str | None]) -> list[Unreadable]:
     """The records that `refusal` refuses even alone, by halving; `refusal` gives the reason, or None."""
     reason = refusal(records)
     if reason is None:
         return []
     if len(records) == 1:
-        return [Unreadable(*records[0], reason)]
+        return [Unreadable(*record, reason) for record in records]
     middle = len(records) // 2
-    return find_refused(records[:middle], refusal) + find_refused(records[middle:], refusal)
+    return find_refused(records.part(0, middle), refusal) + find_refused(records.part(middle), refusal)

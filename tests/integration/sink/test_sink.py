@@ -181,6 +181,22 @@ def test_an_announced_batch_is_inserted_again_as_it_was(
         assert disagreements(clickhouse) == []
 
 
+def test_an_announced_range_is_read_to_its_end_where_less_may_be_buffered(
+    connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client
+) -> None:
+    producer = Producer(connection.producer())
+    for key, value in life_of_jobs(4000):
+        producer.produce(topics.events, value, key, partition=0)
+    producer.flush()
+    consumer = Consumer(connection.consumer(topics.prefix))
+    consumer.commit(offsets=[TopicPartition(topics.events, 0, 0, "v1 until=12000")], asynchronous=False)
+    consumer.close()
+    config = SinkConfig(group=topics.prefix, max_buffered_bytes=100_000)
+    with running(Sink(connection, topics, clickhouse, CODEC, config)) as sink:
+        until(lambda: sink.rows_inserted == 12_000)
+        assert sink.batches == 1
+
+
 def test_a_quiet_partition_has_its_last_batch_acknowledged(
     connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client
 ) -> None:

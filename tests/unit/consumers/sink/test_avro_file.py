@@ -6,7 +6,7 @@ import fastavro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millstream.consumers.sink.avro_file import OUR_FIELDS, RECORD_END, AvroFile, varint
+from millstream.consumers.sink.avro_file import OUR_FIELDS, RECORD_END, WIRE_FIELD, AvroFile, varint
 from millstream.schemas import Codec, EventKind, JobEvent
 from millstream.schemas.registry import current_schema
 
@@ -45,11 +45,11 @@ def read(data: bytes) -> list[dict[str, Any]]:
 def test_an_independent_avro_reader_reads_the_events_and_their_places(
     rows: list[tuple[int, JobEvent]], partition: int
 ) -> None:
-    data = file.build(partition, [(offset, codec.encode(event)) for offset, event in rows])
+    data = file.build(partition, [offset for offset, _ in rows], [codec.encode(event) for _, event in rows])
     found = read(data)
     assert [(row["kafka_partition"], row["read_offset"]) for row in found] == [(partition, o) for o, _ in rows]
     assert all(row["record_end"] == RECORD_END for row in found)
-    ours = {field["name"] for field in OUR_FIELDS}
+    ours = {field["name"] for field in [WIRE_FIELD, *OUR_FIELDS]}
     stripped = [{name: _text(value) for name, value in row.items() if name not in ours} for row in found]
     assert stripped == [{name: _text(value) for name, value in event.model_dump().items()} for _, event in rows]
 
@@ -61,7 +61,7 @@ def _text(value: Any) -> Any:
 @given(st.lists(st.integers(0, 2**62), max_size=50))
 def test_offsets_are_written_as_any_avro_writer_does(offsets: list[int]) -> None:
     value = codec.encode(JobEvent.model_validate(_smallest()))
-    rows = read(file.build(3, [(offset, value) for offset in offsets]))
+    rows = read(file.build(3, offsets, [value] * len(offsets)))
     assert [row["read_offset"] for row in rows] == offsets
 
 
@@ -73,8 +73,8 @@ def test_varints_are_those_of_fastavro(number: int) -> None:
 
 
 def test_the_same_records_give_the_same_bytes_from_another_process() -> None:
-    rows = [(offset, codec.encode(JobEvent.model_validate(_smallest()))) for offset in range(100)]
-    assert file.build(1, rows) == AvroFile(current_schema("JobEvent")).build(1, rows)
+    values = [codec.encode(JobEvent.model_validate(_smallest())) for _ in range(100)]
+    assert file.build(1, range(100), values) == AvroFile(current_schema("JobEvent")).build(1, range(100), values)
 
 
 def _smallest() -> dict[str, Any]:

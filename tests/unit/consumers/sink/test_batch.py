@@ -1,8 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.consumers.sink.batch import Batch, Limits, PartitionBuffer, Record
+from millstream.consumers.sink.batch import Batch, Limits, PartitionBuffer
 from millstream.consumers.sink.intent import Intent
+from millstream.consumers.sink.records import Record, Records
 
 OLD = b"\x00\x00\x00\x00\x02"
 NEW = b"\x00\x00\x00\x00\x09"
@@ -17,7 +18,8 @@ limits = st.builds(Limits, st.integers(1, 20), st.integers(1, 200), st.just(0.0)
 
 
 def records_of(gaps: list[tuple[int, bytes | None]], first: int = 0) -> list[Record]:
-    records, offset = [], first - 1
+    records: list[Record] = []
+    offset = first - 1
     for gap, value in gaps:
         offset += gap
         records.append((offset, b"key", value))
@@ -44,7 +46,7 @@ def test_batches_follow_each_other_without_overlap_or_gap_and_hold_every_record(
     batches, at = [], 0
     while at < len(records):
         step = data.draw(st.integers(1, len(records)))
-        buffer.add(records[at : at + step], now=0.0)
+        buffer.add(Records.of(records[at : at + step]), now=0.0)
         at += step
         batches += all_batches(buffer, limits)
     assert [r for batch in batches for r in batch.records] == records
@@ -64,13 +66,13 @@ def test_an_announced_range_is_cut_again_exactly_whatever_the_limits_are_now(
 ) -> None:
     records = records_of(gaps, first=50)
     first = PartitionBuffer(50)
-    first.add(records, now=0.0)
+    first.add(Records.of(records), now=0.0)
     announced = first.cut(Limits(7, 100, 0.0, 1), now=1.0)
     assert announced is not None
 
     again = PartitionBuffer(50, exact_end=announced.range.end)
     for record in records:
-        again.add([record], now=0.0)
+        again.add(Records.of([record]), now=0.0)
     batches = all_batches(again, limits)
     assert batches[0] == announced
     assert [r for batch in batches for r in batch.records] == records
@@ -78,20 +80,20 @@ def test_an_announced_range_is_cut_again_exactly_whatever_the_limits_are_now(
 
 def test_an_announced_range_waits_until_its_end_was_read() -> None:
     buffer = PartitionBuffer(10, exact_end=20)
-    buffer.add([(10, None, OLD), (12, None, OLD)], now=0.0)
+    buffer.add(Records.of([(10, None, OLD), (12, None, OLD)]), now=0.0)
     assert buffer.cut(Limits(1, 1, 0.0, 1), now=99.0) is None
     buffer.reach(20)
     batch = buffer.cut(Limits(1, 1, 0.0, 1), now=99.0)
     assert batch is not None
     assert batch.range == Intent(10, 20)
-    assert [offset for offset, _, _ in batch.records] == [10, 12]
+    assert batch.records.offsets == [10, 12]
 
 
 def test_an_announced_range_that_retention_has_emptied_is_an_empty_batch() -> None:
     buffer = PartitionBuffer(10, exact_end=20)
-    buffer.add([(35, None, OLD)], now=0.0)
+    buffer.add(Records.of([(35, None, OLD)]), now=0.0)
     batch = buffer.cut(Limits(10, 1000, 0.0, 1), now=1.0)
-    assert batch == Batch(Intent(10, 20), [], 0)
+    assert batch == Batch(Intent(10, 20), Records())
     following = buffer.cut(Limits(10, 1000, 0.0, 1), now=1.0)
     assert following is not None
     assert following.range == Intent(20, 36)
@@ -99,26 +101,26 @@ def test_an_announced_range_that_retention_has_emptied_is_an_empty_batch() -> No
 
 def test_nothing_is_cut_before_a_limit_is_met() -> None:
     buffer = PartitionBuffer(0)
-    buffer.add([(0, None, OLD)], now=5.0)
+    buffer.add(Records.of([(0, None, OLD)]), now=5.0)
     waiting = Limits(rows=2, bytes=100, seconds=1.0, worthwhile_rows=2)
     assert buffer.cut(waiting, now=5.9) is None
-    buffer.add([(1, None, OLD)], now=5.9)
+    buffer.add(Records.of([(1, None, OLD)]), now=5.9)
     assert buffer.cut(waiting, now=5.9) is not None
-    buffer.add([(2, None, OLD)], now=6.0)
+    buffer.add(Records.of([(2, None, OLD)]), now=6.0)
     assert buffer.cut(waiting, now=7.0) is not None
 
 
 def test_records_that_were_read_before_are_ignored() -> None:
     buffer = PartitionBuffer(5)
-    buffer.add([(3, None, OLD), (5, None, OLD), (6, None, OLD)], now=0.0)
-    buffer.add([(6, None, OLD), (7, None, OLD)], now=0.0)
-    assert [offset for offset, _, _ in buffer.records] == [5, 6, 7]
+    buffer.add(Records.of([(3, None, OLD), (5, None, OLD), (6, None, OLD)]), now=0.0)
+    buffer.add(Records.of([(6, None, OLD), (7, None, OLD)]), now=0.0)
+    assert buffer.records.offsets == [5, 6, 7]
 
 
 def test_a_partition_without_a_commit_starts_at_its_first_record() -> None:
     buffer = PartitionBuffer(None)
     assert buffer.cut(Limits(1, 1, 0.0, 1), now=0.0) is None
-    buffer.add([(42, None, OLD)], now=0.0)
+    buffer.add(Records.of([(42, None, OLD)]), now=0.0)
     batch = buffer.cut(Limits(1, 1, 0.0, 1), now=0.0)
     assert batch is not None
     assert batch.range == Intent(42, 43)
@@ -127,9 +129,9 @@ def test_a_partition_without_a_commit_starts_at_its_first_record() -> None:
 def test_a_worthwhile_number_of_rows_is_cut_at_any_age_and_as_large_as_it_has_grown() -> None:
     buffer = PartitionBuffer(0)
     limits = Limits(rows=100, bytes=1000, seconds=9.0, worthwhile_rows=3)
-    buffer.add([(0, None, OLD), (1, None, OLD)], now=0.0)
+    buffer.add(Records.of([(0, None, OLD), (1, None, OLD)]), now=0.0)
     assert buffer.cut(limits, now=0.0) is None
-    buffer.add([(number, None, OLD) for number in range(2, 50)], now=0.0)
+    buffer.add(Records.of([(number, None, OLD) for number in range(2, 50)]), now=0.0)
     batch = buffer.cut(limits, now=0.0)
     assert batch is not None
     assert len(batch.records) == 50

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.consumers.sink.avro_file import RECORD_END
-from millstream.consumers.sink.batch import Batch, Record
+from millstream.consumers.sink.batch import Batch
 from millstream.consumers.sink.intent import Intent
+from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.sources import EVENTS
 from millstream.consumers.sink.writer import Writer, find_refused
 from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry
@@ -76,8 +77,8 @@ BAD += [GOOD[:-3], GOOD[:5], GOOD[:40]]
 
 
 def batch_of(values: Sequence[bytes | None]) -> Batch:
-    records = [(100 + at, b"k", value) for at, value in enumerate(values)]
-    return Batch(Intent(100, 100 + len(records)), records, 0)
+    records = Records.of((100 + at, b"k", value) for at, value in enumerate(values))
+    return Batch(Intent(100, 100 + len(records)), records)
 
 
 def writer_to(clickhouse: PretendedClickHouse) -> Writer:
@@ -126,9 +127,9 @@ def test_an_unwell_clickhouse_that_refuses_everything_blames_no_record() -> None
 
 @given(st.sets(st.integers(0, 99)), st.integers(1, 100))
 def test_halving_finds_exactly_the_refused_ones(bad: set[int], count: int) -> None:
-    records: list[Record] = [(at, None, b"") for at in range(count)]
+    records = Records.of((at, None, b"") for at in range(count))
 
-    def refusal(some: Sequence[Record]) -> str | None:
-        return "no" if any(offset in bad for offset, _, _ in some) else None
+    def refusal(some: Records) -> str | None:
+        return "no" if bad.intersection(some.offsets) else None
 
     assert [found.offset for found in find_refused(records, refusal)] == sorted(b for b in bad if b < count)

@@ -1,0 +1,57 @@
+"""Records of one partition, as columns.
+
+Hundreds of thousands of records may wait here. As three lists of plain values they cost the least memory, the garbage
+collector never looks at them, and whatever is done to all of them is a call or two for the whole column.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from millstream.consumers.sink.avro_file import HEADER_BYTES
+
+Record = tuple[int, bytes | None, bytes | None]
+"""Offset, key and value of one Kafka record."""
+
+
+@dataclass(slots=True)
+class Records:
+    """In offset order; the columns are of one length."""
+
+    offsets: list[int] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, rows: Iterable[Record]) -> Self:
+        records = cls()
+        for offset, key, value in rows:
+            records.offsets.append(offset)
+            records.keys.append(key)
+            records.values.append(value)
+        return records
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __iter__(self) -> Iterator[Record]:
+        return zip(self.offsets, self.keys, self.values, strict=True)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all values."""
+        return sum(map(len, filter(None, self.values)))
+
+    @property
+    def headers(self) -> set[bytes]:
+        """What the values begin with; nearly always one and the same, which is one schema."""
+        return {value[:HEADER_BYTES] if value else b"" for value in self.values}
+
+    def extend(self, others: "Records") -> None:
+        self.offsets += others.offsets
+        self.keys += others.keys
+        self.values += others.values
+
+    def part(self, start: int, end: int | None = None) -> "Records":
+        """Those from number `start` on, before number `end`."""
+        return Records(self.offsets[start:end], self.keys[start:end], self.values[start:end])
