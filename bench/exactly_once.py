@@ -66,7 +66,7 @@ class Plan:
 
 
 FULL = Plan(2_000_000, 200, 30, 5, 2)
-QUICK = Plan(150_000, 15, 5, 1, 1)
+QUICK = Plan(100_000, 10, 4, 1, 1)
 
 
 @dataclass
