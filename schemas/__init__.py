@@ -22,7 +22,13 @@ from millstream.schemas.models import (
     WorkerBeat,
     WorkerState,
 )
-from millstream.schemas.registry import ConfluentRegistry, PinnedRegistry, Registry, UnknownSchema
+from millstream.schemas.registry import (
+    ConfluentRegistry,
+    PinnedRegistry,
+    Registry,
+    RegistryUnavailable,
+    UnknownSchema,
+)
 from millstream.schemas.request_reader import ReadRequest, RequestReader
 from millstream.schemas.submission_bytes import SubmissionBytes
 from millstream.schemas.topics import Topic, TopicCatalogue
@@ -49,6 +55,7 @@ __all__ = [
     "ReadRequest",
     "Record",
     "Registry",
+    "RegistryUnavailable",
     "RequestReader",
     "Scope",
     "State",

@@ -43,17 +43,17 @@ class Codec:
         return out.getvalue()
 
     def decode(self, data: bytes | None, model: type[R]) -> R:
-        """The record in `data`, whatever released schema it was written with. Raises `DecodeError`."""
+        """The record in `data`, whatever released schema it was written with.
+
+        Raises `DecodeError`, and `RegistryUnavailable`, which says nothing of the record.
+        """
         schema_id = schema_id_of(data)
+        writer = self._writer(schema_id)
         body = io.BytesIO(data or b"")
         body.seek(HEADER.size)
         try:
-            if schema_id not in self._writers:
-                self._writers[schema_id] = parse(self.registry.schema_of(schema_id))
-            datum = fastavro.schemaless_reader(body, self._writers[schema_id], reader_schema(model.__name__))
+            datum = fastavro.schemaless_reader(body, writer, reader_schema(model.__name__))
             return model.model_validate(datum)
-        except UnknownSchema as error:
-            raise DecodeError(str(error)) from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -63,6 +63,20 @@ class Codec:
             raise DecodeError(
                 f"not a {model.__name__} (schema id {schema_id}): {type(error).__name__} at byte {body.tell()}: {error}"
             ) from error
+
+    def _writer(self, schema_id: int) -> Any:
+        """The schema that records with this id were written with."""
+        if schema_id not in self._writers:
+            try:
+                schema = self.registry.schema_of(schema_id)
+            except UnknownSchema as error:
+                raise DecodeError(str(error)) from error
+            try:
+                self._writers[schema_id] = parse(schema)
+            except Exception as error:
+                # Whatever fastavro ran into: the registry takes schemas from anybody.
+                raise DecodeError(f"schema id {schema_id}: {type(error).__name__}: {error}") from error
+        return self._writers[schema_id]
 
 
 def schema_id_of(data: bytes | None) -> int:

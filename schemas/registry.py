@@ -14,9 +14,16 @@ from typing import Any, Protocol
 
 Schema = dict[str, Any]
 
+_SAYS_NO = (400, 404, 422)
+"""HTTP statuses of a registry that is well and knows no such id, or takes it for no id at all."""
+
 
 class UnknownSchema(LookupError):
     """No schema is known under this id or record name."""
+
+
+class RegistryUnavailable(RuntimeError):
+    """The Schema Registry did not say whether it knows an id: it is away, unwell, or refuses us. Ask again later."""
 
 
 class Registry(Protocol):
@@ -26,7 +33,7 @@ class Registry(Protocol):
         """The id under which the current schema of `record` (such as "JobEvent") is written."""
 
     def schema_of(self, schema_id: int) -> Schema:
-        """The schema a record with this id was written with. Raises `UnknownSchema`."""
+        """The schema a record with this id was written with. Raises `UnknownSchema` and `RegistryUnavailable`."""
 
 
 class PinnedRegistry:
@@ -74,10 +81,23 @@ class ConfluentRegistry:
 
             try:
                 text = self._client.get_schema(schema_id).schema_str
-            except SchemaRegistryError as error:
-                raise UnknownSchema(f"schema id {schema_id}: {error}") from error
-            self._schemas[schema_id] = json.loads(text or "")
+            except Exception as error:
+                # The client's transport has exceptions of its own.
+                if isinstance(error, SchemaRegistryError) and error.http_status_code in _SAYS_NO:
+                    raise UnknownSchema(f"schema id {schema_id}: {error}") from error
+                raise RegistryUnavailable(f"Schema Registry, asked for schema id {schema_id}: {error}") from error
+            self._schemas[schema_id] = _avro_record(schema_id, text or "")
         return self._schemas[schema_id]
+
+
+def _avro_record(schema_id: int, text: str) -> Schema:
+    try:
+        schema = json.loads(text)
+    except ValueError:
+        schema = None
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        raise UnknownSchema(f"schema id {schema_id} is not an Avro record")
+    return schema
 
 
 @cache

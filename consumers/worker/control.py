@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from millstream.consumers.worker.executor import Executor
 from millstream.consumers.worker.peers import Peers
 from millstream.consumers.worker.quotas import UNLIMITED, Scope, changed
-from millstream.schemas import Action, Command, DecodeError, WorkerBeat
+from millstream.schemas import Action, Command, DecodeError, RegistryUnavailable, WorkerBeat
 
 if TYPE_CHECKING:
     from millstream.consumers.worker.runtime import Worker
@@ -98,6 +98,15 @@ class Control:
                 self._hear(message, is_command=message.topic() == commands)
 
     def _hear(self, message: Message, is_command: bool) -> None:
+        while not self._stop.is_set():
+            try:
+                self._read(message, is_command)
+                return
+            except RegistryUnavailable as error:
+                log.warning("waiting for the schema registry", reason=str(error))
+                self._stop.wait(1)
+
+    def _read(self, message: Message, is_command: bool) -> None:
         try:
             if is_command:
                 self._order(self._worker.codec.decode(message.value(), Command))

@@ -13,6 +13,7 @@ from millstream.local.broker import BrokerUnavailable
 from millstream.local.process import DidNotStart
 from millstream.local.stack import StackRunning
 from millstream.producers import InvalidJob, SubmitError
+from millstream.schemas import RegistryUnavailable
 from millstream.settings import InvalidSettings
 from millstream.streams import UnsupportedOption
 
@@ -37,6 +38,8 @@ def main() -> None:
     except KafkaException as error:
         text = f"Kafka: {error.args[0].str()}"
         sys.exit(complain(Failure(text, "`millstream doctor` looks for the cause; `millstream up` starts one", code=3)))
+    except RegistryUnavailable as error:
+        sys.exit(complain(Failure(str(error), "nothing was lost: it is read again at the next start", code=3)))
     except ClickHouseUnavailable as error:
         sys.exit(complain(Failure(str(error), "`millstream up` starts one; `millstream doctor` looks closer", code=3)))
     except ClickHouseError as error:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 
-from millstream.schemas import Codec, ConfluentRegistry, DecodeError, JobRequest, RequestReader
+from millstream.local.ports import free_port
+from millstream.schemas import Codec, ConfluentRegistry, DecodeError, JobRequest, RegistryUnavailable, RequestReader
 from millstream.schemas.codec import schema_id_of
 
 pytest.importorskip("confluent_kafka.schema_registry", reason="needs millstream[schema-registry]")
@@ -27,8 +29,10 @@ class RegistryHandler(BaseHTTPRequestHandler):
         self._answer(200, {"id": schema_id})
 
     def do_GET(self) -> None:
-        schema_id = int(self.path.split("/")[3].partition("?")[0])
-        if schema_id in self.schemas:
+        schema_id = int(self.path.split("/ids/")[1].partition("?")[0])
+        if self.path.startswith("/unwell"):
+            self._answer(503, {"error_code": 50003, "message": "Error while forwarding the request"})
+        elif schema_id in self.schemas:
             self._answer(200, {"schema": self.schemas[schema_id]})
         else:
             self._answer(404, {"error_code": 40403, "message": "Schema not found"})
@@ -59,6 +63,23 @@ def test_a_request_written_with_the_registrys_id_is_read_by_another_process(regi
     assert schema_id_of(written) >= 4_000
     assert reader.decode(written, JobRequest) == request
     assert RequestReader(reader).read(written).request == request
+
+
+@pytest.mark.parametrize(
+    "schema", ['"string"', "no json", '{"type": "record", "name": "x", "fields": [{"name": "y"}]}']
+)
+def test_an_id_of_something_else_than_a_record_is_a_decode_error(registry_url: str, schema: str) -> None:
+    httpx.post(f"{registry_url}/subjects/x/versions", json={"schema": schema})
+    with pytest.raises(DecodeError, match="schema id 4000"):
+        Codec(ConfluentRegistry({"url": registry_url})).decode(b"\0\0\0\x0f\xa0...", JobRequest)
+
+
+def test_a_registry_that_is_away_or_unwell_says_nothing_of_the_record(registry_url: str) -> None:
+    pinned = Codec().encode(JobRequest(tenant="acme", job_type="a.b"))
+    for url in (f"{registry_url}/unwell", f"http://127.0.0.1:{free_port()}"):
+        codec = Codec(ConfluentRegistry({"url": url, "max.retries": 0}))
+        with pytest.raises(RegistryUnavailable, match="schema id 1"):
+            codec.decode(pinned, JobRequest)
 
 
 def test_an_id_that_the_registry_does_not_know_is_a_decode_error(registry_url: str) -> None:
