@@ -26,7 +26,8 @@ def insert(client: Client, body: bytes, token: str) -> None:
 
 @pytest.fixture(scope="module")
 def body() -> bytes:
-    return FILE.build(0, [(offset, value) for offset, (_, value) in enumerate(life_of_jobs(500))])
+    values = [value for _, value in life_of_jobs(500)]
+    return FILE.build(0, range(len(values)), values)
 
 
 def test_the_same_token_twice_leaves_every_table_as_it_was(clickhouse: Client, body: bytes) -> None:
@@ -76,7 +77,7 @@ def test_repeats_at_the_same_time_are_dropped_too(clickhouse: Client, body: byte
 
 
 def test_three_hundred_thousand_rows_are_one_block_and_are_dropped_whole(clickhouse: Client) -> None:
-    large = FILE.build(0, [(offset, value) for offset, (_, value) in enumerate(many_events(300_000))])
+    large = FILE.build(0, range(300_000), [value for _, value in many_events(300_000)])
     insert(clickhouse, large, "events:0:0:300000")
     parts = clickhouse.query(
         "SELECT count(), max(level) FROM system.parts "
