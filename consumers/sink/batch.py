@@ -8,7 +8,6 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from millstream.consumers.sink.avro_file import HEADER_BYTES
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.records import Records
 
@@ -26,7 +25,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Batch:
-    """The records of the range. At most one schema id occurs among those in the wire format."""
+    """The records of the range, of any schema and none."""
 
     range: Intent
     records: Records
@@ -35,11 +34,6 @@ class Batch:
     def size(self) -> int:
         """Bytes of all values."""
         return self.records.size
-
-    @cached_property
-    def headers(self) -> set[bytes]:
-        """What the values begin with: one header, unless there are records that are not in the wire format."""
-        return self.records.headers
 
 
 @dataclass(slots=True)
@@ -87,13 +81,17 @@ class PartitionBuffer:
         if not self.records.offsets or not self._due(limits, now):
             return None
         batch = self._first(self.start, limits.rows)
-        if batch.size > limits.bytes or len(batch.headers) > 1:
+        if batch.size > limits.bytes:
             batch = self._first(self.start, _fitting(batch.records, limits.bytes))
         return self._take(batch)
 
+    def age(self, now: float) -> float:
+        """For how long the oldest record may have waited, in seconds; 0 when none does."""
+        return now - self._oldest_at if self.records.offsets else 0.0
+
     def _due(self, limits: Limits, now: float) -> bool:
         full = len(self.records) >= min(limits.rows, limits.worthwhile_rows) or self.size >= limits.bytes
-        return full or now - self._oldest_at >= limits.seconds
+        return full or self.age(now) >= limits.seconds
 
     def _cut_exact(self, start: int, end: int) -> Batch | None:
         if self._reached < end:
@@ -115,17 +113,10 @@ class PartitionBuffer:
 
 
 def _fitting(records: Records, most_bytes: int) -> int:
-    """How many of the first records fit into one batch: at least one, one schema id only."""
-    header: bytes | None = None
+    """How many of the first records fit into one batch: at least one."""
     size = 0
-    for rows, read in enumerate(records.values):
-        value = read or b""
-        if len(value) >= HEADER_BYTES and value[0] == 0:
-            if header is None:
-                header = value[:HEADER_BYTES]
-            elif value[:HEADER_BYTES] != header:
-                return rows
-        if rows and size + len(value) > most_bytes:
+    for rows, value in enumerate(records.values):
+        size += len(value or b"")
+        if rows and size > most_bytes:
             return rows
-        size += len(value)
     return len(records)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from millstream.consumers.sink.writer import Unreadable
+from millstream.consumers.sink.refusals import Unreadable
 from millstream.schemas import Codec, DeadLetter, DeadReason, KafkaConnection, TopicCatalogue
 
 UUID_TEXT = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -52,6 +52,16 @@ class Records:
         self.keys += others.keys
         self.values += others.values
 
+    def by_header(self) -> dict[bytes, "Records"]:
+        """The records of each header, headers in the order in which they first occur."""
+        found: dict[bytes, Records] = {}
+        for offset, key, value in self:
+            records = found.setdefault(value[:HEADER_BYTES] if value else b"", Records())
+            records.offsets.append(offset)
+            records.keys.append(key)
+            records.values.append(value)
+        return found
+
     def part(self, start: int, end: int | None = None) -> "Records":
         """Those from number `start` on, before number `end`."""
         return Records(self.offsets[start:end], self.keys[start:end], self.values[start:end])

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -33,6 +33,7 @@ from millstream.consumers.sink.dead import DeadLetterSender
 from millstream.consumers.sink.intent import read_intent
 from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.sources import EVENTS, Source
+from millstream.consumers.sink.turns import take_turns
 from millstream.consumers.sink.writer import Writer, Written
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
@@ -218,22 +219,17 @@ class Sink:
             log.warning("record_unreadable", partition=partition.number, offset=found.offset, reason=found.reason)
 
     def _start(self) -> None:
-        """Give every writer a batch, and a full one to follow it, of the partitions where most is waiting."""
-        writers = self.config.parallel_inserts
-        busy = sum(part.insert is not None for part in self._partitions.values())
-        idle = [part for part in self._partitions.values() if part.insert is None]
-        now, limits = time.monotonic(), self._limits()
-        # What would only wait for a writer may as well grow meanwhile: an insert costs about as much as 20,000 rows.
-        only_full = replace(limits, seconds=math.inf)
-        ready: list[tuple[_Partition, Batch]] = []
-        for partition in sorted(idle, key=lambda part: part.memory, reverse=True):
-            given = busy + len(ready)
-            if given >= 2 * writers:
-                break
-            if partition.batch is None:
-                partition.batch = partition.buffer.cut(limits if given < writers else only_full, now)
-            if partition.batch is not None:
-                ready.append((partition, partition.batch))
+        """Announce batches and hand them to the writers."""
+        waiting = [part for part in self._partitions.values() if part.insert is None]
+        busy = len(self._partitions) - len(waiting)
+        config = self.config
+        ready = [
+            (part, part.batch)
+            for part in take_turns(
+                waiting, busy, config.parallel_inserts, self._limits(), config.max_seconds, time.monotonic()
+            )
+            if part.batch is not None
+        ]
         intents = [self._position(part, batch.range.start, batch.range.metadata) for part, batch in ready]
         if not self._commit(intents):
             return

@@ -8,9 +8,12 @@ import threading
 from collections.abc import Callable
 from typing import Annotated
 
+import structlog
 import typer
+from clickhouse_connect.driver.client import Client
 
 from millstream import settings as settings_module
+from millstream.analytics import ClickHouseUnavailable
 from millstream.cli.handlers import load_handlers
 from millstream.cli.rewind import rewind_command
 from millstream.clickhouse import connect
@@ -20,6 +23,9 @@ from millstream.settings import Settings
 from millstream.streams import build_app, run_tracker
 from millstream.telemetry import configure_logging
 
+log = structlog.get_logger(__name__)
+
+CONNECT_AGAIN_S = 2.0
 SUPERVISED = "MILLSTREAM_SUPERVISED"
 CUT_SHORT = 4
 """Exit code of a worker whose grace period ended before its jobs did."""
@@ -114,8 +120,20 @@ def run_sink(
     # Waiting records are many, live long and form no cycles: looking through them would cost more than reading them.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-    client = connect(settings)
-    run_together(all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink), stop)
+    client = _connect_patiently(settings, stop)
+    if client is not None:
+        run_together(all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink), stop)
+
+
+def _connect_patiently(settings: Settings, stop: threading.Event) -> Client | None:
+    """A client, once ClickHouse answers; None when asked to stop before. Kafka keeps what a sink would write."""
+    while not stop.is_set():
+        try:
+            return connect(settings)
+        except ClickHouseUnavailable as error:
+            log.warning("waiting for ClickHouse", reason=str(error))
+            stop.wait(CONNECT_AGAIN_S)
+    return None
 
 
 def _log(settings: Settings, service: str) -> None:

@@ -17,6 +17,8 @@ from millstream.analytics.agreement import disagreements
 from millstream.consumers.sink import Sink, SinkConfig
 from millstream.local.broker import Broker
 from millstream.local.clickhouse.process import EmbeddedClickHouse
+from millstream.local.ports import free_port
+from millstream.local.process import ChildProcess
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from tests.job_events import CODEC, many_events
 from tests.rollups import counts
@@ -154,6 +156,37 @@ def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
         stop.set()
         running.join(20)
         server.stop()
+
+
+def test_a_sink_that_starts_before_clickhouse_does_waits_for_it(
+    kafka: Broker, topics: TopicCatalogue, tmp_path: Path
+) -> None:
+    port = free_port()
+    sink = ChildProcess(
+        [sys.executable, "-m", "millstream", "sink"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "MILLSTREAM_KAFKA__BOOTSTRAP": kafka.bootstrap,
+            "MILLSTREAM_TOPICS__PREFIX": topics.prefix,
+            "MILLSTREAM_TOPICS__PARTITIONS": "4",
+            "MILLSTREAM_CLICKHOUSE__URL": f"http://127.0.0.1:{port}",
+        },
+    )
+    with sink:
+        writing = produce(kafka, topics, seconds=1)
+        deadline = time.monotonic() + 30
+        while "waiting for ClickHouse" not in sink.tail:
+            assert time.monotonic() < deadline and sink.is_alive(), sink.tail
+            time.sleep(0.1)
+        with EmbeddedClickHouse(tmp_path / "clickhouse", port=port) as server:
+            client = connect(server.url, database="millstream")
+            migrate(client, "millstream")
+            wait_for_rows(client, EVENTS)
+            writing.join()
+            assert_exactly_once(kafka, topics, client)
+            sink.stop(20)
+    assert sink.returncode == 0
 
 
 def test_a_clickhouse_that_hangs_does_not_cost_the_sink_its_place_in_the_group(

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import fastavro
@@ -14,31 +15,35 @@ from millstream.consumers.sink.avro_file import RECORD_END
 from millstream.consumers.sink.batch import Batch
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.records import Records
+from millstream.consumers.sink.refusals import find_refused
 from millstream.consumers.sink.sources import EVENTS
-from millstream.consumers.sink.writer import Writer, find_refused
-from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry
+from millstream.consumers.sink.writer import Writer
+from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry, RegistryUnavailable
 
 codec = Codec()
-
-
-class Described:
-    result_rows = tuple((name,) for name in [*JobEvent.model_fields, "kafka_partition", "read_offset", "record_end"])
 
 
 class PretendedClickHouse:
     """Reads and remembers; says no to what fastavro cannot read, as ClickHouse does."""
 
     def __init__(self) -> None:
+        self.columns = [*JobEvent.model_fields, "kafka_partition", "read_offset", "record_end"]
+        self.inserted_columns: list[Sequence[str]] = []
+        self.refusals: list[DatabaseError] = []
+        """Said to the next inserts, whatever they hold."""
         self.rows: list[tuple[int, int]] = []
         self.tokens: list[str] = []
         self.down = False
 
-    def query(self, text: str) -> Described:
-        return Described()
+    def query(self, text: str) -> Any:
+        return SimpleNamespace(result_rows=[(name,) for name in self.columns])
 
     def raw_insert(self, table: str, columns: Sequence[str], block: bytes, settings: Any, fmt: str) -> None:
         if self.down:
             raise OperationalError("connection refused")
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.inserted_columns.append(columns)
         try:
             reader: Any = fastavro.reader(io.BytesIO(block))
             rows = list(reader)
@@ -63,7 +68,19 @@ def event() -> bytes:
     )
 
 
+class TwoVersions(PinnedRegistry):
+    """The events' schema under a second id as well, as while producers are being upgraded."""
+
+    away = False
+
+    def schema_of(self, schema_id: int) -> dict[str, Any]:
+        if self.away:
+            raise RegistryUnavailable("no answer")
+        return super().schema_of(2 if schema_id == 77 else schema_id)
+
+
 GOOD = event()
+OTHER_VERSION = b"\x00\x00\x00\x00\x4d" + GOOD[5:]
 BAD = [
     None,
     b"",
@@ -83,7 +100,7 @@ def batch_of(values: Sequence[bytes | None]) -> Batch:
 
 def writer_to(clickhouse: PretendedClickHouse) -> Writer:
     client: Any = clickhouse
-    return Writer(client, PinnedRegistry(), EVENTS, "jobs.events", "id")
+    return Writer(client, TwoVersions(), EVENTS, "jobs.events", "id")
 
 
 @given(st.lists(st.sampled_from([GOOD, GOOD, GOOD, *BAD]), min_size=1, max_size=25))
@@ -106,7 +123,61 @@ def test_a_repeat_after_a_crash_uses_the_same_token_and_adds_nothing(values: lis
     again = writer_to(clickhouse).write(4, batch_of(values))
     assert clickhouse.rows == rows
     assert again == first
-    assert clickhouse.tokens in ([], [f"jobs.events:id:4:100:{100 + len(values)}"])
+    assert clickhouse.tokens in ([], [f"jobs.events:id:4:100:{100 + len(values)}:2"])
+
+
+@given(st.lists(st.sampled_from([GOOD, OTHER_VERSION, *BAD]), min_size=1, max_size=20))
+def test_two_schema_versions_in_one_batch_are_two_inserts_under_tokens_of_their_own(values: list[bytes | None]) -> None:
+    clickhouse = PretendedClickHouse()
+    for _ in range(2):
+        written = writer_to(clickhouse).write(4, batch_of(values))
+    expected = [(4, 100 + at) for at, value in enumerate(values) if value in (GOOD, OTHER_VERSION)]
+    assert sorted(clickhouse.rows) == expected
+    assert written.rows == len(expected)
+    versions = {b"2": GOOD, b"77": OTHER_VERSION}
+    token = f"jobs.events:id:4:100:{100 + len(values)}"
+    assert set(clickhouse.tokens) == {f"{token}:{id_.decode()}" for id_, value in versions.items() if value in values}
+
+
+def test_a_registry_that_is_away_blames_no_record() -> None:
+    clickhouse: Any = PretendedClickHouse()
+    registry = TwoVersions()
+    registry.away = True
+    writer = Writer(clickhouse, registry, EVENTS, "jobs.events", "id")
+    with pytest.raises(RegistryUnavailable):
+        writer.write(0, batch_of([GOOD]))
+    registry.away = False
+    assert writer.write(0, batch_of([GOOD])).rows == 1
+
+
+def test_a_table_that_got_new_columns_gets_the_fields_of_the_new_schema_too() -> None:
+    clickhouse = PretendedClickHouse()
+    writer = writer_to(clickhouse)
+    clickhouse.columns = [name for name in clickhouse.columns if name != "wait_ms"]
+    writer.write(0, batch_of([GOOD]))
+    clickhouse.columns.append("wait_ms")
+    writer.write(0, batch_of([GOOD]))
+    writer.write(0, batch_of([OTHER_VERSION]))
+    assert [("wait_ms" in columns) for columns in clickhouse.inserted_columns] == [False, False, True]
+
+
+@pytest.mark.parametrize("code", [202, 241, 252, 999])
+def test_a_refusal_for_want_of_means_blames_no_record(code: int) -> None:
+    clickhouse = PretendedClickHouse()
+    clickhouse.refusals = [DatabaseError("not now", code=code)] * 2
+    with pytest.raises(DatabaseError, match="not now"):
+        writer_to(clickhouse).write(0, batch_of([GOOD]))
+    assert clickhouse.rows == []
+
+
+def test_a_record_that_is_refused_once_and_then_taken_is_not_blamed() -> None:
+    clickhouse = PretendedClickHouse()
+    clickhouse.refusals = [DatabaseError("odd", code=48)] * 2
+    writer = writer_to(clickhouse)
+    with pytest.raises(DatabaseError, match="odd"):
+        writer.write(0, batch_of([GOOD]))
+    assert writer.write(0, batch_of([GOOD])).unreadable == []
+    assert clickhouse.rows == [(0, 100)]
 
 
 def test_an_unreachable_clickhouse_blames_no_record() -> None:
