@@ -29,6 +29,7 @@ lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy tests bench
 	@$(BIN)/lint-imports
 
 bench: setup

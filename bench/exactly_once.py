@@ -31,7 +31,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from event_load import events
-from rig import Rig
+from rig import Rig, Value
 
 from millstream.analytics import connect, migrate
 from millstream.analytics.agreement import disagreements, rollup_names
@@ -147,7 +147,7 @@ def main() -> None:
             found = verdict(rig, cluster)
         finally:
             cluster.stop()
-    results = {
+    results: dict[str, Value] = {
         "events": plan.events,
         "sink_kills": plan.sink_kills,
         "clickhouse_stops": plan.clickhouse_stops,

@@ -15,7 +15,6 @@ import csv
 import gzip
 import random
 import statistics
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -208,4 +207,4 @@ def look_for(series: Series, upward: bool, begin: int) -> tuple[float, float] | 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -154,7 +154,7 @@ def kill_children(fleet: Fleet, kills: int, dice: random.Random, advance: Callab
     supervised.start()
     try:
         fleet.begin()
-        taken = []
+        taken: list[float] = []
         while len(taken) < kills:
             fleet.renew()
             time.sleep(CHILD_SETTLED_S + dice.random())
@@ -177,7 +177,7 @@ def kill_workers(fleet: Fleet, kills: int, dice: random.Random, advance: Callabl
         each.start()
     try:
         fleet.begin()
-        taken = []
+        taken: list[float] = []
         while len(taken) < kills:
             fleet.renew()
             time.sleep(WORKER_SETTLED_S + dice.random())

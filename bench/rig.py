@@ -14,7 +14,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ from millstream.analytics import connect
 from millstream.local.clickhouse.process import EmbeddedClickHouse
 from millstream.local.stack import LocalStack
 
-Value = str | int | float | Mapping[str, object] | None
+Value = str | int | float | Sequence[object] | Mapping[str, object] | None
 
 
 class Rig:

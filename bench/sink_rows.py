@@ -205,7 +205,7 @@ def clickhouse_insert(rig: Rig, stack: LocalStack, rows: int) -> float:
     file = AvroFile(EVENT_SCHEMA_OF_WRITER)
     values = (value for _, value in events(rows))
     with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder:
-        paths = []
+        paths: list[Path] = []
         with rig.step("making files", rows) as advance:
             while some := list(itertools.islice(values, BATCH_ROWS)):
                 first = BATCH_ROWS * len(paths)

@@ -8,7 +8,6 @@ Times are the best of several rounds with warm caches, so what differs is the wo
 import re
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from clickhouse_connect.driver.client import Client
 from rig import Rig
@@ -109,7 +108,7 @@ def asked(client: Client, question: str) -> float:
 
 
 def sizes(client: Client, table: str) -> float:
-    rows: list[Any] = client.query(
+    rows = client.query(
         "SELECT sum(bytes_on_disk), sum(rows) FROM system.parts "
         "WHERE database = currentDatabase() AND table = {table:String} AND active",
         parameters={"table": table},

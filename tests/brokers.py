@@ -29,7 +29,7 @@ BROKER_FIXTURES = {
 def docker_engine() -> bool:
     """Whether containers can be started here."""
     docker = shutil.which("docker")
-    return bool(docker) and subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0
+    return docker is not None and subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0
 
 
 def available() -> str:

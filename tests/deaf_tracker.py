@@ -17,5 +17,5 @@ async def lose_events(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 if __name__ == "__main__":
     AIOKafkaConsumerThread._fetch_records = lose_events  # type: ignore[method-assign,unused-ignore]
-    app.LOOK_EVERY_S = 1.0
+    app.LOOK_EVERY_S = 1.0  # type: ignore[attr-defined]
     main()

@@ -10,7 +10,7 @@ import multiprocessing
 import sys
 import time
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from millstream.schemas import KafkaConnection
 from peers.tally import tally
@@ -46,8 +46,10 @@ def loop(bootstrap: str, source: str, events: str, group: str, number: int) -> N
             if messages and not ends:
                 producer.begin_transaction()
             for message in messages:
-                ends[message.partition()] = message.offset() + 1
-                write_events(producer, events, message)
+                partition, offset, value = message.partition(), message.offset(), message.value()
+                assert partition is not None and offset is not None and value is not None
+                ends[partition] = offset + 1
+                write_events(producer, events, message.key(), value)
             jobs += len(messages)
         if ends:
             offsets = [TopicPartition(source, partition, end) for partition, end in ends.items()]
@@ -56,12 +58,12 @@ def loop(bootstrap: str, source: str, events: str, group: str, number: int) -> N
             tally.count(jobs)
 
 
-def write_events(producer: Producer, topic: str, message: Message) -> None:
-    event = message.value().ljust(EVENT_BYTES, b"\0")
+def write_events(producer: Producer, topic: str, key: bytes | None, request: bytes) -> None:
+    event = request.ljust(EVENT_BYTES, b"\0")
     for _ in range(2):
         while True:
             try:
-                producer.produce(topic, event, message.key())
+                producer.produce(topic, event, key)
                 break
             except BufferError:
                 producer.poll(0.01)

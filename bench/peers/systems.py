@@ -76,8 +76,13 @@ class Worker:
 class System(Protocol):
     """Something that runs jobs: `noop`, and `nap`, which sleeps."""
 
-    name: str
-    at_least_once: bool
+    @property
+    def name(self) -> str:
+        """As in the results."""
+
+    @property
+    def at_least_once(self) -> bool:
+        """Whether a job whose worker dies runs again."""
 
     def submit(self, job: str, count: int, seconds: float = 0.0) -> int:
         """Submit in bulk; `seconds` is how long each `nap` sleeps. Returns how many jobs were submitted."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from millstream.local.broker import ApacheKafka, Broker, BrokerUnavailable, Tansu, choose_broker
@@ -27,13 +27,13 @@ def create_topic(bootstrap: str, name: str, replicas: int = 1) -> None:
 def write(bootstrap: str, topic: str, count: int) -> None:
     producer = Producer(KafkaConnection(bootstrap).producer(delivery_timeout_ms=60_000))
     failed: list[object] = []
+
+    def note(error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            failed.append(error)
+
     for number in range(count):
-        producer.produce(
-            topic,
-            str(number).encode(),
-            str(number).encode(),
-            on_delivery=lambda error, _: error and failed.append(error),
-        )
+        producer.produce(topic, str(number).encode(), str(number).encode(), on_delivery=note)
     assert producer.flush(60) == 0
     assert failed == []
 

@@ -43,7 +43,7 @@ def attempt(
     return [row[name] for name in COLUMNS]
 
 
-def costs(client: Client, by: str, start: datetime = NOON, hours: float = 2) -> dict[str, tuple[float, float]]:
+def costs(client: Client, by: str, start: datetime = NOON, hours: float = 2) -> dict[str, tuple[object, object]]:
     rows = client.query(
         "SELECT dimension, cost, wasted_cost FROM cost("
         f"from='{start:%Y-%m-%d %H:%M:%S}', to='{start + timedelta(hours=hours):%Y-%m-%d %H:%M:%S}', by='{by}')"

@@ -74,9 +74,8 @@ def test_two_runs_at_once_leave_one_schema(clickhouse_url: str) -> None:
 def test_retention_follows_the_setting(clickhouse: Client) -> None:
     assert clickhouse.database is not None
     migrate(clickhouse, clickhouse.database, raw_days=7, rollup_days=30)
-    engines = dict(
-        clickhouse.query("SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()").result_rows
-    )
+    tables = clickhouse.query("SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()")
+    engines = {str(name): str(engine) for name, engine in tables.result_rows}
     assert "toIntervalDay(7)" in engines["job_events"]
     assert "toIntervalDay(7)" in engines["job_attempts"]
     assert all("toIntervalDay(30)" in engines[name] for name in ("throughput_1m", "latency_1m", "cost_1m"))

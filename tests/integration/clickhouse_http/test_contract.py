@@ -22,7 +22,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 
 from millstream import analytics
-from millstream.local.clickhouse.compression import zstd
+from millstream.local.clickhouse.compression import zstd  # type: ignore[attr-defined]
 
 
 @pytest.fixture

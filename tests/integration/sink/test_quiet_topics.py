@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +21,7 @@ from millstream.schemas import (
     DeadReason,
     InFlight,
     KafkaConnection,
+    Record,
     TopicCatalogue,
     WorkerBeat,
 )
@@ -70,7 +71,7 @@ def beats() -> list[WorkerBeat]:
 def test_every_quiet_topic_arrives_once_with_every_field(
     connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client
 ) -> None:
-    records = {
+    records: dict[str, Sequence[Record]] = {
         topics.beats: beats(),
         topics.alerts: [
             Alert(fingerprint=f"f{n}", kind=AlertKind.STUCK_JOB, opened_at=FIRST, labels={"n": str(n)})

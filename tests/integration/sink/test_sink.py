@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -44,6 +45,10 @@ def running(sink: Sink) -> Iterator[Sink]:
         assert not thread.is_alive()
 
 
+def has_inserted(sink: Sink) -> bool:
+    return sink.rows_inserted > 0
+
+
 def until(condition: Callable[[], bool], seconds: float = 40) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -55,11 +60,13 @@ def committed_events(connection: KafkaConnection, topics: TopicCatalogue) -> set
     """What an independent read_committed reader finds: (partition, offset) of each event."""
     consumer = Consumer(connection.consumer(f"{topics.prefix}independent", enable_partition_eof=True))
     consumer.assign([TopicPartition(topics.events, number, 0) for number in range(4)])
-    found, ended = set(), 0
+    found: set[tuple[int, int]] = set()
+    ended = 0
     while ended < 4:
         for message in consumer.consume(5000, 0.2):
-            if message.error() is None:
-                found.add((message.partition(), message.offset()))
+            partition, offset = message.partition(), message.offset()
+            if message.error() is None and partition is not None and offset is not None:
+                found.add((partition, offset))
             else:
                 ended += 1
     consumer.close()
@@ -243,7 +250,7 @@ def test_members_that_come_and_go_lose_and_double_nothing(
         for _ in range(2):
             with running(Sink(connection, topics, clickhouse, CODEC, config)) as second:
                 send(2000)
-                until(lambda member=second: member.rows_inserted > 0)
+                until(partial(has_inserted, second))
                 send(500)
         until(lambda: counts(clickhouse)["raw"] >= sent)
     found = counts(clickhouse)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -333,9 +334,6 @@ def test_two_trackers_answer_for_each_others_jobs_and_the_one_that_is_left_for_a
         for tracker in (first, second):
             assert tracker.finished() < len(jobs)
             for job_id in jobs:
-                eventually(
-                    lambda job=job_id, at=tracker: at.json(f"/jobs/{job}").get("state"),
-                    lambda state: state == "succeeded",
-                )
+                eventually(partial(tracker.json, f"/jobs/{job_id}"), lambda job: job.get("state") == "succeeded")
         second.process.kill()
         eventually(lambda: first.json("/counts").get("states"), lambda states: states == {"succeeded": len(jobs)})

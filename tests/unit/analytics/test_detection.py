@@ -23,7 +23,7 @@ def submissions(seed: int, days: int = DAYS) -> Values:
     hour = np.arange(days * A_DAY) * 5 / 60
     season = (1 + 0.6 * np.sin(2 * np.pi * (hour - 8) / 24)) * np.where(hour // 24 % 7 >= 5, 0.5, 1)
     level = 60 * season * np.repeat(np.exp(draw.normal(0, 0.1, days)), A_DAY)
-    return draw.poisson(draw.gamma(6, level / 6)).astype(float)
+    return np.asarray(draw.poisson(draw.gamma(6, level / 6)), float)
 
 
 def failures(seed: int, of: Values, share: float = 0.02) -> Values:

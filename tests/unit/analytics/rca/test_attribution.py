@@ -85,8 +85,10 @@ def test_the_order_of_rows_dimensions_and_values_changes_nothing(
     dimensions = [
         Dimension.of(each.name, [each.values[code] for code in each.codes[order]]) for each in leaves.dimensions[::-1]
     ]
-    columns = (leaves.bad_before, leaves.of_before, leaves.bad_now, leaves.of_now)
-    other = attribute(Leaves(dimensions, *(column[order] for column in columns)))
+    bad_before, of_before, bad_now, of_now = (
+        column[order] for column in (leaves.bad_before, leaves.of_before, leaves.bad_now, leaves.of_now)
+    )
+    other = attribute(Leaves(dimensions, bad_before, of_before, bad_now, of_now))
     assert names(other) == names(attribute(leaves))
     assert other.findings[0].score == pytest.approx(attribute(leaves).findings[0].score)
 

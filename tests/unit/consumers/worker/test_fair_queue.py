@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.consumers.worker.fair_queue import STARVING_AFTER, FairQueue, OrderingKeys
-from millstream.consumers.worker.quotas import Quota, Quotas
+from millstream.consumers.worker.quotas import Quota, Quotas, Scope
 
 
 @dataclass(eq=False)
@@ -157,10 +157,12 @@ limits = st.builds(
 def test_every_job_begins_once_and_no_quota_is_ever_exceeded(
     jobs: list[Job], per_tenant: dict[str, Quota], per_type: dict[str, Quota], choices: list[int]
 ) -> None:
-    quotas = {("tenant", name): quota for name, quota in per_tenant.items()}
-    quotas |= {("job_type", name): quota for name, quota in per_type.items()}  # type: ignore[arg-type]
-    worker = Worker(Quotas(quotas))  # type: ignore[arg-type]
-    waiting, running, ended = list(jobs), [], []
+    quotas: dict[tuple[Scope, str], Quota] = {("tenant", name): quota for name, quota in per_tenant.items()}
+    quotas |= {("job_type", name): quota for name, quota in per_type.items()}
+    worker = Worker(Quotas(quotas))
+    waiting = list(jobs)
+    running: list[Job] = []
+    ended: list[Job] = []
     steps = iter(choices)
     while waiting or running or len(worker.queue):
         choice = next(steps, 0)
