@@ -1,6 +1,6 @@
 """ClickHouse: the tables, the questions that can be asked of them, and the connection."""
 
-from millstream.analytics.client import ClickHouseUnavailable, connect
+from millstream.analytics.client import ClickHouseUnavailable, Tls, connect
 from millstream.analytics.migrate import (
     Applied,
     MigrationError,
@@ -15,6 +15,7 @@ __all__ = [
     "Applied",
     "ClickHouseUnavailable",
     "MigrationError",
+    "Tls",
     "connect",
     "migrate",
     "pending",

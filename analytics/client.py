@@ -1,6 +1,7 @@
 """The one place that connects to ClickHouse, always over its HTTP interface."""
 
 import logging
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -15,24 +16,38 @@ class ClickHouseUnavailable(ConnectionError):
     """ClickHouse cannot be reached, or refuses to let us in; the text says where, why and what to look at."""
 
 
+@dataclass(frozen=True)
+class Tls:
+    """Whom to trust, and as whom to appear; files are PEM. Empty ones stand for the system's authorities, and for no
+    certificate of ours."""
+
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    verify: bool = True
+
+
 def connect(
     url: str,
     *,
     user: str = "default",
     password: str = "",
     database: str = "millstream",
+    tls: Tls | None = None,
     connect_timeout: float = 5,
     query_timeout: float = 300,
 ) -> Client:
     """A client for the server at `url` (`http://host:8123` or `https://host:8443`), safe to share between threads.
 
-    The database need not exist yet; `migrate` makes it. Timeouts are in seconds: to connect, and to wait for an answer.
+    The database need not exist yet; `migrate` makes it. `tls` matters to `https` only. Timeouts are in seconds: to
+    connect, and to wait for an answer. A query that a lost connection cut off is sent again, an insert is not.
     Raises `ClickHouseUnavailable`, and `ValueError` when `url` is not an HTTP address.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"{url!r} is not an address of ClickHouse's HTTP interface, such as http://localhost:8123")
     port = parts.port or (8443 if parts.scheme == "https" else 8123)
+    tls = tls or Tls()
     try:
         client = clickhouse_connect.get_client(
             interface=parts.scheme,
@@ -40,6 +55,10 @@ def connect(
             port=port,
             username=user,
             password=password,
+            ca_cert=tls.ca_file or None,
+            client_cert=tls.certificate_file or None,
+            client_cert_key=tls.key_file or None,
+            verify=tls.verify,
             connect_timeout=max(1, round(connect_timeout)),
             send_receive_timeout=max(1, round(query_timeout)),
             # A session would allow only one query at a time.

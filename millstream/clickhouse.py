@@ -14,6 +14,11 @@ def connect(settings: Settings) -> Client:
         user=clickhouse.user,
         password=clickhouse.password.get_secret_value(),
         database=clickhouse.database,
+        tls=analytics.Tls(
+            clickhouse.ca_file, clickhouse.certificate_file, clickhouse.key_file, verify=clickhouse.verify
+        ),
+        connect_timeout=clickhouse.connect_timeout_s,
+        query_timeout=clickhouse.query_timeout_s,
     )
 
 

@@ -62,6 +62,12 @@ class ClickHouseSettings(_Group):
     url: str = Field("http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse.")
     user: str = Field("default", description="User.")
     password: SecretStr = Field(SecretStr(""), description="Password.")
+    ca_file: str = Field("", description="PEM file of the authorities to trust over HTTPS; the system's when empty.")
+    certificate_file: str = Field("", description="PEM file of our own certificate, where the server asks for one.")
+    key_file: str = Field("", description="PEM file of the certificate's key.")
+    verify: bool = Field(True, description="Whether the server's certificate is checked.")
+    connect_timeout_s: float = Field(5, gt=0, description="How long connecting may take, in seconds.")
+    query_timeout_s: float = Field(300, gt=0, description="How long a query or an insert may take, in seconds.")
     database: str = Field("millstream", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Database of the tables.")
     cluster: str = Field(
         "",
