@@ -106,7 +106,8 @@ def test_without_a_price_or_with_two_currencies_the_price_of_a_worker_is_not_kno
     found = workers(clickhouse, WINDOW)
     assert (found.number, found.price_per_hour) == (2, None)
     assert found.unknown == "the price book has no price for machines of type 'odd'"
-    load(clickhouse, [Price(instance_type="odd", price_per_hour=4, vcpus=4, currency="EUR")])
+    names = ["instance_type", "price_per_hour", "vcpus", "currency"]
+    clickhouse.insert("price_book", [["odd", 4, 4, "EUR"]], names)
     found = workers(clickhouse, WINDOW)
     assert (found.price_per_hour, found.unknown) == (None, "prices are in EUR and USD")
 
