@@ -1,6 +1,6 @@
 """What if there were more workers, or fewer, or dearer ones? Recorded jobs replayed through lanes and workers.
 
-The model: a job arrives when it was submitted, in a partition of its lane; the worker that owns the partition runs it
+The model: a job arrives when it was due, in a partition of its lane; the worker that owns the partition runs it
 as soon as one of its slots is free, the more urgent lane first, then in order of arrival; it runs as long as it ran. A
 worker that is kept for a lane owns only that lane's partitions. Retries, drains and the platform's own work are left
 out, except for `overhead_s` of each job. Pure: no database, no clock; equal input gives an equal answer.
@@ -31,14 +31,14 @@ class Arrival:
 class Scenario:
     """Workers of one kind. `kept` is how many of them read one lane only; the others read all lanes.
 
-    `price_per_hour` is of one worker. `partitions` is of each lane. `urgency` orders lanes, most urgent first; without
-    it, all are equal.
+    `price_per_hour` is of one worker, None where it is not known. `partitions` is of each lane. `urgency` orders lanes,
+    most urgent first; without it, all are equal.
     """
 
     name: str
     workers: int
     concurrency: int
-    price_per_hour: float = 0.0
+    price_per_hour: float | None = None
     kept: Mapping[str, int] = field(default_factory=dict)
     urgency: Sequence[str] = ()
     partitions: int = 8
@@ -47,8 +47,8 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.workers < 1 or self.concurrency < 1 or self.partitions < 1:
             raise ValueError(f"{self.name}: workers, concurrency and partitions are 1 or more")
-        if self.price_per_hour < 0 or self.overhead_s < 0:
-            raise ValueError(f"{self.name}: neither price nor overhead is below 0")
+        if not all(0 <= value < math.inf for value in (self.price_per_hour or 0.0, self.overhead_s)):
+            raise ValueError(f"{self.name}: price and overhead are numbers, not below 0")
         if any(number < 1 for number in self.kept.values()):
             raise ValueError(f"{self.name}: a lane has 1 or more workers of its own, or is not named")
         if sum(self.kept.values()) > self.workers:
@@ -69,14 +69,17 @@ class Waits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What would have happened. `utilisation` and `cost` are of all workers until the last job ended."""
+    """What would have happened. `utilisation` and `cost` are of all workers until the last job ended.
+
+    `cost` is None where the price of a worker is not known.
+    """
 
     scenario: Scenario
     waits: Waits
     by_lane: dict[str, Waits]
     utilisation: float
     lasted_s: float
-    cost: float
+    cost: float | None
     waits_s: list[float]
     """Of each job, in the order of arrival."""
 
@@ -111,6 +114,7 @@ def simulate(arrivals: Sequence[Arrival], scenario: Scenario, seed: int = 1) -> 
     environment.process(arrive())
     environment.run()
     lasted = float(environment.now) - (arrivals[ordered[0]].at_s if ordered else 0.0)
+    price = scenario.price_per_hour
     busy = sum(arrival.run_s + scenario.overhead_s for arrival in arrivals)
     lanes: defaultdict[str, list[float]] = defaultdict(list)
     for arrival, wait in zip(arrivals, waits, strict=True):
@@ -121,7 +125,7 @@ def simulate(arrivals: Sequence[Arrival], scenario: Scenario, seed: int = 1) -> 
         {lane: summarise(found) for lane, found in sorted(lanes.items())},
         busy / (lasted * scenario.workers * scenario.concurrency) if lasted else 0.0,
         lasted,
-        lasted / 3600 * scenario.workers * scenario.price_per_hour,
+        None if price is None else lasted / 3600 * scenario.workers * price,
         waits,
     )
 

@@ -53,7 +53,7 @@ def main() -> None:
         client = connect(stack.settings)
         with service(stack, Service("sink", ("sink",))):
             began, ended = run(rig, stack, client, jobs, LARGE)
-            foretold = simulate(stack, began, ended)["waits"]
+            foretold = simulate(stack, began, ended)
             began, ended = run(rig, stack, client, jobs, SMALL)
             measured = waits(client, began, ended)
     p50, p95 = foretold["p50_s"], foretold["p95_s"]
@@ -134,8 +134,8 @@ def await_ends(client: Client, began: datetime, jobs: int, advance: Callable[[in
         ended = now
 
 
-def simulate(stack: LocalStack, began: datetime, ended: datetime) -> dict[str, dict[str, float]]:
-    """What the command answers for the small worker."""
+def simulate(stack: LocalStack, began: datetime, ended: datetime) -> dict[str, float]:
+    """What the command answers for the waits of the small worker."""
     window = [f"{moment:%Y-%m-%dT%H:%M:%S}" for moment in (began, ended + timedelta(seconds=1))]
     said = subprocess.run(
         [
@@ -150,8 +150,8 @@ def simulate(stack: LocalStack, began: datetime, ended: datetime) -> dict[str, d
     )
     if said.returncode:
         raise SystemExit(said.stderr)
-    (outcome,) = json.loads(said.stdout)
-    return dict(outcome)
+    (outcome,) = json.loads(said.stdout)["outcomes"]
+    return dict(outcome["waits"])
 
 
 def waits(client: Client, began: datetime, ended: datetime) -> tuple[float, float]:

@@ -1,25 +1,26 @@
 """`millstream simulate`"""
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated
 
 import plotext
 import typer
-from clickhouse_connect.driver.client import Client
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from millstream import settings as settings_module
+from millstream.analytics import recorded
+from millstream.analytics.recorded import Jobs, Workers
 from millstream.analytics.simulation import Arrival, Outcome, Scenario, Unserved, simulate
 from millstream.cli.options import AsJson
 from millstream.cli.output import Failure, answer, err, out
+from millstream.cli.scenarios import parsed, urgency
 from millstream.clickhouse import connect
 
-MOST_JOBS = 300_000
 PLOT_HEIGHT = 16
-WINDOW = "finished_at >= {from:DateTime64(6, 'UTC')} AND finished_at < {to:DateTime64(6, 'UTC')}"
 
 
 def simulate_command(
@@ -27,7 +28,10 @@ def simulate_command(
     end: Annotated[datetime, typer.Option("--to", help="End of the window, UTC, exclusive.")],
     scenario: Annotated[
         list[str] | None,
-        typer.Option(help="workers=8,concurrency=10,price=0.192 and lane=N for workers that read that lane only."),
+        typer.Option(
+            help="workers=8 (1 without it), concurrency=10 (100), price=0.192 of one worker an hour (without it, what "
+            "one cost in the window) and LANE=N for workers that read that lane only."
+        ),
     ] = None,
     urgent: Annotated[str, typer.Option(help="Lanes, most urgent first, where urgency is to count.")] = "",
     overhead_ms: Annotated[float, typer.Option(min=0, help="The platform's own time for each job, in ms.")] = 0,
@@ -46,67 +50,58 @@ def simulate_command(
     settings = settings_module.load()
     client = connect(settings)
     window = {"from": f"{start:%Y-%m-%d %H:%M:%S}", "to": f"{end:%Y-%m-%d %H:%M:%S}"}
-    arrivals = recorded(client, window)
-    if not arrivals:
-        raise Failure(f"no attempt ended between {start} and {end} UTC", "choose a window with work in it")
-    common = {
-        "urgency": tuple(filter(None, urgent.split(","))),
-        "overhead_s": overhead_ms / 1000,
-        "partitions": settings.topics.partitions,
-    }
+    jobs, fleet = recorded.jobs(client, window), recorded.workers(client, window)
+    if not jobs.arrivals:
+        raise Failure(f"no first attempt ended between {start} and {end} UTC", "choose a window with work in it")
+    known = list(dict.fromkeys((*settings.topics.lanes, *sorted({job.lane for job in jobs.arrivals}))))
     try:
-        scenarios = [_parsed(text, common) for text in scenario or []] or _usual(client, window, common)
+        usual = Scenario(
+            "usual",
+            workers=1,
+            concurrency=100,
+            price_per_hour=fleet.price_per_hour,
+            urgency=urgency(urgent, known),
+            partitions=settings.topics.partitions,
+            overhead_s=overhead_ms / 1000,
+        )
+        scenarios = [parsed(text, usual, known) for text in scenario or []] or _around(fleet, usual)
         outcomes = []
         for each in scenarios:
-            err.print(f"[dim]replaying {len(arrivals):,} jobs: {each.name}[/]")
-            outcomes.append(simulate(arrivals, each))
+            err.print(f"[dim]replaying {len(jobs.arrivals):,} jobs: {each.name}[/]")
+            outcomes.append(simulate(jobs.arrivals, each))
     except (ValueError, Unserved) as error:
-        raise Failure(str(error), "a scenario is written as workers=8,concurrency=10,price=0.192,high=2", 2) from error
-    answer(as_json, [_plain(each) for each in outcomes], lambda: _rendered(arrivals, outcomes))
+        hint = "a scenario is written as workers=8,concurrency=10,price=0.192,high=2, urgent lanes as high,default"
+        raise Failure(str(error), hint, 2) from error
+    notes = list(_notes(jobs, fleet, outcomes))
+    told = {
+        "recorded_jobs": jobs.recorded,
+        "replayed_jobs": len(jobs.arrivals),
+        "notes": notes,
+        "outcomes": [_plain(each) for each in outcomes],
+    }
+    answer(as_json, told, lambda: _rendered(jobs.arrivals, outcomes, notes))
 
 
-def recorded(client: Client, window: dict[str, str]) -> list[Arrival]:
-    """First attempts that ended in the window, by arrival; at most 300,000, the first ones."""
-    rows = client.query(
-        "SELECT toUnixTimestamp64Micro(submitted_at) / 1000000, lane, ifNull(run_ms, 0) / 1000 FROM job_attempts "
-        f"WHERE attempt = 1 AND {WINDOW} ORDER BY submitted_at LIMIT {MOST_JOBS}",
-        parameters=window,
-    ).result_rows
-    first = rows[0][0] if rows else 0
-    return [Arrival(at - first, str(lane), run) for at, lane, run in rows]
-
-
-def _usual(client: Client, window: dict[str, str], common: dict[str, object]) -> list[Scenario]:
-    workers, capacity = client.query(
-        "SELECT uniqExact(worker_id), round(sum(capacity_s) / sum(up_s)) FROM worker_usage "
-        "WHERE minute >= toStartOfMinute({from:DateTime64(6, 'UTC')}) AND minute < {to:DateTime64(6, 'UTC')}",
-        parameters=window,
-    ).result_rows[0]
-    if not workers:
-        raise Failure("no worker told of itself in this window", "name the workers with --scenario")
-    price = client.query(
-        "SELECT avg(price_per_hour) FROM machine_prices(from = {from:DateTime64(6, 'UTC')}, "
-        "to = {to:DateTime64(6, 'UTC')})",
-        parameters=window,
-    ).result_rows[0][0]
-    counts = {"as it was": workers, "half": max(1, workers // 2), "twice": 2 * workers}
+def _around(fleet: Workers, usual: Scenario) -> list[Scenario]:
+    """The workers that there were, half as many, and twice as many."""
+    if not fleet.number:
+        raise Failure(fleet.unknown, "name the workers with --scenario")
+    counts = {"as it was": fleet.number, "half": max(1, fleet.number // 2), "twice": 2 * fleet.number}
     return [
-        Scenario(f"{name}: {count}x{capacity:g}", count, int(capacity), price or 0.0, **common)  # type: ignore[arg-type]
+        replace(usual, name=f"{name}: {count}x{fleet.slots}", workers=count, concurrency=fleet.slots)
         for name, count in counts.items()
     ]
 
 
-def _parsed(text: str, common: dict[str, object]) -> Scenario:
-    given = {}
-    for pair in text.split(","):
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ValueError(f"{pair!r} is not NAME=VALUE")
-        given[name.strip()] = float(value)
-    workers, concurrency = given.pop("workers", 1), given.pop("concurrency", 100)
-    price = given.pop("price", 0.0)
-    kept = {lane: int(number) for lane, number in given.items()}
-    return Scenario(text, int(workers), int(concurrency), price, kept, **common)  # type: ignore[arg-type]
+def _notes(jobs: Jobs, fleet: Workers, outcomes: list[Outcome]) -> Iterator[str]:
+    """What the figures leave out."""
+    if jobs.recorded > len(jobs.arrivals):
+        yield (
+            f"only the first {len(jobs.arrivals):,} of {jobs.recorded:,} recorded jobs were replayed; "
+            "shorter windows have all of theirs"
+        )
+    if any(outcome.cost is None for outcome in outcomes):
+        yield f"the cost is not known: {fleet.unknown}; load prices, or give price= of one worker an hour"
 
 
 def _plain(outcome: Outcome) -> dict[str, object]:
@@ -115,7 +110,7 @@ def _plain(outcome: Outcome) -> dict[str, object]:
     return found
 
 
-def _rendered(arrivals: list[Arrival], outcomes: list[Outcome]) -> RenderableType:
+def _rendered(arrivals: list[Arrival], outcomes: list[Outcome], notes: list[str]) -> RenderableType:
     table = Table("scenario", "lane", box=None, pad_edge=False, header_style="bold")
     for name in ("jobs", "wait p50", "wait p95", "wait p99", "longest", "utilisation", "cost"):
         table.add_column(name, justify="right")
@@ -129,9 +124,13 @@ def _rendered(arrivals: list[Arrival], outcomes: list[Outcome]) -> RenderableTyp
                 f"{waits.jobs:,}",
                 *(f"{value:,.3f} s" for value in (waits.p50_s, waits.p95_s, waits.p99_s, waits.max_s)),
                 f"{outcome.utilisation:.1%}" if whole else "",
-                f"{outcome.cost:,.4f}" if whole else "",
+                _cost(outcome) if whole else "",
             )
-    return Group(table, Text(), _plot(arrivals, outcomes))
+    return Group(table, *(Text(f"Note: {note}", style="yellow") for note in notes), Text(), _plot(arrivals, outcomes))
+
+
+def _cost(outcome: Outcome) -> str:
+    return "unknown" if outcome.cost is None else f"{outcome.cost:,.4f}"
 
 
 def _plot(arrivals: list[Arrival], outcomes: list[Outcome]) -> RenderableType:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,16 @@ def test_submit_show_report_and_sql_find_the_stack_by_themselves(up: Up) -> None
     assert "Latency by stage" in report and "queue wait" in report
     gathered = json.loads(millstream(up.folder, "report", "--last", "10m", "--json"))
     assert gathered["counts"]["doubled"] == 0
+
+
+def test_simulate_replays_what_ran_with_the_workers_that_ran_it(up: Up) -> None:
+    now = datetime.now(UTC)
+    window = ["--from", f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}", "--to", f"{now:%Y-%m-%dT%H:%M:%S}"]
+    told = json.loads(millstream(up.folder, "simulate", *window, "--json"))
+    assert told["recorded_jobs"] == told["replayed_jobs"] >= 3
+    assert [each["scenario"]["name"].split(":")[0] for each in told["outcomes"]] == ["as it was", "half", "twice"]
+    printed = millstream(up.folder, "simulate", *window, "--scenario", "concurency=20", code=2)
+    assert "did you mean 'concurrency'" in re.sub(r"\s+", " ", printed) and "Traceback" not in printed
 
 
 def test_doctor_finds_everything_well(up: Up) -> None:

@@ -19,6 +19,12 @@ def test_a_known_small_case_by_hand() -> None:
     assert simulate(jobs, Scenario("s", workers=1, concurrency=3)).waits_s == [0, 0, 0]
 
 
+@pytest.mark.parametrize(("price", "cost"), [(None, None), (0.0, 0), (7.2, 0.02)])
+def test_the_cost_is_known_when_the_price_is(price: float | None, cost: float | None) -> None:
+    outcome = simulate([Arrival(0, "a", 5)], Scenario("s", workers=2, concurrency=1, price_per_hour=price))
+    assert outcome.cost == (cost if cost is None else pytest.approx(cost))
+
+
 def test_the_more_urgent_lane_goes_first_and_a_kept_worker_reads_no_other() -> None:
     jobs = [Arrival(0, "bulk", 10), Arrival(1, "bulk", 10), Arrival(2, "high", 10)]
     equal = simulate(jobs, Scenario("s", 1, 1))
@@ -62,7 +68,16 @@ def test_enough_slots_mean_no_wait_and_no_job_starts_before_it_comes(
 def test_what_cannot_be_is_said() -> None:
     with pytest.raises(Unserved, match="'bulk'"):
         simulate([Arrival(0, "bulk", 1)], Scenario("s", 1, 1, kept={"high": 1}))
-    for wrong in ({"workers": 0}, {"concurrency": 0}, {"price_per_hour": -1}, {"kept": {"a": 3}}, {"kept": {"a": 0}}):
+    for wrong in (
+        {"workers": 0},
+        {"concurrency": 0},
+        {"price_per_hour": -1},
+        {"kept": {"a": 3}},
+        {"kept": {"a": 0}},
+        {"price_per_hour": math.nan},
+        {"price_per_hour": math.inf},
+        {"overhead_s": math.nan},
+    ):
         with pytest.raises(ValueError, match="s:"):
             Scenario(**({"name": "s", "workers": 2, "concurrency": 1} | wrong))  # type: ignore[arg-type]
 
