@@ -16,7 +16,9 @@ METADATA_LIMIT = 4095
 """Bytes of commit metadata that a stock broker takes (`offset.metadata.max.bytes` is 4096)."""
 
 _RUNS, _BITS = "m1r:", "m1b:"
-_WIDEST = 10_000_000
+_MOST_UNFINISHED = 1_000_000
+_LARGEST_OFFSET = 2**63 - 1
+_SPARE_ORDER = 1000
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +90,9 @@ class OffsetLedger:
             return False
         self._order.append(offset)
         self._unfinished.add(offset)
+        if len(self._order) > 2 * len(self._unfinished) + _SPARE_ORDER:
+            # While one job runs for hours, millions may finish above it.
+            self._order = deque(each for each in self._order if each in self._unfinished)
         return True
 
     def finish(self, offset: int) -> None:
@@ -126,20 +131,20 @@ class OffsetLedger:
 
 
 def _encode(unfinished: set[int], start: int, end: int) -> str:
-    """The offsets of [start, end) as text: which are unfinished. The shorter of run lengths and a bitmap."""
+    """The offsets of [start, end) as text: which are unfinished. The shorter of run lengths and a bitmap; of a range so
+    wide that a bitmap would be much longer, run lengths."""
     if len(unfinished) == end - start:
         return ""
     ordered = sorted(unfinished)
     runs = b"".join(map(_varint, _run_lengths(ordered, end)))
+    text = _RUNS + base64.b85encode(zlib.compress(runs, 9)).decode()
+    if end - start > 32 * len(runs):
+        return text
     bits = bytearray((end - start + 7) // 8)
     for offset in ordered:
         bits[(offset - start) >> 3] |= 1 << ((offset - start) & 7)
-    width = _varint(end - start)
-    texts = (
-        _RUNS + base64.b85encode(zlib.compress(runs, 9)).decode(),
-        _BITS + base64.b85encode(zlib.compress(width + bytes(bits), 9)).decode(),
-    )
-    return min(texts, key=len)
+    bitmap = _BITS + base64.b85encode(zlib.compress(_varint(end - start) + bytes(bits), 9)).decode()
+    return min(text, bitmap, key=len)
 
 
 def _run_lengths(ordered: list[int], end: int) -> list[int]:
@@ -168,22 +173,24 @@ def _decode(metadata: str, start: int) -> tuple[list[int], int]:
         offset, at, open_run = start, 0, True
         while at < len(numbers):
             length, at = _read_varint(numbers, at)
-            _check_width(offset + length - start)
+            if offset + length > _LARGEST_OFFSET:
+                raise ValueError(f"damaged: it speaks of offset {offset + length}")
             if open_run:
+                _check_count(len(unfinished) + length)
                 unfinished.extend(range(offset, offset + length))
             offset, open_run = offset + length, not open_run
         return unfinished, offset
     width, at = _read_varint(numbers, 0)
-    _check_width(width)
     bits = numbers[at:]
     if len(bits) != (width + 7) // 8:
         raise ValueError("damaged: the bitmap has another length than it says")
+    _check_count(int.from_bytes(bits, "little").bit_count())
     return [start + index for index in range(width) if bits[index >> 3] >> (index & 7) & 1], start + width
 
 
-def _check_width(width: int) -> None:
-    if width > _WIDEST:
-        raise ValueError(f"damaged: it speaks of {width} offsets")
+def _check_count(unfinished: int) -> None:
+    if unfinished > _MOST_UNFINISHED:
+        raise ValueError(f"damaged: it speaks of {unfinished} unfinished offsets")
 
 
 def _varint(number: int) -> bytes:

@@ -1,6 +1,8 @@
 """The offset ledger: never commits past an unfinished offset, never re-runs a finished one, never loses one."""
 
+import itertools
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -53,6 +55,44 @@ def test_an_offset_that_is_delivered_once_more_does_not_run_again() -> None:
     assert ledger.next == 5
     checkpoint = ledger.checkpoint()
     assert checkpoint is not None and checkpoint.offset == 4
+
+
+@given(st.lists(st.integers(1, 2**40), min_size=1, max_size=60), st.data())
+def test_what_is_finished_is_remembered_however_far_it_is_from_the_watermark(
+    gaps: list[int], data: st.DataObject
+) -> None:
+    offsets = list(itertools.accumulate(gaps))
+    ledger = OffsetLedger()
+    for offset in offsets:
+        assert ledger.take(offset)
+    finished = data.draw(st.sets(st.sampled_from(offsets)))
+    for offset in finished:
+        ledger.finish(offset)
+    checkpoint = ledger.checkpoint()
+    assert checkpoint is not None
+    again = OffsetLedger(checkpoint)
+    delivered = [offset for offset in offsets if offset >= checkpoint.offset]
+    assert {offset for offset in delivered if again.take(offset)} == set(offsets) - finished
+
+
+def test_one_job_that_runs_for_hours_costs_no_memory_for_each_one_that_finishes_above_it() -> None:
+    ledger = OffsetLedger()
+    ledger.take(0)
+
+    def run(first: int, count: int) -> None:
+        for offset in range(first, first + count):
+            ledger.take(offset)
+            ledger.finish(offset)
+
+    tracemalloc.start()
+    run(1, 5_000)
+    before, _ = tracemalloc.get_traced_memory()
+    run(5_001, 200_000)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 100_000
+    again = OffsetLedger(ledger.checkpoint())
+    assert again.take(0) and not again.take(1) and not again.take(205_000) and again.take(205_001)
 
 
 @pytest.mark.parametrize("metadata", ["", "hello", "m1r:", "m1r:!!!", "m1b:00", "m9z:abcd", "m1r:" + "0" * 50])
