@@ -23,17 +23,17 @@ _ID_LENGTH = long(36)[0]
 _LENGTH_AT = HEADER.size
 _ID_AT = _LENGTH_AT + 1
 _NAMES_AT = _ID_AT + 36
-_BEGINNING_END = _NAMES_AT + 24
-"""Likenesses are looked up by so much of tenant and job type."""
+_LATEST_US = 253_402_300_799_999_999
+"""The end of the year 9999, the last that a datetime knows."""
 
 _JOB_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-BEGINNINGS_KEPT = 2_000
-"""Beginnings that are remembered; the one that was noted longest ago goes first."""
+NAMES_KEPT = 2_000
+"""How many tenants, job types and lanes together are remembered; what was noted longest ago goes first."""
 
 LIKENESSES_KEPT = 8
-"""Of each beginning, how many different likenesses are remembered."""
+"""Of each, how many different likenesses are remembered."""
 
 LONGEST_KEY = 256
 """Characters of an ordering key, as `JobRequest` allows."""
@@ -89,10 +89,10 @@ class ReadRequest:
 
 
 class _Likeness(NamedTuple):
-    """What requests may share: the bytes from id to ordering key (`names`), from there to the time (`source`), and from
-    there to the payload (`rest`, of which the first `labels_end` bytes still belong to the job part)."""
+    """What requests of one tenant, job type and lane may share beside these names: the bytes from the ordering key to
+    the time (`source`), and from there to the payload (`rest`, of which the first `labels_end` bytes still belong to
+    the job part)."""
 
-    names: bytes
     source: bytes
     rest: bytes
     labels_end: int
@@ -121,21 +121,20 @@ class RequestReader:
 
     def _read_alike(self, data: bytes) -> ReadRequest | None:
         """The request, when one with the same likeness was read before."""
-        likenesses = self._likenesses.get(data[_NAMES_AT:_BEGINNING_END])
+        names_end = _names_end(data)
+        likenesses = self._likenesses.get(data[_NAMES_AT:names_end])
         if likenesses is None or data[_LENGTH_AT] != _ID_LENGTH or not _JOB_ID.fullmatch(data, _ID_AT, _NAMES_AT):
             return None
-        for names, source, rest, labels_end, alike in likenesses:
-            if not data.startswith(names, _NAMES_AT):
-                continue
-            key_length, at = _read_long(data, _NAMES_AT + len(names))
-            source_at = at + key_length
+        key_length, at = _read_long(data, names_end)
+        source_at = at + key_length
+        for source, rest, labels_end, alike in likenesses:
             if not data.startswith(source, source_at):
                 continue
             submitted_us, rest_at = _read_long(data, source_at + len(source))
             if data.startswith(rest, rest_at):
                 length, payload_at = _read_long(data, rest_at + len(rest))
                 ordering_key = data[at:source_at].decode() if key_length else ""
-                if payload_at + length != len(data) or len(ordering_key) > LONGEST_KEY:
+                if payload_at + length != len(data) or len(ordering_key) > LONGEST_KEY or submitted_us > _LATEST_US:
                     return None
                 return ReadRequest(
                     alike,
@@ -159,10 +158,7 @@ class RequestReader:
         return ReadRequest.of(request, data[HEADER.size : job_end])
 
     def _remember(self, data: bytes, job_end: int, request: JobRequest) -> None:
-        names_end = _NAMES_AT
-        for _ in range(3):
-            length, at = _read_long(data, names_end)
-            names_end = at + length
+        names_end = _names_end(data)
         key_length, at = _read_long(data, names_end)
         source_at = at + key_length
         source_length, at = _read_long(data, source_at)
@@ -170,18 +166,17 @@ class RequestReader:
         _, rest_at = _read_long(data, time_at)
         payload_at = len(data) - len(request.payload) - len(long(len(request.payload)))
         likeness = _Likeness(
-            data[_NAMES_AT:names_end],
             data[source_at:time_at],
             data[rest_at:payload_at],
             job_end - rest_at,
             request.model_copy(update={"payload": b"", "labels": request.labels.copy()}),
         )
-        beginning = data[_NAMES_AT:_BEGINNING_END]
-        likenesses = self._likenesses.setdefault(beginning, [])
+        names = data[_NAMES_AT:names_end]
+        likenesses = self._likenesses.setdefault(names, [])
         likenesses.insert(0, likeness)
         del likenesses[LIKENESSES_KEPT:]
-        self._likenesses.move_to_end(beginning)
-        if len(self._likenesses) > BEGINNINGS_KEPT:
+        self._likenesses.move_to_end(names)
+        if len(self._likenesses) > NAMES_KEPT:
             self._likenesses.popitem(last=False)
 
 
@@ -189,8 +184,22 @@ _JOB = fields_of("JobRequest", "job")
 _REST = fields_of("JobRequest", None)
 
 
+def _names_end(data: bytes) -> int:
+    """Where tenant, job type and lane end."""
+    at = _NAMES_AT
+    for _ in range(3):
+        length = data[at]
+        if length < 0x80:
+            at += 1 + (length >> 1)
+        else:
+            length, at = _read_long(data, at)
+            at += length
+    return at
+
+
 def _read_long(data: bytes, at: int) -> tuple[int, int]:
-    """A whole number that is not negative, and where it ends. Raises ValueError for a negative one."""
+    """A whole number that is not negative, and where it ends. Raises ValueError for a negative one and for one of more
+    than 64 bits."""
     byte = data[at]
     if byte < 0x80:
         number = byte
@@ -201,6 +210,8 @@ def _read_long(data: bytes, at: int) -> tuple[int, int]:
             byte = data[at]
             number |= (byte & 0x7F) << shift
             shift += 7
+            if shift > 63 and byte > 1:
+                raise ValueError("too long")
     if number & 1:
         raise ValueError("negative")
     return number >> 1, at + 1

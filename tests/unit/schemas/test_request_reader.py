@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.schemas import Codec, DecodeError, JobRequest, RequestReader, job_part
+from millstream.schemas.avro_part import long, microseconds
 from millstream.schemas.models import new_id
-from millstream.schemas.request_reader import BEGINNINGS_KEPT
+from millstream.schemas.request_reader import NAMES_KEPT
 
 CODEC = Codec()
 texts = st.text(max_size=12)
@@ -63,6 +65,37 @@ def test_damage_in_a_request_like_one_before_is_found_as_in_the_first(kind: JobR
     assert outcome(experienced) == outcome(RequestReader(CODEC))
 
 
+@pytest.mark.parametrize(("tenant", "job_type"), [("a", "b"), ("acme", "noop"), ("t" * 100, "reports.render")])
+def test_only_the_first_of_many_is_read_with_care_however_long_the_names(tenant: str, job_type: str) -> None:
+    reader = RequestReader(CODEC)
+    first = JobRequest(tenant=tenant, job_type=job_type)
+    reader.read(CODEC.encode(first))
+    for second in range(20):
+        again = like(first, submitted_at=datetime(2026, 11, 24, 10, 0, second, 777, UTC), ordering_key=f"key-{second}")
+        assert reader._read_alike(CODEC.encode(again)) is not None
+
+
+@pytest.mark.parametrize("micros", [253_402_300_800_000_000, 2**61, 2**63 - 1])
+def test_a_time_that_no_clock_shows_is_found_in_a_request_like_one_before(micros: int) -> None:
+    reader = RequestReader(CODEC)
+    request = JobRequest(tenant="acme", job_type="a")
+    value = CODEC.encode(request)
+    reader.read(value)
+    wrong = value.replace(long(microseconds(request.submitted_at)), long(micros))
+    assert wrong != value
+    for each in (reader, RequestReader(CODEC)):
+        with pytest.raises(DecodeError):
+            each.read(wrong)
+
+
+def test_a_number_without_end_is_refused_at_once() -> None:
+    reader = RequestReader(CODEC)
+    value = CODEC.encode(JobRequest(tenant="acme", job_type="a"))
+    reader.read(value)
+    with pytest.raises(DecodeError):
+        reader.read(value[:60] + b"\xff" * 2_000_000)
+
+
 def test_an_id_that_is_none_is_found_in_a_request_like_one_before() -> None:
     reader = RequestReader(CODEC)
     request = JobRequest(tenant="acme", job_type="a")
@@ -87,6 +120,6 @@ def test_what_a_handler_does_to_the_labels_of_one_job_is_not_seen_by_another() -
 
 def test_tenants_without_end_do_not_fill_the_memory() -> None:
     reader = RequestReader(CODEC)
-    for number in range(BEGINNINGS_KEPT + 50):
+    for number in range(NAMES_KEPT + 50):
         reader.read(CODEC.encode(JobRequest(tenant=f"t{number}", job_type="a")))
-    assert len(reader._likenesses) == BEGINNINGS_KEPT
+    assert len(reader._likenesses) == NAMES_KEPT
