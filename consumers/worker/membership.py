@@ -109,7 +109,14 @@ class Membership:
         """Fetch again. Where the client would go on may be long before what was read, so it is told."""
         self.consumer.resume([TopicPartition(*each.place) for each in assignments])
         for assignment in assignments:
-            self._go_to(assignment, assignment.next_offset)
+            self.go_to(assignment, assignment.next_offset)
+
+    def go_to(self, assignment: Assignment, offset: int) -> None:
+        """Read on from there."""
+        try:
+            self.consumer.seek(TopicPartition(*assignment.place, offset))
+        except KafkaException as error:
+            raise WriterBroken(f"cannot go to offset {offset} of {assignment.place}: {error.args[0]}") from error
 
     def _fetch(self, fetch: Callable[[], list[Message]]) -> list[Message]:
         """Messages of partitions that stayed. When a rebalance ran while they were fetched, it cannot be told whether
@@ -120,11 +127,5 @@ class Membership:
             return messages
         new = {place: each for place, each in self.assignments.items() if each.born > before}
         for assignment in new.values():
-            self._go_to(assignment, assignment.first_offset)
+            self.go_to(assignment, assignment.first_offset)
         return [each for each in messages if each.error() or (each.topic(), each.partition()) not in new]
-
-    def _go_to(self, assignment: Assignment, offset: int) -> None:
-        try:
-            self.consumer.seek(TopicPartition(*assignment.place, offset))
-        except KafkaException as error:
-            raise WriterBroken(f"cannot go to offset {offset} of {assignment.place}: {error.args[0]}") from error

@@ -18,6 +18,7 @@ from millstream.schemas import (
     EventBytes,
     EventKind,
     JobEvent,
+    JobRequest,
     Record,
     TopicCatalogue,
     event_form,
@@ -110,7 +111,8 @@ class Narrator:
             retry = request.model_copy(update={"attempt": request.attempt + 1})
             records.append(
                 OutgoingRecord(
-                    self._topics.lane(request.lane),
+                    # Not to where the request says: that may be a lane that there is not.
+                    self._topics.lane(execution.lane.removesuffix(".overflow")),
                     request.record_key,
                     self._codec.encode(retry),
                     execution.assignment,
@@ -139,9 +141,12 @@ class Narrator:
         )
         return OutgoingRecord(self._topics.dead, key, self._codec.encode(_shortened(letter)), assignment)
 
-    def shortened(self, record: OutgoingRecord) -> OutgoingRecord:
-        """The record without what may be long: the broker refused it for its size."""
-        log.error("a record is too large for its topic, it is shortened", topic=record.topic, bytes=len(record.value))
+    def instead(self, record: OutgoingRecord) -> list[OutgoingRecord]:
+        """What to write instead of a record that the broker refused for its size: the record without what may be long,
+        or, of a request, that its job is given up."""
+        log.error("a record is too large for its topic", topic=record.topic, bytes=len(record.value))
+        if record.topic not in (self._topics.dead, self._events_topic):
+            return self._given_up(record)
         if record.topic == self._topics.dead:
             letter = self._codec.decode(record.value, DeadLetter)
             where = f"{letter.topic}[{letter.partition}]@{letter.offset}"
@@ -150,7 +155,37 @@ class Narrator:
         else:
             event = self._codec.decode(record.value, JobEvent)
             less = event.model_copy(update={"stack": "", "labels": {}, "error_message": event.error_message[:200]})
-        return record._replace(value=self._codec.encode(less))
+        return [record._replace(value=self._codec.encode(less))]
+
+    def _given_up(self, record: OutgoingRecord) -> list[OutgoingRecord]:
+        """The dead letter and the end of a job whose next request does not fit: another attempt, or one moved aside."""
+        request, read_from = self._codec.decode(record.value, JobRequest), record.assignment
+        assert read_from is not None
+        cause = {
+            "error_type": "RequestTooLarge",
+            "error_message": f"its request of {len(record.value):,} bytes is more than {record.topic} takes",
+        }
+        letter = DeadLetter(
+            **cause,
+            job_id=request.job_id,
+            tenant=request.tenant,
+            job_type=request.job_type,
+            attempt=request.attempt,
+            reason=DeadReason.TOO_LARGE,
+            worker_id=self._worker_id,
+            topic=read_from.topic,
+            partition=read_from.partition,
+            offset=-1,
+            record_key=record.key,
+            record_value=record.value,
+        )
+        shared = request.model_dump(include=set(JobEvent.model_fields))
+        event = JobEvent(**shared, **cause, kind=EventKind.DEAD_LETTERED, final=True, worker_id=self._worker_id)
+        key = request.job_id.encode()
+        return [
+            OutgoingRecord(self._topics.dead, key, self._codec.encode(_shortened(letter)), read_from),
+            OutgoingRecord(self._events_topic, key, self._codec.encode(event), read_from),
+        ]
 
     def _dead_letter(self, execution: Execution) -> OutgoingRecord:
         request, outcome = execution.read.request, execution.outcome

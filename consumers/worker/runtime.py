@@ -37,7 +37,15 @@ from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
 from millstream.consumers.worker.slots import claim_worker_id, journal_path
 from millstream.consumers.worker.transaction import OutcomeWriter, TransactionAborted, WriterBroken
 from millstream.consumers.worker.window import Window
-from millstream.schemas import Codec, DecodeError, KafkaConnection, RequestReader, TopicCatalogue, WorkerState
+from millstream.schemas import (
+    Codec,
+    DecodeError,
+    KafkaConnection,
+    RegistryUnavailable,
+    RequestReader,
+    TopicCatalogue,
+    WorkerState,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +60,9 @@ FETCH_WAIT_MS = 50
 COMMITTED_WITHIN_S = 2.0
 WRITE_MARGIN_S = 1.0
 STATISTICS_EVERY_MS = 5_000
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 10.0
+STABLE_AFTER_S = 30.0
 
 
 class Drained(enum.Enum):
@@ -108,6 +119,7 @@ class Worker:
             job_types=sorted(each.name for each in self.jobs),
         )
         with HealthServer(self), Beats(self), Control(self) as control, closing(self._open_journal()) as journal:
+            pause = _Pause()
             while True:
                 life = _Life(self, control, journal)
                 try:
@@ -119,6 +131,9 @@ class Worker:
                 finally:
                     self.ready.clear()
                     life.end()
+                pause.after(life.lasted_s)
+                if self.stopping.wait(pause.seconds):
+                    return Drained.CUT_SHORT
 
     def _open_journal(self) -> RunningJournal:
         config = self.config
@@ -129,6 +144,17 @@ class Worker:
         if journal.suspects:
             log.warning("these jobs ran when two processes died, each gets its own", jobs=sorted(journal.suspects))
         return journal
+
+
+class _Pause:
+    """How long to wait before the next life: twice as long each time, little after one that lasted."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def after(self, lasted_s: float) -> None:
+        again = min(LONGEST_PAUSE_S, 2 * self.seconds)
+        self.seconds = FIRST_PAUSE_S if lasted_s > STABLE_AFTER_S or not self.seconds else again
 
 
 class _Life:
@@ -142,13 +168,14 @@ class _Life:
         self._metrics = worker.metrics
         self._in_flight: set[Execution] = set()
         self._records: deque[OutgoingRecord] = deque()
+        self._passed_on_bytes = 0
         self._batch: list[OutgoingRecord] = []
         self._window = Window(
             config.window, config.window_bytes, config.overflow_after_ms / 1000, places=config.concurrency
         )
         self._full_since: float | None = None
         self._ended = False
-        self._written_at = time.monotonic()
+        self._began = self._written_at = time.monotonic()
         self._overflow_of = {worker.topics.lane(lane): worker.topics.overflow(lane) for lane in worker.lanes}
         self._narrator = Narrator(worker.topics, worker.codec, config)
         overflows = {worker.topics.overflow(lane): f"{lane}.overflow" for lane in worker.lanes}
@@ -169,7 +196,8 @@ class _Life:
 
     def live(self) -> Drained:
         worker = self._worker
-        self._outcome_writer.open()
+        if not self._outcome_writer.open(self._waits_on):
+            return Drained.CUT_SHORT if worker.metrics.restarts else Drained.CLEAN
         self._executor.start()
         self._control.obey(self._executor)
         worker.executor = worker.metrics.executor = self._executor
@@ -186,6 +214,15 @@ class _Life:
             self._tell_ready()
         worker.state = WorkerState.DRAINING
         return self._drain()
+
+    @property
+    def lasted_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def _waits_on(self) -> bool:
+        """Called while waiting for Kafka: the worker is alive, and may be told to stop meanwhile."""
+        self._worker.looped_at = time.monotonic()
+        return not self._worker.stopping.is_set()
 
     def end(self) -> None:
         self._ended = True
@@ -239,6 +276,9 @@ class _Life:
         """Take what has arrived. Returns as soon as there is something, and in time for the next write."""
         now = time.monotonic()
         self._window.settle(now)
+        if self._writer_is_behind:
+            time.sleep(FULL_POLL_S)
+            return
         if self._window.full:
             self._full_since = self._full_since or now
             if now - self._full_since < PAUSE_AFTER_S:
@@ -265,6 +305,7 @@ class _Life:
 
     def _take(self, membership: Membership, messages: list[Message]) -> None:
         taken = []
+        waiting: set[Assignment] = set()
         now = time.monotonic()
         window, assignments = self._window, membership.assignments
         for message in messages:
@@ -275,23 +316,29 @@ class _Life:
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             assert topic is not None and partition is not None and offset is not None
             assignment = assignments.get((topic, partition))
-            if assignment is None or not assignment.ledger.take(offset):
+            if assignment is None or assignment in waiting:
                 continue
             value = message.value()
             try:
                 read = self._worker.requests.read(value)
+            except RegistryUnavailable as problem:
+                log.warning("waiting for the schema registry", topic=topic, partition=partition, reason=str(problem))
+                membership.go_to(assignment, offset)
+                waiting.add(assignment)
+                continue
             except DecodeError as problem:
-                log.error("unreadable record", topic=topic, partition=partition, offset=offset, reason=str(problem))
-                self._records.append(self._narrator.unreadable(assignment, offset, message.key(), value, problem))
-                assignment.finish(offset)
+                if assignment.ledger.take(offset):
+                    log.error("unreadable record", topic=topic, partition=partition, offset=offset, reason=str(problem))
+                    letter = self._narrator.unreadable(assignment, offset, message.key(), value, problem)
+                    self._pass_on(letter, offset)
+                continue
+            if not assignment.ledger.take(offset):
                 continue
             assert value is not None
             tenant = read.alike.tenant
             # Jobs of one ordering key must not pass each other on two topics, so they are never moved.
             if not assignment.overflow and not read.ordering_key and window.moves(tenant, now):
-                key = tenant.encode()
-                self._records.append(OutgoingRecord(self._overflow_of[topic], key, value, assignment))
-                assignment.finish(offset)
+                self._pass_on(OutgoingRecord(self._overflow_of[topic], tenant.encode(), value, assignment), offset)
                 self._metrics.moved += 1
                 continue
             window.take(tenant, len(value), assignment.overflow)
@@ -300,6 +347,20 @@ class _Life:
             self._metrics.taken += len(taken)
             self._in_flight.update(taken)
             self._executor.submit(taken)
+
+    def _pass_on(self, record: OutgoingRecord, offset: int) -> None:
+        """Let a record go to another topic; with that its offset is done."""
+        assert record.assignment is not None
+        self._records.append(record)
+        self._passed_on_bytes += len(record.value)
+        record.assignment.finish(offset)
+
+    @property
+    def _writer_is_behind(self) -> bool:
+        """Whether as much waits to be written as one transaction takes, or passes this worker by in bytes."""
+        writing = len(self._writer.batch.records) if self._writer.batch else 0
+        waiting = writing + len(self._batch) + len(self._records)
+        return waiting >= WRITE_AT_ONCE or self._passed_on_bytes >= self._config.window_bytes
 
     def _note(self, error: KafkaError) -> None:
         if error.fatal():
@@ -340,6 +401,7 @@ class _Life:
         commits = [commit for membership in self._memberships if (commit := membership.commit())]
         self._written_at = time.monotonic()
         self._batch = []
+        self._passed_on_bytes = 0
         if records or commits:
             self._writer.begin(Batch(records, commits))
 
@@ -360,14 +422,15 @@ class _Life:
     def _shortened(
         self, records: Sequence[OutgoingRecord], too_large: Sequence[OutgoingRecord]
     ) -> Sequence[OutgoingRecord]:
-        """The records, without what is long in those that are as large as one that a broker refused."""
+        """The records, with what fits instead of those that are as large as one that a broker refused."""
         refused: dict[str, int] = {}
         for each in too_large:
             refused[each.topic] = min(len(each.value), refused.get(each.topic, len(each.value)))
-        return [
-            self._narrator.shortened(each) if len(each.value) >= refused.get(each.topic, math.inf) else each
-            for each in records
-        ]
+        written: list[OutgoingRecord] = []
+        for each in records:
+            fits = len(each.value) < refused.get(each.topic, math.inf)
+            written += [each] if fits else self._narrator.instead(each)
+        return written
 
     def _write_out(self) -> None:
         """Write what there is now, and wait for it."""
@@ -385,7 +448,9 @@ class _Life:
             resuming: list[Assignment] = []
             for assignment in membership.assignments.values():
                 if membership.overflow:
-                    held_back = not window.overflow_roomy if assignment.paused else window.overflow_full
+                    part = window.limit_records // 4 // len(membership.assignments) + 1
+                    in_hand = assignment.ledger.in_flight * (2 if assignment.paused else 1)
+                    held_back = in_hand >= part or window.overflow_full
                 else:
                     held_back = full
                 held_back = held_back or assignment.ledger.nearly_full
@@ -422,6 +487,7 @@ class _Life:
             for membership in self._memberships:
                 # Records that were already on their way when the partitions were paused stay for the next worker.
                 membership.wait(TURN_S)
+            self._waits_on()
             self._collect()
             self._write_when_due()
         cut_short = self._executor.running > 0
@@ -505,7 +571,7 @@ class _Life:
                 answer = []
             if not errors:
                 return answer
-            if self._worker.stopping.is_set():
+            if not self._waits_on():
                 raise WriterBroken(f"stopped while waiting for the group's offsets: {errors[0].str()}")
             log.warning("waiting for the group's offsets", reason=errors[0].str())
             self._collect()

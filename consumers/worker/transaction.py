@@ -1,7 +1,7 @@
 """Writes outcomes and offsets in one Kafka transaction: both are visible or neither is."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,16 @@ from millstream.consumers.worker.narrator import OutgoingRecord
 from millstream.schemas import KafkaConnection
 
 log = structlog.get_logger(__name__)
+
+OPEN_WITHIN_S = 2.0
+ALONE_FROM_BYTES = 4096
+"""Where a record is too large, those from this size on are judged one by one, smaller ones together."""
+
+_REFUSED_FOR_GOOD = (
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.INVALID_TRANSACTION_TIMEOUT,
+)
 
 
 class TransactionAborted(RuntimeError):
@@ -57,20 +67,25 @@ class OutcomeWriter:
             )
         )
 
-    def open(self) -> None:
+    def open(self, go_on: Callable[[], bool] = lambda: True) -> bool:
         """Fence every older producer of this transactional id and end what it left open.
 
-        Blocks until a coordinator answers. Raises `WriterBroken` when the broker refuses for good.
+        Blocks until a coordinator answers; `go_on` is asked every few seconds, and its no makes the answer False.
+        Raises `WriterBroken` when the broker refuses, and `KafkaException` when it always will: for want of rights, or
+        because of a setting.
         """
-        while True:
+        while go_on():
             try:
-                self._producer.init_transactions(10)
-                return
+                self._producer.init_transactions(OPEN_WITHIN_S)
+                return True
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
+                if cause.code() in _REFUSED_FOR_GOOD:
+                    raise
                 if not cause.retriable():
                     raise WriterBroken(cause.str()) from error
                 log.warning("waiting for the transaction coordinator", reason=cause.str())
+        return False
 
     def write(self, records: Sequence[OutgoingRecord], commits: Sequence[Commit]) -> None:
         """Write the batch. When it returns, records and offsets are committed.
@@ -118,7 +133,14 @@ class OutcomeWriter:
 
     def _produce_one_by_one(self, records: Sequence[OutgoingRecord], too_large: list[OutgoingRecord]) -> None:
         """After a failure: hear of each delivery, to find out which records are too large."""
+        together = 0
         for record in records:
+            size = len(record.value)
+            if record.topic in self._refused and together + size > ALONE_FROM_BYTES:
+                # A broker refuses whole batches; alone in its batch a record is judged by its own size.
+                self._producer.flush(10)
+                together = 0
+            together += size
             delivered = partial(self._delivered, record, too_large)
             while True:
                 try:
@@ -130,9 +152,6 @@ class OutcomeWriter:
                     # What the client itself finds too large is never sent.
                     delivered(error.args[0], None)
                     raise
-            if record.topic in self._refused:
-                # A broker refuses whole batches; alone in its batch a record is judged by its own size.
-                self._producer.flush(10)
 
     def _delivered(
         self, record: OutgoingRecord, too_large: list[OutgoingRecord], error: KafkaError | None, _: Message | None

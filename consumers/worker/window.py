@@ -30,19 +30,20 @@ class Window:
     """The records in a worker's hands. Not thread-safe: the poll thread owns it.
 
     `limit_records`, `limit_bytes`: what the window holds of the lanes. What comes back from the overflow topics has a
-    quarter of that, on top. `slow_after_s`: a tenant is moved when its share would take longer to drain. `places`: how
-    many jobs run at once; may be changed. `share`: records that one tenant may hold, an equal part, with one part left
-    free for a tenant that has none yet.
+    quarter of that, on top; the caller gives each of their partitions its part of the records. `slow_after_s`: a tenant
+    is moved when its share would take longer to drain. `places`: how many jobs run at once; may be changed. `share`:
+    records that one tenant may hold, an equal part, with one part left free for a tenant that has none yet.
     """
 
     def __init__(self, limit_records: int, limit_bytes: int, slow_after_s: float, places: int) -> None:
         self.places = places
-        self._limit_records = limit_records
+        self.limit_records = limit_records
         self._limit_bytes = limit_bytes
         self._slow_after_s = slow_after_s
         self._records = 0
         self._bytes = 0
         self._overflow_records = 0
+        self._overflow_bytes = 0
         self._by_tenant: Counter[str] = Counter()
         self._excess: dict[str, _Excess] = {}
         self._share_out()
@@ -56,27 +57,25 @@ class Window:
         """Whether nothing more may be taken from the lanes. While a tenant is moved the window stretches to twice its
         size, so that its records go by and the others' are reached."""
         stretch = 2 if self._moving else 1
-        return self._records >= stretch * self._limit_records or self._bytes >= stretch * self._limit_bytes
+        return self._records >= stretch * self.limit_records or self._bytes >= stretch * self._limit_bytes
 
     @property
     def roomy(self) -> bool:
         """Whether enough is finished to begin taking again."""
         if self._moving:
             return not self.full
-        return 4 * self._records <= 3 * self._limit_records and 4 * self._bytes <= 3 * self._limit_bytes
+        return 4 * self._records <= 3 * self.limit_records and 4 * self._bytes <= 3 * self._limit_bytes
 
     @property
     def overflow_full(self) -> bool:
-        return 4 * self._overflow_records >= self._limit_records
-
-    @property
-    def overflow_roomy(self) -> bool:
-        return 8 * self._overflow_records <= self._limit_records
+        """Whether nothing more may be taken from the overflow topics: their records take a quarter of the bytes."""
+        return 4 * self._overflow_bytes >= self._limit_bytes
 
     def take(self, tenant: str, size: int, overflow: bool = False) -> None:
         """Note a record of `size` bytes that was taken."""
         if overflow:
             self._overflow_records += 1
+            self._overflow_bytes += size
             return
         self._records += 1
         self._bytes += size
@@ -88,6 +87,7 @@ class Window:
         """Note that it is finished, after running so long, or given up."""
         if overflow:
             self._overflow_records -= 1
+            self._overflow_bytes -= size
             return
         self._records -= 1
         self._bytes -= size
@@ -129,7 +129,7 @@ class Window:
         return elapsed >= HELD_UP_S and self.share * elapsed > HELD_UP_TIMES * self._slow_after_s * excess.finished
 
     def _share_out(self) -> None:
-        self.share = max(1, self._limit_records // (len(self._by_tenant) + 1))
+        self.share = max(1, self.limit_records // (len(self._by_tenant) + 1))
 
     @property
     def _moving(self) -> bool:

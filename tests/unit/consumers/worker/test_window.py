@@ -80,6 +80,16 @@ def test_bytes_fill_a_window_as_records_do() -> None:
     assert window.roomy
 
 
+def test_a_quarter_of_the_bytes_is_for_what_comes_back_from_the_overflow() -> None:
+    window = Window(1000, 400, 0.1, 10)
+    window.take("a", 99, overflow=True)
+    assert not window.overflow_full
+    window.take("a", 1, overflow=True)
+    assert window.overflow_full and not window.full
+    window.finish("a", 99, overflow=True)
+    assert not window.overflow_full
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50), st.booleans()), max_size=100))
 def test_what_is_finished_leaves_nothing_behind(records: list[tuple[str, int, bool]]) -> None:
     window = Window(10, 100, 0.1, 10)
@@ -89,4 +99,4 @@ def test_what_is_finished_leaves_nothing_behind(records: list[tuple[str, int, bo
     assert window.records == len(records)
     for record in records:
         window.finish(*record)
-    assert window.records == 0 and window.roomy and window.overflow_roomy and not window.full
+    assert window.records == 0 and window.roomy and not window.overflow_full and not window.full
