@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from confluent_kafka import Consumer, TopicPartition
 from rich.table import Table
 
 from millstream import settings as settings_module
@@ -14,10 +15,10 @@ from millstream.cli.output import Failure, answer, err
 from millstream.clickhouse import connect
 from millstream.consumers.sink import EVENTS, QUIET, SinkConfig, SinkRunning, Source, check_stopped, offsets_at, rewind
 from millstream.consumers.sink.fleet import quiet
+from millstream.schemas import KafkaConnection
 
 SOURCES = {source.table: source for source in (EVENTS, *QUIET)}
-AFTER_ALL = datetime(9999, 1, 1, tzinfo=UTC)
-"""Later than any record, so that the offsets at it are the ends of the partitions."""
+KAFKA_TIMEOUT_S = 30.0
 
 
 def rewind_command(
@@ -52,9 +53,8 @@ def rewind_command(
     except SinkRunning as error:
         raise Failure(str(error), "stop every sink; one that was killed leaves its group after six seconds") from error
     offsets = offsets_at(settings.connection, topic, start.replace(tzinfo=UTC) if start else None)
-    ends = offsets_at(settings.connection, topic, AFTER_ALL)
     client = connect(settings)
-    lost = losses(client, table, {number: range(first, ends[number]) for number, first in offsets.items()})
+    lost = losses(client, table, _to_the_end(settings.connection, topic, offsets))
     if lost and not yes:
         found = ", ".join(map(_sentence, lost))
         raise Failure(f"Kafka has it no more, or --from excludes it; lost would be {found}", "--yes")
@@ -74,6 +74,18 @@ def rewind_command(
 
 def _group(config: SinkConfig, source: Source) -> str:
     return config.group if source is EVENTS else quiet(config, source).group
+
+
+def _to_the_end(connection: KafkaConnection, topic: str, offsets: dict[int, int]) -> dict[int, range]:
+    consumer = Consumer(connection.consumer("rewind"))
+    try:
+        found = {}
+        for number, first in offsets.items():
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), KAFKA_TIMEOUT_S)
+            found[number] = range(first, end)
+        return found
+    finally:
+        consumer.close()
 
 
 def _sentence(loss: Loss) -> str:
