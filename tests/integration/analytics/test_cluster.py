@@ -156,3 +156,21 @@ def test_views_read_the_tables_over_all_shards() -> None:
 def test_a_statement_without_a_rule_is_an_error() -> None:
     with pytest.raises(NotForClusters, match="DROP TABLE"):
         clustered("DROP TABLE job_events", "main", ["job_events"])
+
+
+def test_a_column_that_has_the_name_of_a_table_keeps_it() -> None:
+    view = (
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS v TO jobs AS SELECT max(jobs.x) AS alerts FROM alerts JOIN jobs USING x"
+    )
+    (text,) = clustered(view, "main", dict.fromkeys(("jobs", "alerts"), "(x)"))
+    assert text.endswith(
+        "TO jobs_local AS SELECT max(jobs_local.x) AS alerts FROM alerts_local JOIN jobs_local USING x"
+    )
+
+
+def test_the_table_over_all_shards_has_a_column_as_soon_as_it_is_added(shards: Shards) -> None:
+    tables = {"kept": "CREATE TABLE IF NOT EXISTS kept (id String) ENGINE = MergeTree ORDER BY id"}
+    for statement in (*tables.values(), "ALTER TABLE kept ADD COLUMN IF NOT EXISTS added UInt8"):
+        for each in clustered(statement, "main", tables):
+            shards.run(each)
+    assert shards.run("SELECT count(added) FROM kept") == ["0"]
