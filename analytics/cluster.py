@@ -9,7 +9,7 @@ shard, so a repeat is dropped shard by shard. The macros {shard} and {replica} a
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 
 LOCAL = "_local"
 _TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)(?: AS (\w+))?")
@@ -25,31 +25,40 @@ class NotForClusters(ValueError):
     """A statement of a kind that is not known here."""
 
 
-def tables_of(script: str) -> list[str]:
-    """Names of the tables that a migration creates."""
-    return [match[1] for match in _TABLE.finditer(script)]
+def definitions(statements: Iterable[str]) -> dict[str, str]:
+    """The tables that these statements create, each with the CREATE TABLE that lists its columns: its own, or that of
+    the table it is like."""
+    tables: dict[str, str] = {}
+    for statement in statements:
+        text = _bare(statement)
+        if found := _TABLE.match(text):
+            tables[found[1]] = tables[found[2]] if found[2] else text
+    return tables
 
 
-def clustered(statement: str, cluster: str, tables: Collection[str]) -> list[str]:
-    """What to run on one node of `cluster` instead of `statement`; `tables` are the names of all tables.
+def clustered(statement: str, cluster: str, tables: Mapping[str, str]) -> list[str]:
+    """What to run on one node of `cluster` instead of `statement`; `tables` are the `definitions` of all tables.
 
     Raises `NotForClusters`.
     """
-    text = _COMMENT.sub("", statement).strip().rstrip(";")
+    text = _bare(statement)
     on = f"ON CLUSTER `{cluster}`"
     if found := _TABLE.match(text):
-        return [_local_table(text, found, on), distributed(found[1], cluster, text)]
+        return [_local_table(text, found, on), distributed(found[1], cluster, tables[found[1]])]
     if found := _MATERIALIZED.match(text):
         return [f"CREATE MATERIALIZED VIEW IF NOT EXISTS {found[1]} {on}{_of_locals(text[found.end() :], tables)}"]
     if found := _VIEW.match(text):
         return [f"CREATE OR REPLACE VIEW {found[1]} {on} AS{text[found.end() :]}"]
     if found := _ALTER.match(text):
-        name = found[1] + LOCAL if found[1] in tables else found[1]
-        return [f"ALTER TABLE {name} {on}{_of_locals(text[found.end() :], tables)}"]
+        change = f"{on}{_of_locals(text[found.end() :], tables)}"
+        if found[1] not in tables:
+            return [f"ALTER TABLE {found[1]} {change}"]
+        # The next statements may read what this one adds.
+        return [f"ALTER TABLE {found[1]}{LOCAL} {change}", distributed(found[1], cluster, tables[found[1]])]
     if _RENAME.match(text):
         return [f"{text} {on}"]
     if text.startswith("INSERT INTO "):
-        return [text]
+        return [_insert(text, tables)]
     raise NotForClusters(f"no rule for a statement that begins with {text[:60]!r}")
 
 
@@ -59,7 +68,7 @@ def distributed(table: str, cluster: str, definition: str) -> str:
     The first column in `definition`, its CREATE TABLE, says what a row is about and so decides on its shard; rollups,
     which begin with the minute, are filled where they are.
     """
-    first = re.search(r"\(\s*(\w+)", _COMMENT.sub("", definition))
+    first = re.search(r"\(\s*(\w+)", definition)
     key = f"cityHash64({first[1]})" if first and first[1] != "minute" else "rand()"
     return (
         f"CREATE OR REPLACE TABLE {table} ON CLUSTER `{cluster}` AS {table}{LOCAL}\n"
@@ -74,6 +83,24 @@ def _local_table(text: str, found: re.Match[str], on: str) -> str:
     return f"CREATE TABLE IF NOT EXISTS {found[1]}{LOCAL} {on}{like}{rest}"
 
 
-def _of_locals(text: str, tables: Collection[str]) -> str:
-    names = "|".join(sorted(map(re.escape, tables), key=len, reverse=True))
-    return re.sub(rf"\b({names})\b", rf"\1{LOCAL}", text)
+def _insert(text: str, tables: Iterable[str]) -> str:
+    """Rows that are selected stay on their shard, so that a repeat finds the same rows under the same token there. The
+    shard reads its local table, where the statement's own name of the table holds only as an alias."""
+    copied = re.sub(rf"\bFROM ({_any_of(tables)})\b", r"FROM \1 AS \1", text)
+    if copied == text:
+        return text
+    return copied.replace("SETTINGS ", "SETTINGS parallel_distributed_insert_select = 2, ")
+
+
+def _of_locals(text: str, tables: Iterable[str]) -> str:
+    """With local tables where tables are meant: a column may have the name of a table, so a word alone says nothing."""
+    names = _any_of(tables)
+    return re.sub(rf"\b((?:FROM|JOIN|TO)\s+(?:{names})|(?:{names})(?=\.))\b", rf"\1{LOCAL}", text)
+
+
+def _any_of(tables: Iterable[str]) -> str:
+    return "|".join(map(re.escape, tables))
+
+
+def _bare(statement: str) -> str:
+    return _COMMENT.sub("", statement).strip().rstrip(";")

@@ -25,7 +25,7 @@ from clickhouse_migrations.migration import Migration, MigrationStorage
 from clickhouse_migrations.migrator import STATUS_MD5_MISMATCH, STATUS_PENDING, Migrator
 from clickhouse_migrations.substitution import substitute
 
-from millstream.analytics.cluster import LOCAL, clustered, distributed, tables_of
+from millstream.analytics.cluster import LOCAL, clustered, definitions, distributed
 
 TABLE = "schema_migrations"
 
@@ -68,15 +68,15 @@ def migrate(
 
 def table_names() -> list[str]:
     """Every table that the migrations create, in that order; not those that only a cluster has."""
-    return [name for migration in _storage().migrations() for name in tables_of(migration.script)]
+    return list(definitions(statements()))
 
 
 def follow_up(cluster: str = "") -> list[str]:
     """What holds no data and is made anew at every run: views, and in a cluster the tables over all shards."""
-    tables = table_names()
     if not cluster:
         return [view_text(name) for name in view_names()]
-    over_shards = [distributed(name, cluster, _definition(name)) for name in tables]
+    tables = definitions(statements())
+    over_shards = [distributed(name, cluster, definition) for name, definition in tables.items()]
     return over_shards + [each for name in view_names() for each in clustered(view_text(name), cluster, tables)]
 
 
@@ -119,7 +119,7 @@ def _apply_retention(client: Client, raw_days: int, rollup_days: int, cluster: s
         parameters={"database": client.database},
     ).result_rows
     engines = {str(name): str(engine) for name, engine in rows}
-    tables = table_names()
+    tables = definitions(statements())
     text = (_folder() / "retention.sql").read_text("utf-8")
     days = {"RAW_DAYS": str(raw_days), "ROLLUP_DAYS": str(rollup_days)}
     for statement in _split(substitute(text, days, "retention.sql")):
@@ -135,7 +135,7 @@ def _migrations(cluster: str) -> list[Migration]:
     migrations: list[Migration] = _storage().migrations()
     if not cluster:
         return migrations
-    tables = table_names()
+    tables = definitions(statements())
     return [
         migration._replace(
             script=";\n".join(each for one in _split(migration.script) for each in clustered(one, cluster, tables))
@@ -147,15 +147,6 @@ def _migrations(cluster: str) -> list[Migration]:
 def _split(script: str) -> list[str]:
     found: list[str] = Migrator.script_to_statements(script, multi_statement=True)
     return found
-
-
-def _definition(table: str) -> str:
-    """The CREATE TABLE with the columns of a table: its own, or that of the table it is like."""
-    for statement in statements():
-        found = re.search(rf"CREATE TABLE IF NOT EXISTS {table}(?: AS (\w+))?\s", statement)
-        if found:
-            return _definition(found[1]) if found[1] else statement
-    raise LookupError(table)
 
 
 def _migrator(client: Client) -> Migrator:

@@ -32,6 +32,8 @@ def life_of_jobs(jobs: int, seed: int = 1, around: datetime | None = None) -> It
             {
                 "attempt": 1,
                 "execution_id": request.job_id,
+                "request_partition": number % 4,
+                "request_offset": number,
                 "worker_id": f"worker-{number % 3}",
                 "host": "host-1",
                 "region": "eu-central-1",

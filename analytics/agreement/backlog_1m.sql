@@ -10,4 +10,5 @@ SELECT
     countIf(kind = 'started' AND attempt <= 1),
     countIf(final AND kind IN ('succeeded', 'failed', 'timed_out', 'cancelled'))
 FROM job_events
+WHERE kind IN ('submitted', 'started') OR final
 GROUP BY ALL;

@@ -1,10 +1,16 @@
 -- job_attempts: what became of each attempt?
 -- First as the table says, then as the raw events say.
 SELECT
-    job_id, attempt, outcome, finished_at, wait_ms, run_ms, error_type
+    job_id, attempt, execution_id, tenant, job_type, lane, ordering_key, source, labels, outcome, final, submitted_at,
+    started_at, finished_at, wait_ms, run_ms, total_ms, cpu_ms, max_rss_bytes, worker_id, host, region, instance_type,
+    worker_version, error_type, error_message, error_fingerprint, kafka_partition, kafka_offset
 FROM job_attempts;
 
 SELECT
-    job_id, attempt, kind, occurred_at, wait_ms, run_ms, error_type
+    job_id, attempt, execution_id, tenant, job_type, lane, ordering_key, source, labels, kind, final, submitted_at,
+    started_at, occurred_at, wait_ms, run_ms,
+    (toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Micro(submitted_at)) / 1000, cpu_ms, max_rss_bytes,
+    worker_id, host, region, instance_type, worker_version, error_type, error_message, error_fingerprint,
+    kafka_partition, kafka_offset
 FROM job_events
 WHERE kind IN ('succeeded', 'failed', 'timed_out', 'cancelled');

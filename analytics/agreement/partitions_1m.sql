@@ -7,8 +7,9 @@ FROM partitions_1m
 GROUP BY minute, lane, request_partition;
 
 SELECT
-    toStartOfMinute(occurred_at), lane, request_partition, count(), round(sum(assumeNotNull(run_ms)), 3),
-    round(sum(assumeNotNull(wait_ms)), 3), max(assumeNotNull(wait_ms))
+    toStartOfMinute(occurred_at), lane, request_partition, count(),
+    round(sumIf(assumeNotNull(run_ms), isFinite(run_ms)), 3),
+    round(sumIf(assumeNotNull(wait_ms), isFinite(wait_ms)), 3), maxIf(assumeNotNull(wait_ms), isFinite(wait_ms))
 FROM job_events
 WHERE kind IN ('succeeded', 'failed', 'timed_out', 'cancelled') AND request_partition >= 0
 GROUP BY 1, 2, 3;

@@ -30,7 +30,7 @@ WITH
             arrayCount(moment -> moment <= toStartOfMinute(finished_at), changes) AS epoch
         FROM job_attempts
         WHERE finished_at >= {from:DateTime64(6, 'UTC')} AND finished_at < {to:DateTime64(6, 'UTC')}
-          AND job_id IN (SELECT job_id FROM largest)
+          AND job_id GLOBAL IN (SELECT job_id FROM largest)
     )
 SELECT
     job_id, any(tried.tenant) AS tenant, any(tried.job_type) AS job_type, any(tried.lane) AS lane, any(tried.team) AS team,

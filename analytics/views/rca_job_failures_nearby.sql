@@ -22,7 +22,7 @@ SELECT
 FROM job_attempts
 WHERE finished_at >= (SELECT min(begun) FROM own) - toIntervalSecond({margin_s:UInt32})
   AND finished_at <= (SELECT max(own.finished_at) FROM own) + toIntervalSecond({margin_s:UInt32})
-  AND host IN (SELECT host FROM own)
+  AND host GLOBAL IN (SELECT host FROM own)
   AND outcome IN ('failed', 'timed_out')
   AND job_id != {job:UUID}
 GROUP BY host, tenant, job_type, error_type

@@ -1,21 +1,24 @@
 """`millstream sink rewind`"""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from clickhouse_connect.driver.client import Client
+from confluent_kafka import Consumer, TopicPartition
 from rich.table import Table
 
 from millstream import settings as settings_module
-from millstream.analytics.rebuild import empty, tables_behind
+from millstream.analytics.rebuild import Loss, empty, losses, tables_behind
 from millstream.cli.options import AsJson
 from millstream.cli.output import Failure, answer, err
 from millstream.clickhouse import connect
 from millstream.consumers.sink import EVENTS, QUIET, SinkConfig, SinkRunning, Source, check_stopped, offsets_at, rewind
 from millstream.consumers.sink.fleet import quiet
+from millstream.schemas import KafkaConnection
 
 SOURCES = {source.table: source for source in (EVENTS, *QUIET)}
+KAFKA_TIMEOUT_S = 30.0
 
 
 def rewind_command(
@@ -29,7 +32,8 @@ def rewind_command(
     """Rebuild a table and all that is made of it from Kafka: empty them and have the sink read again.
 
     Stop every sink first and start them afterwards. Rows that Kafka no longer has, or that came before --from, are
-    gone; without --yes nothing is changed when there are such rows.
+    gone, and so is what tables that are kept for longer have made of such rows. Without --yes nothing is changed when
+    anything would be lost.
 
     Examples:
 
@@ -50,30 +54,42 @@ def rewind_command(
         raise Failure(str(error), "stop every sink; one that was killed leaves its group after six seconds") from error
     offsets = offsets_at(settings.connection, topic, start.replace(tzinfo=UTC) if start else None)
     client = connect(settings)
-    lost = rows_before(client, source, offsets)
+    lost = losses(client, table, _to_the_end(settings.connection, topic, offsets))
     if lost and not yes:
-        raise Failure(
-            f"{lost:,} rows of {table} would be lost: Kafka has them no more, or --from excludes them", "--yes"
-        )
+        found = ", ".join(map(_sentence, lost))
+        raise Failure(f"Kafka has it no more, or --from excludes it; lost would be {found}", "--yes")
     tables = tables_behind(client, table)
     err.print(f"[dim]emptying {', '.join(tables)}[/]")
     empty(client, tables)
     rewind(settings.connection, group, topic, offsets)
-    found = {"topic": topic, "group": group, "offsets": offsets, "tables": tables, "rows_lost": lost}
-    answer(as_json, found, lambda: _rendered(found, offsets))
+    done = {
+        "topic": topic,
+        "group": group,
+        "offsets": offsets,
+        "tables": tables,
+        "lost": [asdict(each) for each in lost],
+    }
+    answer(as_json, done, lambda: _rendered(done, offsets))
 
 
 def _group(config: SinkConfig, source: Source) -> str:
     return config.group if source is EVENTS else quiet(config, source).group
 
 
-def rows_before(client: Client, source: Source, offsets: dict[int, int]) -> int:
-    """Rows that the sink will not read again."""
-    partitions, firsts = list(offsets), list(offsets.values())
-    found = client.query(
-        f"SELECT countIf(kafka_offset < transform(kafka_partition, {partitions}, {firsts}, 0)) FROM {source.table}"
-    )
-    return int(found.result_rows[0][0])
+def _to_the_end(connection: KafkaConnection, topic: str, offsets: dict[int, int]) -> dict[int, range]:
+    consumer = Consumer(connection.consumer("rewind"))
+    try:
+        found = {}
+        for number, first in offsets.items():
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), KAFKA_TIMEOUT_S)
+            found[number] = range(first, end)
+        return found
+    finally:
+        consumer.close()
+
+
+def _sentence(loss: Loss) -> str:
+    return f"{loss.rows:,} rows of {loss.table} (since {loss.since:%Y-%m-%d %H:%M})"
 
 
 def _rendered(found: dict[str, Any], offsets: dict[int, int]) -> Table:

@@ -17,6 +17,7 @@ from millstream.cli.output import Failure
 from millstream.consumers.sink import Sink, SinkConfig
 from millstream.local.broker import Broker
 from millstream.schemas import KafkaConnection, TopicCatalogue
+from millstream.topics import apply_topics
 from tests.job_events import CODEC, life_of_jobs
 from tests.rollups import counts
 
@@ -82,6 +83,7 @@ def rewound(*arguments: str) -> dict[str, object]:
 def test_tables_are_rebuilt_as_they_were(filled: Sink, clickhouse: Client) -> None:
     before = counts(clickhouse)
     found = rewound()
+    assert found["lost"] == []
     assert {"job_events", "job_attempts", "jobs", "cost_1m", "cost_1h", "lane_latency_1m"} <= set(found["tables"])  # type: ignore[call-overload]
     assert not any(counts(clickhouse).values())
     fill(filled, clickhouse, 3 * JOBS)
@@ -97,13 +99,37 @@ def test_from_a_time_on_only_what_came_since_is_kept(
     send(kafka, topics)
     fill(filled, clickhouse, 6 * JOBS)
     moment = f"{since:%Y-%m-%dT%H:%M:%S.%f}"
-    with pytest.raises(Failure, match="1,200 rows of job_events would be lost"):
+    with pytest.raises(Failure, match=r"lost would be 1,200 rows of job_events \(since 20.*\), .* of throughput_1m \("):
         rewound("--from", moment)
     assert counts(clickhouse)["raw"] == 6 * JOBS
-    assert rewound("--from", moment, "--yes")["rows_lost"] == 3 * JOBS
+    lost = {each["table"]: each["rows"] for each in rewound("--from", moment, "--yes")["lost"]}  # type: ignore[attr-defined]
+    assert lost["job_events"] == 3 * JOBS
     fill(filled, clickhouse, 3 * JOBS)
     assert counts(clickhouse)["raw"] == counts(clickhouse)["distinct"] == 3 * JOBS
     assert disagreements(clickhouse) == []
+
+
+def test_what_an_earlier_topic_of_that_name_gave_is_not_lost_unasked(
+    filled: Sink, kafka: Broker, topics: TopicCatalogue, clickhouse: Client
+) -> None:
+    admin = AdminClient(KafkaConnection(kafka.bootstrap).client())
+    admin.delete_topics([topics.events])[topics.events].result(10)
+    deadline = time.monotonic() + 20
+    while topics.events in admin.list_topics(timeout=10).topics:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    apply_topics(KafkaConnection(kafka.bootstrap), topics)
+    with pytest.raises(Failure, match="lost would be 1,200 rows of job_events"):
+        rewound()
+    assert counts(clickhouse)["raw"] == 3 * JOBS
+
+
+def test_rollups_that_outlived_their_rows_are_not_lost_unasked(filled: Sink, clickhouse: Client) -> None:
+    clickhouse.command("TRUNCATE TABLE job_events")
+    before = counts(clickhouse)["throughput"]
+    with pytest.raises(Failure, match=r"lost would be .* of throughput_1m"):
+        rewound()
+    assert counts(clickhouse)["throughput"] == before == 3 * JOBS
 
 
 def test_a_running_sink_is_in_the_way(filled: Sink, kafka: Broker, topics: TopicCatalogue, clickhouse: Client) -> None:

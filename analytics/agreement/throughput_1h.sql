@@ -1,0 +1,11 @@
+-- throughput_1h: how many events of each kind did each hour have?
+-- First as the table says, then as the raw events say.
+SELECT
+    hour, lane, tenant, job_type, kind, sum(events)
+FROM throughput_1h
+GROUP BY ALL;
+
+SELECT
+    toStartOfHour(occurred_at), lane, tenant, job_type, kind, count()
+FROM job_events
+GROUP BY ALL;
