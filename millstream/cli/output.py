@@ -35,6 +35,11 @@ def complain(failure: Failure) -> int:
     return failure.code
 
 
+def warn(text: str) -> None:
+    """Print to stderr what a person should know although the command did what it was asked."""
+    err.print(f"[yellow]warning[/] {_escape(text)}")
+
+
 def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> None:
     """Print an answer: `data` as JSON for a machine, what `render` gives for a person."""
     if as_json:
