@@ -20,7 +20,7 @@ WINDOW = (FIRST, FIRST + timedelta(hours=1))
 def events(clickhouse: Client) -> list[JobEvent]:
     values = [value for _, value in life_of_jobs(400, around=FIRST)]
     file = AvroFile(current_schema("JobEvent"))
-    clickhouse.raw_insert("job_events_landing", file.field_names, file.build(0, enumerate(values)), fmt="Avro")
+    clickhouse.raw_insert("job_events_landing", file.field_names, file.build(0, range(len(values)), values), fmt="Avro")
     return [decoded(value) for value in values]
 
 
