@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from millstream.analytics.cluster import LOCAL, distributed
 
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 ALWAYS = datetime(2106, 1, 1, tzinfo=UTC)
 """As far as ClickHouse's DateTime goes: the end of a price that has none."""
 
@@ -33,10 +34,11 @@ def _moment(value: Any) -> Any:
 
 
 def _utc(value: datetime) -> datetime:
-    moment = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-    if not datetime(1970, 1, 1, tzinfo=UTC) <= moment <= ALWAYS:
+    moment = value if value.tzinfo else value.replace(tzinfo=UTC)
+    # Compared as it is: the first and the last day that Python knows may have no counterpart in UTC.
+    if not BEGINNING <= moment <= ALWAYS:
         raise ValueError("not between 1970 and 2106")
-    return moment
+    return moment.astimezone(UTC)
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(_utc)]
@@ -53,7 +55,7 @@ class Price(_Row):
     instance_type: str = Field(min_length=1)
     region: str = ""
     purchase_option: str = Field("on_demand", pattern=r"^[a-z_]+$")
-    effective_from: Moment = datetime(1970, 1, 1, tzinfo=UTC)
+    effective_from: Moment = BEGINNING
     effective_to: Moment = ALWAYS
     currency: Currency = "USD"
     price_per_hour: float = Field(ge=0)
@@ -170,7 +172,7 @@ def _problems_of_book(client: Client, prices: Sequence[Price], replace: bool) ->
             f"with these prices the book would be in several currencies ({', '.join(currencies)}), which cannot be "
             "added up; --replace loads a book in another currency"
         )
-    covered = datetime(1970, 1, 1, tzinfo=UTC)
+    covered = BEGINNING
     defaults = [price for price in book if price.key[:3] == ("default", "", "on_demand")]
     for price in sorted(defaults, key=lambda price: price.effective_from):
         if price.effective_from > covered:
@@ -202,7 +204,10 @@ def _priced(client: Client) -> list[Price]:
 
 
 def _raw(path: Path, name: str) -> list[tuple[str, Any]]:
-    text = path.read_text("utf-8-sig")
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidFile(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
     if path.suffix.lower() == ".csv":
         reader = csv.DictReader(text.splitlines(), restkey="more cells than the header has")
         # An empty cell is one that is left out.

@@ -1,20 +1,18 @@
 """`millstream prices`, `budgets`, `cost`: what work costs, what it may cost, and the charges for others to read."""
 
 import sys
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from confluent_kafka import Producer
-from rich.table import Table
 
 from millstream import settings as settings_module
 from millstream.analytics.budgets import budget_alerts, budget_gaps
 from millstream.analytics.prices import Budget, InvalidFile, Kind, Price, load, read_file
 from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer, warn
+from millstream.cli.output import Failure, answer, columns, warn
 from millstream.clickhouse import connect
 from millstream.schemas import Alert
 from millstream.settings import Settings
@@ -53,7 +51,7 @@ def list_prices(as_json: AsJson = False) -> None:
         "memory_gib FROM price_book FINAL ORDER BY ALL"
     )
     names, rows = result.column_names, result.result_rows
-    answer(as_json, [dict(zip(names, row, strict=True)) for row in rows], lambda: _table(names, rows))
+    answer(as_json, [dict(zip(names, row, strict=True)) for row in rows], lambda: columns(names, rows))
 
 
 @budgets.command("load")
@@ -154,10 +152,3 @@ def _tell(settings: Settings, alerts: list[Alert]) -> None:
         producer.produce(settings.catalogue.alerts, settings.codec.encode(alert), alert.fingerprint)
     if left := producer.flush(30):
         raise Failure(f"{left} of {len(alerts)} alerts were not acknowledged by Kafka", "run the check again", code=3)
-
-
-def _table(names: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
-    table = Table(*names, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*map(str, row))
-    return table
