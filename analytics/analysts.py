@@ -15,7 +15,6 @@ from clickhouse_connect.driver.client import Client
 from millstream.analytics.catalogue import views
 
 ROLE = "millstream_analyst"
-PROFILE = "millstream_analyst_limits"
 HIDDEN = ("_landing", "_check")
 """Tables that hold nothing: inserts go through them."""
 
@@ -70,8 +69,7 @@ def analyst_role(schema: Schema, limits: Limits | None = None) -> list[str]:
     database = _name(schema.database)
     readable = [*schema.readable, *sorted(schema.views)]
     return [
-        *_profile(limits or Limits()),
-        f"CREATE ROLE IF NOT EXISTS {ROLE} SETTINGS PROFILE '{PROFILE}'",
+        *_role(ROLE, limits or Limits()),
         *(f"GRANT SELECT ON {database}.{_name(name)} TO {ROLE}" for name in readable),
         *(
             f"CREATE ROW POLICY IF NOT EXISTS {ROLE}_all ON {database}.{_name(name)} USING 1 TO {ROLE}"
@@ -93,8 +91,7 @@ def tenant_role(schema: Schema, tenant: str, limits: Limits | None = None) -> li
     granted = [*own, *tenant_views(schema)]
     literal = _text(tenant)
     return [
-        *_profile(limits or Limits()),
-        f"CREATE ROLE IF NOT EXISTS {_name(role)} SETTINGS PROFILE '{PROFILE}'",
+        *_role(role, limits or Limits()),
         *(_policy(database, name, role, f"tenant = {literal}") for name in own),
         *(_policy(database, name, role, "0") for name in (*others, *schema.materialized)),
         *(_policy(database, name, role, "0") for name in sorted(set(schema.views) - set(granted))),
@@ -122,7 +119,8 @@ def _policy(database: str, name: str, role: str, condition: str) -> str:
     )
 
 
-def _profile(limits: Limits) -> list[str]:
+def _role(role: str, limits: Limits) -> list[str]:
+    """Makes the role, and gives it these limits instead of whatever it had: ALTER ... SETTINGS drops what was set."""
     settings = {
         "readonly": 2,
         "allow_ddl": 0,
@@ -134,7 +132,7 @@ def _profile(limits: Limits) -> list[str]:
         "max_concurrent_queries_for_user": limits.queries_at_once,
     }
     text = ", ".join(f"{name} = {value} CONST" for name, value in settings.items())
-    return [f"CREATE SETTINGS PROFILE IF NOT EXISTS {PROFILE} SETTINGS {text}"]
+    return [f"CREATE ROLE IF NOT EXISTS {_name(role)}", f"ALTER ROLE {_name(role)} SETTINGS {text}"]
 
 
 def _name(text: str) -> str:

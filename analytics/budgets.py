@@ -17,7 +17,7 @@ def budget_alerts(client: Client, at: datetime) -> list[Alert]:
     moment = at.astimezone(UTC)
     rows = client.query(
         "SELECT tenant, currency, budget, spent, spent_share, forecast, status "
-        "FROM budget_status(at = {at:DateTime64(6, 'UTC')}) WHERE status != 'ok'",
+        "FROM budget_status(at = {at:DateTime64(6, 'UTC')}) WHERE status IN ('over', 'warning')",
         parameters={"at": f"{moment:%Y-%m-%d %H:%M:%S}"},
     ).result_rows
     found = []
@@ -42,6 +42,22 @@ def budget_alerts(client: Client, at: datetime) -> list[Alert]:
                 labels={"tenant": tenant, "currency": currency},
             )
         )
+    return found
+
+
+def budget_gaps(client: Client, at: datetime) -> list[str]:
+    """What the budgets of the calendar month of `at` cannot see: a line for each tenant and reason."""
+    rows = client.query(
+        "SELECT tenant, currency, status, unpriced_hours FROM budget_status(at = {at:DateTime64(6, 'UTC')}) "
+        "ORDER BY tenant, currency",
+        parameters={"at": f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"},
+    ).result_rows
+    found = []
+    for tenant, currency, status, hours in rows:
+        if status == "other currency":
+            found.append(f"{tenant}: the budget is in {currency} and the prices are not: load it again")
+        if hours > 0:
+            found.append(f"{tenant}: {hours:.2f} vCPU hours of this month have no price and are not in what was spent")
     return found
 
 

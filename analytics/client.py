@@ -43,15 +43,12 @@ def connect(
     connect, and to wait for an answer. A query that a lost connection cut off is sent again, an insert is not.
     Raises `ClickHouseUnavailable`, and `ValueError` when `url` is not an HTTP address.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{url!r} is not an address of ClickHouse's HTTP interface, such as http://localhost:8123")
-    port = parts.port or (8443 if parts.scheme == "https" else 8123)
+    scheme, host, port = http_address(url)
     tls = tls or Tls()
     try:
         client = clickhouse_connect.get_client(
-            interface=parts.scheme,
-            host=parts.hostname,
+            interface=scheme,
+            host=host,
             port=port,
             username=user,
             password=password,
@@ -66,11 +63,19 @@ def connect(
         )
     except ClickHouseError as error:
         raise ClickHouseUnavailable(
-            f"no answer from ClickHouse at {parts.scheme}://{parts.hostname}:{port} as user {user!r}: {_cause(error)}; "
+            f"no answer from ClickHouse at {scheme}://{host}:{port} as user {user!r}: {_cause(error)}; "
             "is it running, and are address, user and password right?"
         ) from error
     client.database = database
     return client
+
+
+def http_address(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of ClickHouse's HTTP interface. Raises `ValueError` when `url` is not such an address."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is not an address of ClickHouse's HTTP interface, such as http://localhost:8123")
+    return parts.scheme, parts.hostname, parts.port or (8443 if parts.scheme == "https" else 8123)
 
 
 def _cause(error: BaseException) -> str:

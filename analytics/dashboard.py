@@ -31,6 +31,8 @@ class Panel:
     kind: Literal["timeseries", "table", "barchart", "stat"] = "table"
     unit: str = "short"
     width: int = 12
+    counts: tuple[str, ...] = ()
+    """Columns that are not in the panel's unit but plain numbers."""
 
 
 PANELS = [
@@ -69,6 +71,7 @@ PANELS = [
         "latency_percentiles",
         f"SELECT * FROM latency_percentiles({WINDOW}, by='${{by}}')",
         unit="ms",
+        counts=("attempts",),
     ),
     Panel(
         "Error budget",
@@ -125,7 +128,7 @@ PANELS = [
     Panel(
         "Cost a minute",
         "usage_cost",
-        "SELECT toStartOfInterval(minute, INTERVAL 1 HOUR) AS time, toString(lane) AS lane, sum(cost) AS cost "
+        "SELECT minute AS time, toString(lane) AS lane, sum(cost) AS cost "
         f"FROM usage_cost({LAST_HOUR}) GROUP BY time, lane ORDER BY time",
         "timeseries",
         "currencyUSD",
@@ -255,7 +258,7 @@ def _placed(panels: list[Panel], first_id: int, top: int) -> list[dict[str, Any]
                 "description": view(panel.view).question,
                 "datasource": SOURCE,
                 "gridPos": {"x": x, "y": y, "w": panel.width, "h": HEIGHT},
-                "fieldConfig": {"defaults": {"unit": panel.unit}, "overrides": []},
+                "fieldConfig": {"defaults": {"unit": panel.unit}, "overrides": [_plain(name) for name in panel.counts]},
                 "targets": [
                     {
                         "refId": "A",
@@ -270,6 +273,10 @@ def _placed(panels: list[Panel], first_id: int, top: int) -> list[dict[str, Any]
         )
         x += panel.width
     return found
+
+
+def _plain(column: str) -> dict[str, Any]:
+    return {"matcher": {"id": "byName", "options": column}, "properties": [{"id": "unit", "value": "short"}]}
 
 
 def _variable(name: str, value: str) -> dict[str, Any]:

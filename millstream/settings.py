@@ -8,10 +8,10 @@ Precedence: arguments of a command, environment variables (`MILLSTREAM_KAFKA__BO
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from millstream.analytics.client import http_address
 from millstream.consumers.sink import SinkConfig
 from millstream.consumers.worker import WorkerConfig
 from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, TopicCatalogue
@@ -56,10 +57,17 @@ class TopicSettings(_Group):
     retention_days: float = Field(7, gt=0, description="Days that requests and events are kept.")
 
 
+def _http_address(url: str) -> str:
+    http_address(url)
+    return url
+
+
 class ClickHouseSettings(_Group):
     """How to reach ClickHouse."""
 
-    url: str = Field("http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse.")
+    url: Annotated[str, AfterValidator(_http_address)] = Field(
+        "http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse."
+    )
     user: str = Field("default", description="User.")
     password: SecretStr = Field(SecretStr(""), description="Password.")
     ca_file: str = Field("", description="PEM file of the authorities to trust over HTTPS; the system's when empty.")

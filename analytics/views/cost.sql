@@ -4,7 +4,7 @@
 --   ('tenant', 'job_type', 'lane', 'team', 'day', 'instance_type', 'region', 'outcome'; '' for all in one row).
 -- Columns: dimension (value of `by`), currency, attempts (count), slot_hours (vCPU hours occupied), cpu_hours (CPU time
 --   used), cost, wasted_cost (attempts that failed, timed out or were cancelled; each attempt by its own outcome),
---   wasted_share (0 to 1).
+--   wasted_share (0 to 1), unpriced_hours (vCPU hours that no price covers; their cost counts as 0).
 -- The price of an attempt: see priced_usage. Most expensive first.
 -- Example: SELECT * FROM cost(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', by='team') LIMIT 3
 CREATE OR REPLACE VIEW cost AS
@@ -26,7 +26,8 @@ SELECT
     sum(usage.cpu_hours) AS cpu_hours,
     sum(usage.cost) AS cost,
     sumIf(usage.cost, outcome != 'succeeded') AS wasted_cost,
-    if(cost > 0, wasted_cost / cost, 0) AS wasted_share
+    if(cost > 0, wasted_cost / cost, 0) AS wasted_share,
+    sum(usage.unpriced_hours) AS unpriced_hours
 FROM priced_usage(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}) AS usage
 GROUP BY dimension, currency
 ORDER BY cost DESC, dimension;

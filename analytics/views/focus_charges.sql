@@ -12,8 +12,8 @@
 --   CommitmentDiscountStatus, CommitmentDiscountType (none), ConsumedQuantity (vCPU hours), ConsumedUnit,
 --   ContractedCost (currency), ContractedUnitPrice (currency), EffectiveCost (currency), InvoiceId (none: nothing is
 --   invoiced), InvoiceIssuerName (who runs the platform), ListCost (currency), ListUnitPrice (currency),
---   PricingCategory, PricingCurrency, PricingQuantity (vCPU hours), PricingUnit, ProviderName, PublisherName (who runs
---   the platform), RegionId, RegionName (of the machine), ResourceId, ResourceName (the job type), ResourceType,
+--   PricingCategory (by the purchase option of the price), PricingCurrency, PricingQuantity (vCPU hours), PricingUnit,
+--   ProviderName, PublisherName (who runs the platform), RegionId, RegionName (of the machine), ResourceId, ResourceName (the job type), ResourceType,
 --   ServiceCategory, ServiceName, ServiceSubcategory, SkuId, SkuPriceId (instance type), SubAccountId, SubAccountName
 --   (the tenant), SubAccountType, Tags (team and outcome, as JSON).
 -- Example: SELECT ChargePeriodStart, SubAccountId, ResourceId, ConsumedQuantity, BilledCost, BillingCurrency, Tags
@@ -48,7 +48,12 @@ SELECT
     'Millstream' AS InvoiceIssuerName,
     sum(usage.cost) AS ListCost,
     unit_price AS ListUnitPrice,
-    'Standard' AS PricingCategory,
+    multiIf(
+        purchase_option = 'on_demand', 'Standard',
+        purchase_option IN ('spot', 'preemptible'), 'Dynamic',
+        match(purchase_option, '^(reserved|committed|savings_plan)'), 'Committed',
+        'Other'
+    ) AS PricingCategory,
     currency AS PricingCurrency,
     sum(usage.slot_hours) AS PricingQuantity,
     'vCPU-Hours' AS PricingUnit,
@@ -69,5 +74,5 @@ SELECT
     'Tenant' AS SubAccountType,
     toJSONString(map('team', toString(team), 'outcome', toString(outcome), 'lane', toString(lane))) AS Tags
 FROM priced_usage(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}) AS usage
-GROUP BY day, currency, tenant, job_type, team, lane, instance_type, region, outcome, unit_price
+GROUP BY day, currency, tenant, job_type, team, lane, instance_type, region, outcome, purchase_option, unit_price
 ORDER BY day, tenant, job_type, team, lane, instance_type, region, outcome;

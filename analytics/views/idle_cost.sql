@@ -8,7 +8,8 @@
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
 -- Columns: day (UTC), instance_type, region, tenant, currency, machine_hours, machine_cost (of all tenants together),
 --   utilisation (slots in use, 0 to 1), use_share (of this tenant in what ran, 0 to 1), used_cost (the tenant's part of
---   what was in use), idle_cost (the tenant's part of what was not).
+--   what was in use), idle_cost (the tenant's part of what was not),
+--   unpriced_machine_hours (of all tenants together, that no price covers; their cost counts as 0).
 -- Example: SELECT * FROM idle_cost(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') LIMIT 3
 CREATE OR REPLACE VIEW idle_cost AS
 WITH
@@ -16,6 +17,7 @@ WITH
         SELECT arraySort(arrayDistinct(arrayConcat(groupArray(effective_from), groupArray(effective_to))))
         FROM price_book
     ) AS changes,
+    assumeNotNull((SELECT argMax(toString(currency), written_at) FROM price_book)) AS book_currency,
     host_minutes AS
     (
         SELECT
@@ -40,9 +42,12 @@ WITH
     (
         SELECT
             toDate(minute) AS day, host_minutes.instance_type AS instance_type, host_minutes.region AS region,
-            any(price.currency) AS currency,
+            any(book_currency) AS currency,
             sum(seconds) / 3600 AS machine_hours,
-            sum(seconds / 3600 * price_per_hour * if(all_cores = 0, 1, least(1, all_cores / vcpus))) AS machine_cost,
+            sumIf(seconds, vcpus = 0) / 3600 AS unpriced_machine_hours,
+            sumIf(
+                seconds / 3600 * price_per_hour * if(all_cores = 0, 1, least(1, all_cores / vcpus)), vcpus > 0
+            ) AS machine_cost,
             if(sum(slot_seconds) > 0, sum(used_seconds) / sum(slot_seconds), 0) AS utilisation
         FROM host_minutes
         LEFT JOIN machine_prices(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}) AS price
@@ -61,7 +66,8 @@ SELECT
     machine_hours, machine_cost, utilisation,
     if(sum(amount) OVER kind > 0, amount / sum(amount) OVER kind, 1) AS use_share,
     machine_cost * utilisation * use_share AS used_cost,
-    machine_cost * (1 - utilisation) * use_share AS idle_cost
+    machine_cost * (1 - utilisation) * use_share AS idle_cost,
+    unpriced_machine_hours
 FROM machines
 LEFT JOIN use ON machines.day = use.day AND machines.instance_type = use.instance_type AND machines.region = use.region
 WINDOW kind AS (PARTITION BY machines.day, machines.instance_type, machines.region)

@@ -1,7 +1,8 @@
 -- What did each kind of machine cost, and when did that change?
 --
 -- The price of a machine is that of its instance type and purchase option in its region, else in any region, else of
--- the type on demand, else of the type 'default'. A worker says its purchase option behind a slash: m5.large/spot.
+-- the type on demand, else of the type 'default'; a time that none of them covers has no row. A worker says its
+-- purchase option behind a slash: m5.large/spot.
 --
 -- Parameters: from, to (UTC, to is exclusive).
 -- Columns: instance_type, region (as workers say them), epoch (how many times a price has changed before), valid_from,

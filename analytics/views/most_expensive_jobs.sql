@@ -3,7 +3,8 @@
 -- Parameters: from, to (UTC, to is exclusive; by the time of the outcome); tenant ('' for all).
 -- Columns: job_id, tenant, job_type, lane, team (label of that name), attempts (with an outcome in the window), outcome
 --   (of the last of them), slot_hours (vCPU hours occupied), cost, wasted_cost (attempts that did not succeed),
---   currency. At most 50 rows, most expensive first, of the 500 jobs with the attempts that occupied most.
+--   currency, unpriced_hours (vCPU hours that no price covers; their cost counts as 0). At most 50 rows,
+--   most expensive first, of the 500 jobs with the attempts that occupied most.
 -- The price of an attempt: see priced_usage.
 -- Example: SELECT job_id, job_type, attempts, cost, wasted_cost
 --          FROM most_expensive_jobs(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00', tenant='') LIMIT 3
@@ -13,6 +14,7 @@ WITH
         SELECT arraySort(arrayDistinct(arrayConcat(groupArray(effective_from), groupArray(effective_to))))
         FROM price_book
     ) AS changes,
+    assumeNotNull((SELECT argMax(toString(currency), written_at) FROM price_book)) AS book_currency,
     largest AS
     (
         SELECT job_id
@@ -37,9 +39,10 @@ SELECT
     count() AS attempts,
     argMax(tried.outcome, attempt) AS outcome,
     sum(hours) AS slot_hours,
-    sum(hours * price_per_hour / vcpus) AS cost,
-    sumIf(hours * price_per_hour / vcpus, tried.outcome != 'succeeded') AS wasted_cost,
-    any(price.currency) AS currency
+    sumIf(hours * price_per_hour / vcpus, vcpus > 0) AS cost,
+    sumIf(hours * price_per_hour / vcpus, vcpus > 0 AND tried.outcome != 'succeeded') AS wasted_cost,
+    any(book_currency) AS currency,
+    sumIf(hours, vcpus = 0) AS unpriced_hours
 FROM tried
 LEFT JOIN machine_prices(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}) AS price
     ON tried.instance_type = price.instance_type AND tried.region = price.region AND tried.epoch = price.epoch

@@ -5,7 +5,8 @@
 -- alerts are those of two windows at once: 14.4 over 1 h and 5 min, 6 over 6 h and 30 min, 1 over 3 d and 6 h.
 --
 -- Parameters: to (UTC, end of all windows, exclusive, whole minutes); by ('' for all, or 'lane', 'tenant', 'job_type');
---   objective (target share of good jobs, such as 0.99); threshold_ms (a job that takes longer is slow).
+--   objective (target share of good jobs, such as 0.99; 1 counts as all but one in a billion); threshold_ms (a job that
+--   takes longer is slow).
 -- Columns: dimension (value of `by`), window_s (300, 1800, 3600, 21600, 86400, 259200; from 21600 on in whole hours),
 --   jobs (with their final outcome), failed (jobs), failed_share (0 to 1), slow_share (0 to 1; interpolated between 20
 --   quantiles that are within 1 %), failed_burn, slow_burn (share for each share that the objective allows), alert
@@ -101,8 +102,9 @@ WITH
     (
         SELECT
             *,
-            failed_share / (1 - {objective:Float64}) AS failed_burn,
-            slow_share / (1 - {objective:Float64}) AS slow_burn,
+            greatest(1 - {objective:Float64}, 1e-9) AS allowed_share,
+            failed_share / allowed_share AS failed_burn,
+            slow_share / allowed_share AS slow_burn,
             greatest(failed_burn, slow_burn) AS worst
         FROM shares
     )

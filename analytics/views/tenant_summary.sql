@@ -3,8 +3,8 @@
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
 -- Columns: tenant, submitted (jobs), finished (jobs with their final outcome), attempts (with an outcome), failure_rate
 --   (failed and timed out of the attempts, 0 to 1), retries (scheduled), dead_lettered (jobs given up), wait_p95_ms,
---   run_p95_ms, total_p95_ms (within 1 %), cost, wasted_cost (attempts that did not succeed), currency. Most jobs
---   first.
+--   run_p95_ms, total_p95_ms (within 1 %), cost, wasted_cost (attempts that did not succeed), currency,
+--   unpriced_hours (vCPU hours that no price covers; their cost counts as 0). Most jobs first.
 -- Example: SELECT tenant, submitted, failure_rate, wait_p95_ms, total_p95_ms, cost
 --          FROM tenant_summary(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') LIMIT 3
 CREATE OR REPLACE VIEW tenant_summary AS
@@ -47,7 +47,8 @@ WITH
             tenant,
             sum(usage.cost) AS cost,
             sumIf(usage.cost, outcome != 'succeeded') AS wasted_cost,
-            any(usage.currency) AS currency
+            any(usage.currency) AS currency,
+            sum(usage.unpriced_hours) AS unpriced_hours
         FROM priced_usage(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}) AS usage
         GROUP BY tenant
     )
@@ -55,7 +56,7 @@ SELECT
     flow.tenant AS tenant, submitted, finished, flow.attempts AS attempts,
     if(flow.attempts > 0, failed / flow.attempts, 0) AS failure_rate,
     retries, dead_lettered, wait_p95_ms, run_p95_ms, total_p95_ms, money.cost AS cost, money.wasted_cost AS wasted_cost,
-    toString(money.currency) AS currency
+    toString(money.currency) AS currency, money.unpriced_hours AS unpriced_hours
 FROM flow
 LEFT JOIN durations ON flow.tenant = durations.tenant
 LEFT JOIN money ON flow.tenant = money.tenant

@@ -1,20 +1,18 @@
 """`millstream prices`, `budgets`, `cost`: what work costs, what it may cost, and the charges for others to read."""
 
 import sys
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from confluent_kafka import Producer
-from rich.table import Table
 
 from millstream import settings as settings_module
-from millstream.analytics.budgets import budget_alerts
+from millstream.analytics.budgets import budget_alerts, budget_gaps
 from millstream.analytics.prices import Budget, InvalidFile, Kind, Price, load, read_file
 from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer
+from millstream.cli.output import Failure, answer, columns, warn
 from millstream.clickhouse import connect
 from millstream.schemas import Alert
 from millstream.settings import Settings
@@ -33,15 +31,16 @@ def load_prices(
 ) -> None:
     """Check a price file and load all of it, or nothing when a row is wrong. Prices of the past correct past costs.
 
+    The book has one currency, and a price of the instance type `default` for every time, which unknown machines have.
+
     Examples:
 
       millstream prices load prices.csv
 
       millstream prices load prices.yaml --replace
     """
-    rows = _read(file, Price)
-    load(connect(settings_module.load()), rows, replace=replace)
-    answer(as_json, {"loaded": len(rows)}, lambda: f"{len(rows)} prices loaded")
+    loaded = _load(file, Price, replace)
+    answer(as_json, {"loaded": loaded}, lambda: f"{loaded} prices loaded")
 
 
 @prices.command("list")
@@ -52,22 +51,21 @@ def list_prices(as_json: AsJson = False) -> None:
         "memory_gib FROM price_book FINAL ORDER BY ALL"
     )
     names, rows = result.column_names, result.result_rows
-    answer(as_json, [dict(zip(names, row, strict=True)) for row in rows], lambda: _table(names, rows))
+    answer(as_json, [dict(zip(names, row, strict=True)) for row in rows], lambda: columns(names, rows))
 
 
 @budgets.command("load")
 def load_budgets(
     file: Annotated[Path, FILE], replace: Annotated[bool, REPLACE] = False, as_json: AsJson = False
 ) -> None:
-    """Check a budget file and load all of it, or nothing when a row is wrong.
+    """Check a budget file and load all of it, or nothing when a row is wrong. Budgets are in the prices' currency.
 
     Examples:
 
       millstream budgets load budgets.yaml
     """
-    rows = _read(file, Budget)
-    load(connect(settings_module.load()), rows, replace=replace)
-    answer(as_json, {"loaded": len(rows)}, lambda: f"{len(rows)} budgets loaded")
+    loaded = _load(file, Budget, replace)
+    answer(as_json, {"loaded": loaded}, lambda: f"{loaded} budgets loaded")
 
 
 @budgets.command("check")
@@ -77,12 +75,17 @@ def check_budgets(
 ) -> None:
     """Print the alerts of this month's budgets that were not told yet; exit code 1 when there are some.
 
+    What the budgets cannot see, such as use that has no price, is said on stderr.
+
     Examples:
 
       millstream budgets check --tell
     """
     settings = settings_module.load()
-    found = budget_alerts(connect(settings), datetime.now(UTC))
+    client, now = connect(settings), datetime.now(UTC)
+    found = budget_alerts(client, now)
+    for gap in budget_gaps(client, now):
+        warn(gap)
     if tell and found:
         _tell(settings, found)
     answer(
@@ -128,13 +131,19 @@ def export(
     sys.stdout.flush()
 
 
-def _read(file: Path, kind: type[Kind]) -> list[Kind]:
+def _load(file: Path, kind: type[Kind], replace: bool) -> int:
+    settings = settings_module.load()
     try:
-        return read_file(file, kind)
+        rows = read_file(file, kind)
     except InvalidFile as error:
         raise Failure(str(error), "nothing was loaded", code=2) from error
     except OSError as error:
         raise Failure(str(error), code=2) from error
+    try:
+        load(connect(settings), rows, replace=replace, cluster=settings.clickhouse.cluster)
+    except InvalidFile as error:
+        raise Failure(str(error), "nothing was loaded", code=2) from error
+    return len(rows)
 
 
 def _tell(settings: Settings, alerts: list[Alert]) -> None:
@@ -143,10 +152,3 @@ def _tell(settings: Settings, alerts: list[Alert]) -> None:
         producer.produce(settings.catalogue.alerts, settings.codec.encode(alert), alert.fingerprint)
     if left := producer.flush(30):
         raise Failure(f"{left} of {len(alerts)} alerts were not acknowledged by Kafka", "run the check again", code=3)
-
-
-def _table(names: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
-    table = Table(*names, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*map(str, row))
-    return table

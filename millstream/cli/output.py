@@ -2,12 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from millstream.rca import Page, html, terminal
 
@@ -35,12 +37,27 @@ def complain(failure: Failure) -> int:
     return failure.code
 
 
+def warn(text: str) -> None:
+    """Print to stderr what a person should know although the command did what it was asked."""
+    err.print(f"[yellow]warning[/] {_escape(text)}")
+
+
 def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> None:
     """Print an answer: `data` as JSON for a machine, what `render` gives for a person."""
     if as_json:
         sys.stdout.write(json.dumps(data, default=_plain) + "\n")
     else:
         out.print(render())
+
+
+def columns(names: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Rows in columns, every name and value as it is: brackets in them are no markup."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(Text(name))
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row))
+    return table
 
 
 def show(data: Any, page: Page, as_json: bool, as_html: Path | None) -> None:

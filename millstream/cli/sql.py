@@ -11,7 +11,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.table import Table
 
 from millstream import settings as settings_module
-from millstream.cli.output import Failure, complain, err, out
+from millstream.cli.output import Failure, columns, complain, err, out
 from millstream.clickhouse import connect
 
 CLICKHOUSE_FORMATS = {"csv": "CSVWithNames", "json": "JSON", "jsonl": "JSONEachRow", "parquet": "Parquet"}
@@ -79,7 +79,4 @@ def _ask_kindly(client: Client, query: str, output_format: str, output: Path | N
 
 def _table(client: Client, query: str) -> Table:
     result = client.query(query)
-    table = Table(*result.column_names, box=None, pad_edge=False, header_style="bold")
-    for row in result.result_rows:
-        table.add_row(*(str(value).replace("[", r"\[") for value in row))
-    return table
+    return columns(result.column_names, result.result_rows)

@@ -50,6 +50,14 @@ def test_a_stack_whose_process_is_gone_is_not_used(elsewhere: Path) -> None:
         ("MILLSTREAM_TOPICS__PREFIX", "no spaces", "topics.prefix = 'no spaces'"),
         ("MILLSTREAM_KAFKA__NOSUCH", "1", "kafka.nosuch"),
         ("MILLSTREAM_LOG_LEVEL", "loud", "log_level = 'loud'"),
+        (
+            "MILLSTREAM_CLICKHOUSE__URL",
+            "localhost:8123",
+            "clickhouse.url = 'localhost:8123'.*such as http://localhost:8123",
+        ),
+        ("MILLSTREAM_CLICKHOUSE__URL", "http://localhost:81234", "clickhouse.url = .*Port out of range"),
+        ("MILLSTREAM_CLICKHOUSE__URL", "http://localhost:port", "clickhouse.url = .*[Pp]ort"),
+        ("MILLSTREAM_CLICKHOUSE__URL", "http://:8123", "clickhouse.url = 'http://:8123'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value_and_variable(

@@ -15,7 +15,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from millstream.analytics import connect, table_names, view_names
-from millstream.analytics.analysts import analyst_role, read_schema, tenant_role, tenant_role_name, tenant_views
+from millstream.analytics.analysts import Limits, analyst_role, read_schema, tenant_role, tenant_role_name, tenant_views
 from millstream.analytics.catalogue import view
 from millstream.analytics.reference import prepare, whole
 
@@ -61,10 +61,26 @@ def test_a_table_added_later_without_a_tenant_is_hidden_and_one_with_a_tenant_is
 
 
 def test_limits_cannot_be_raised_by_whoever_they_are_for(clickhouse: Client) -> None:
-    (profile,) = [each for each in analyst_role(read_schema(clickhouse)) if "SETTINGS PROFILE IF NOT EXISTS" in each]
-    limits = profile.split(" SETTINGS ", 2)[-1].split(", ")
+    (altered,) = [each for each in analyst_role(read_schema(clickhouse)) if each.startswith("ALTER ROLE")]
+    limits = altered.split(" SETTINGS ", 2)[-1].split(", ")
     assert all(limit.endswith(" CONST") for limit in limits)
     assert any(limit.startswith("max_execution_time = 60") for limit in limits)
+
+
+def test_each_role_has_limits_of_its_own_which_every_run_sets_anew(clickhouse: Client) -> None:
+    schema = read_schema(clickhouse)
+    made = [
+        *analyst_role(schema, Limits(seconds=120)),
+        *tenant_role(schema, "acme", Limits(seconds=7)),
+    ]
+    limited = [each for each in made if "max_execution_time" in each]
+    assert [each.split(" SETTINGS ")[0] for each in limited] == [
+        "ALTER ROLE `millstream_analyst`",
+        "ALTER ROLE `millstream_tenant_acme`",
+    ]
+    assert "max_execution_time = 120 CONST" in limited[0]
+    assert "max_execution_time = 7 CONST" in limited[1]
+    assert not any("PROFILE" in each for each in made)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +111,14 @@ def read(client: Client, sql: str) -> set[str]:
     except DatabaseError as error:
         assert "ACCESS_DENIED" in str(error) or "Not enough privileges" in str(error), error
         return set()
+
+
+def test_a_limit_that_is_changed_holds_for_a_role_that_is_there(tenant: tuple[Client, Client]) -> None:
+    admin, user = tenant
+    for seconds in (33, 44):
+        for statement in tenant_role(read_schema(admin), TENANT, Limits(seconds=seconds)):
+            admin.command(statement)
+        assert str(user.command("SELECT getSetting('max_execution_time')")) == str(seconds)
 
 
 def test_a_tenant_reads_its_own_rows_and_no_others_by_any_table(tenant: tuple[Client, Client]) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.budgets import budget_alerts
-from millstream.analytics.prices import Budget, Price, load
+from millstream.analytics.budgets import budget_alerts, budget_gaps
+from millstream.analytics.prices import Budget, InvalidFile, Price, load, replacement
 from millstream.schemas.models import Severity
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -166,3 +166,140 @@ def test_focus_charges_add_up_to_the_cost_and_obey_the_rules_that_can_be_told_fr
         )
         assert json.loads(charge["Tags"])["team"] == "growth"
     assert paid == {"a": pytest.approx(4), "b": pytest.approx(2)}
+
+
+HOUR = "from='2026-11-24 12:00:00', to='2026-11-24 13:00:00'"
+DEFAULT = Price(instance_type="default", price_per_hour=1, vcpus=1)
+
+
+def book(client: Client) -> set[tuple[str, float]]:
+    return {(str(kind), price) for kind, price in client.query("SELECT instance_type, price_per_hour FROM price_book")
+            .result_rows}  # fmt: skip
+
+
+def test_use_that_no_price_covers_costs_nothing_and_is_said_to_be_unpriced_in_every_view(clickhouse: Client) -> None:
+    clickhouse.command("TRUNCATE TABLE price_book")
+    box = {"instance_type": "box", "price_per_hour": 2, "vcpus": 1, "currency": "EUR"}
+    names = [*box, "effective_from", "effective_to"]
+    clickhouse.insert(
+        "price_book",
+        [
+            [*box.values(), NOON + timedelta(minutes=10), NOON + timedelta(minutes=20)],
+            [*box.values(), NOON + timedelta(minutes=30), NOON + timedelta(days=1)],
+        ],
+        names,
+    )
+    clickhouse.insert("budgets", [["acme", "EUR", 100.0]], ["tenant", "currency", "monthly_cost"])
+    # Before the first price, in a gap between prices, and of a machine that has none; the last one is priced.
+    rows = [
+        attempt(1, run_h=1),
+        attempt(25, run_h=2),
+        attempt(40, run_h=4, instance_type="other"),
+        attempt(41, run_h=8),
+    ]
+    clickhouse.insert("job_attempts", rows, COLUMNS)
+    beats = [[NOON + timedelta(seconds=second), "w", "h", "box", "here", 1, 1] for second in range(900)]
+    clickhouse.insert(
+        "worker_beats", beats, ["occurred_at", "worker_id", "host", "instance_type", "region", "capacity", "busy"]
+    )
+
+    def asked(what: str, call: str) -> list[Any]:
+        return [tuple(row) for row in clickhouse.query(f"SELECT {what} FROM {call}").result_rows]
+
+    spent = [(pytest.approx(16), pytest.approx(7), "EUR")]
+    assert asked("cost, unpriced_hours, currency", f"cost({HOUR}, by='')") == spent
+    assert asked("cost, unpriced_hours, currency", f"cost_by_tenant({HOUR})") == spent
+    assert asked("sum(cost), sum(unpriced_hours), any(currency)", f"usage_cost({HOUR})") == spent
+    assert asked("sum(cost), sum(unpriced_hours), any(currency)", f"most_expensive_jobs({HOUR}, tenant='')") == spent
+    assert asked("sum(cost), sum(wasted)", f"rca_costs({HOUR}, step_seconds=300) WHERE dimension = ''") == [(16, 0)]
+    assert asked("sum(BilledCost), groupUniqArray(BillingCurrency)", f"focus_charges({HOUR})") == [(16, ["EUR"])]
+    assert asked("spent, unpriced_hours, status", "budget_status(at='2026-11-24 13:00:00')") == [(16, 7, "ok")]
+    idle = asked("machine_cost, machine_hours, unpriced_machine_hours, currency", f"idle_cost({HOUR}) LIMIT 1")
+    assert idle == [(pytest.approx(2 * 5 / 60), pytest.approx(0.25), pytest.approx(10 / 60), "EUR")]
+    assert budget_gaps(clickhouse, NOON + timedelta(hours=1)) == [
+        "acme: 7.00 vCPU hours of this month have no price and are not in what was spent"
+    ]
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [
+        [Price(instance_type="box", price_per_hour=1, vcpus=1)],
+        [Price(instance_type="default", price_per_hour=1, vcpus=1, effective_from=NOON)],
+        [Price(instance_type="default", price_per_hour=1, vcpus=1, region="here")],
+        [
+            Price(instance_type="default", price_per_hour=1, vcpus=1, effective_to=NOON),
+            Price(instance_type="default", price_per_hour=1, vcpus=1, effective_from=NOON + timedelta(minutes=1)),
+        ],
+    ],
+)
+def test_a_book_in_which_an_unknown_machine_would_cost_nothing_is_refused(
+    clickhouse: Client, prices: list[Price]
+) -> None:
+    before = book(clickhouse)
+    with pytest.raises(InvalidFile, match="no price of the instance type 'default'"):
+        load(clickhouse, prices, replace=True)
+    assert book(clickhouse) == before
+
+
+def test_prices_in_another_currency_than_the_book_are_refused_unless_they_replace_it(clickhouse: Client) -> None:
+    euros = [DEFAULT.model_copy(update={"currency": "EUR", "instance_type": name}) for name in ("default", "box")]
+    with pytest.raises(InvalidFile, match="several currencies"):
+        load(clickhouse, euros)
+    load(clickhouse, euros, replace=True)
+    assert book(clickhouse) == {("default", 1), ("box", 1)}
+
+
+def test_a_budget_in_another_currency_than_the_prices_is_refused_and_never_ok(clickhouse: Client) -> None:
+    with pytest.raises(InvalidFile, match="the budget of acme is in EUR, but the prices are in USD"):
+        load(clickhouse, [Budget(tenant="b", monthly_cost=1), Budget(tenant="acme", monthly_cost=1, currency="EUR")])
+    load(clickhouse, [Budget(tenant="acme", monthly_cost=1)])
+    load(clickhouse, [DEFAULT.model_copy(update={"currency": "EUR"})], replace=True)
+    status = clickhouse.query("SELECT tenant, status FROM budget_status(at='2026-11-24 13:00:00')").result_rows
+    assert status == [("acme", "other currency")]
+    assert budget_alerts(clickhouse, NOON) == []
+    assert budget_gaps(clickhouse, NOON) == ["acme: the budget is in USD and the prices are not: load it again"]
+
+
+def test_a_replacement_that_fails_half_way_leaves_the_book_as_it_was(
+    clickhouse: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = book(clickhouse)
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(clickhouse, "insert", fails)
+        with pytest.raises(ConnectionError):
+            load(clickhouse, [DEFAULT], replace=True)
+    assert book(clickhouse) == before != {("default", 1)}
+    load(clickhouse, [DEFAULT], replace=True)
+    assert book(clickhouse) == {("default", 1)}
+
+
+def test_in_a_cluster_the_local_tables_are_exchanged_which_hold_the_rows(clickhouse: Client) -> None:
+    before, after = replacement("price_book", "instance_type", "main")
+    for statement in [*before, *after]:
+        assert "price_book" in str(clickhouse.command(f"EXPLAIN AST {statement}")), statement
+        assert "ON CLUSTER `main`" in statement
+    assert "cityHash64(instance_type)" in before[-1]
+    assert after[0] == "EXCHANGE TABLES price_book_next_local AND price_book_local ON CLUSTER `main`"
+
+
+@pytest.mark.parametrize(
+    ("option", "category"),
+    [
+        ("on_demand", "Standard"),
+        ("spot", "Dynamic"),
+        ("reserved", "Committed"),
+        ("savings_plan", "Committed"),
+        ("barter", "Other"),
+    ],
+)
+def test_the_pricing_category_of_focus_is_that_of_the_price_which_applied(
+    clickhouse: Client, option: str, category: str
+) -> None:
+    load(clickhouse, [Price(instance_type="box", purchase_option=option, price_per_hour=2, vcpus=1)])
+    clickhouse.insert("job_attempts", [attempt(1, instance_type=f"box/{option}")], COLUMNS)
+    assert clickhouse.query(f"SELECT PricingCategory FROM focus_charges({HOUR})").result_rows == [(category,)]

@@ -1,6 +1,7 @@
 """A repeated insert changes nothing: not the raw table, not what materialised views make of it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,13 @@ def insert(client: Client, body: bytes, token: str) -> None:
     client.raw_insert("job_events_landing", FILE.field_names, body, settings=settings, fmt="Avro")
 
 
+def file_of(values: list[bytes]) -> bytes:
+    return FILE.build(0, range(len(values)), values)
+
+
 @pytest.fixture(scope="module")
 def body() -> bytes:
-    values = [value for _, value in life_of_jobs(500)]
-    return FILE.build(0, range(len(values)), values)
+    return file_of([value for _, value in life_of_jobs(500)])
 
 
 def test_the_same_token_twice_leaves_every_table_as_it_was(clickhouse: Client, body: bytes) -> None:
@@ -77,7 +81,7 @@ def test_repeats_at_the_same_time_are_dropped_too(clickhouse: Client, body: byte
 
 
 def test_three_hundred_thousand_rows_are_one_block_and_are_dropped_whole(clickhouse: Client) -> None:
-    large = FILE.build(0, range(300_000), [value for _, value in many_events(300_000)])
+    large = file_of([value for _, value in many_events(300_000)])
     insert(clickhouse, large, "events:0:0:300000")
     parts = clickhouse.query(
         "SELECT count(), max(level) FROM system.parts "
@@ -89,6 +93,19 @@ def test_three_hundred_thousand_rows_are_one_block_and_are_dropped_whole(clickho
     assert before["raw"] == before["distinct"] == 300_000
     insert(clickhouse, large, "events:0:0:300000")
     assert counts(clickhouse) == before
+
+
+def test_events_of_more_days_than_an_insert_may_otherwise_have_are_inserted_whole_and_once(clickhouse: Client) -> None:
+    """Late events and clocks that are wrong: a day is a partition of the raw tables."""
+    days = [datetime.now(UTC) + timedelta(days=day) for day in range(-60, 61)]
+    values = [value for day in days for _, value in life_of_jobs(2, around=day)]
+    for _ in range(2):
+        insert(clickhouse, file_of(values), "events:0:0:726")
+        found = counts(clickhouse)
+        assert found["raw"] == found["distinct"] == found["throughput"] == 3 * 2 * len(days)
+        assert found["attempts"] == found["latency"] == found["cost"] == 2 * len(days)
+    assert clickhouse.query("SELECT uniqExact(toDate(occurred_at)) FROM job_events").result_rows[0][0] >= len(days)
+    assert disagreements(clickhouse) == []
 
 
 def test_a_repeat_after_clickhouse_was_started_again_is_dropped_in_every_table(body: bytes, tmp_path: Path) -> None:

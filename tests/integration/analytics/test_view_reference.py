@@ -103,3 +103,24 @@ def test_a_panel_can_be_asked_and_a_time_series_begins_with_its_time(history: Cl
         assert answer.column_names[0] == "time"
         assert str(answer.column_types[0].name).startswith("DateTime")
     assert answer.result_rows
+
+
+def test_cost_a_minute_has_a_point_for_each_minute_with_work(history: Client) -> None:
+    (panel,) = [each for each in PANELS if each.title == "Cost a minute"]
+    begin = int(START.timestamp() * 1000)
+    times = {row[0] for row in history.query(asked(panel, begin, begin + 3_600_000)).result_rows}
+    assert len(times) > 30
+
+
+@pytest.mark.parametrize("panel", [each for each in PANELS if each.unit == "ms"], ids=lambda panel: panel.title)
+def test_a_panel_in_milliseconds_gives_other_numbers_no_such_unit(history: Client, panel: Panel) -> None:
+    begin = int(START.timestamp() * 1000)
+    answer = history.query(asked(panel, begin, begin + 3_600_000))
+    numbers = {
+        name
+        for name, kind in zip(answer.column_names, answer.column_types, strict=True)
+        if "Int" in kind.name and not name.endswith("_ms")
+    }
+    placed = {each["title"]: each for each in [*dashboard()["panels"], *dashboard()["panels"][-1]["panels"]]}
+    overrides = placed[panel.title]["fieldConfig"]["overrides"]
+    assert {each["matcher"]["options"] for each in overrides if each["properties"][0]["value"] == "short"} == numbers

@@ -72,6 +72,25 @@ def test_a_file_that_cannot_be_is_refused_with_the_reason(tmp_path: Path, name: 
         read_file(written(tmp_path, name, text), Price)
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+@pytest.mark.parametrize("name", ["a.csv", "a.yaml"])
+def test_a_file_in_another_encoding_is_refused_with_its_name_and_place(
+    tmp_path: Path, name: str, encoding: str
+) -> None:
+    (tmp_path / name).write_text("instance_type,price_per_hour,vcpus\ngroß,1,2\n", encoding=encoding)
+    with pytest.raises(InvalidFile, match=rf"{name}: not UTF-8 \(byte \d+\)"):
+        read_file(tmp_path / name, Price)
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:00:00-05:00", "1969-12-31", "2107-01-01"]
+)
+def test_a_moment_that_no_price_can_begin_at_is_refused_with_its_line(tmp_path: Path, moment: str) -> None:
+    text = f"instance_type,price_per_hour,vcpus,effective_from\nm5,1,2,{moment}\n"
+    with pytest.raises(InvalidFile, match=r"line 2: effective_from: .*not between 1970 and 2106"):
+        read_file(written(tmp_path, "a.csv", text), Price)
+
+
 def test_budgets_are_read_the_same_way(tmp_path: Path) -> None:
     found = read_file(written(tmp_path, "b.yaml", "- {tenant: acme, monthly_cost: 100}"), Budget)
     assert found == [Budget(tenant="acme", monthly_cost=100, alert_share=0.8)]
