@@ -58,6 +58,16 @@ async def limited() -> None:
     await asyncio.sleep(60)
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+
+@jobs.job("raises-unspeakable")
+async def raises_unspeakable() -> None:
+    raise Unspeakable
+
+
 @pytest.fixture
 def executor(tmp_path: Path) -> Iterator[Executor]:
     config = WorkerConfig(worker_id="w", concurrency=LIMIT)
@@ -130,3 +140,10 @@ def test_many_that_wait_for_nothing_leave_the_event_loop_its_turns(executor: Exe
     until(lambda: len(executor.finished) == 20_001)
     place = [each.job_type for each in executor.finished].index("waits")
     assert place < 20_000
+
+
+def test_an_error_whose_text_cannot_be_made_ends_its_attempt(executor: Executor) -> None:
+    executor.submit(executions("raises-unspeakable", "at-once"))
+    until(lambda: len(executor.finished) == 2 and not executor.running)
+    ended = {each.job_type: each.outcome.kind for each in executor.finished if each.outcome}
+    assert ended == {"raises-unspeakable": EventKind.FAILED, "at-once": EventKind.SUCCEEDED}
