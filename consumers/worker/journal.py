@@ -37,16 +37,17 @@ class RunningJournal:
         self._memory = mmap.mmap(self._file, size * SLOT)
         self._size = size
         self._free = list(range(size))
-        self._slots: dict[bytes, int] = {}
+        self._slots: dict[str, int] = {}
+        """By execution: a job that is redelivered may run twice at once."""
 
-    def begin(self, job_id: bytes) -> None:
+    def begin(self, job_id: bytes, execution_id: str) -> None:
         if self._free:
-            slot = self._slots[job_id] = self._free.pop()
+            slot = self._slots[execution_id] = self._free.pop()
             deaths = self._deaths.get(job_id, 0) if self._deaths else 0
             self._memory[slot * SLOT : (slot + 1) * SLOT] = job_id + bytes((deaths,))
 
-    def end(self, job_id: bytes) -> None:
-        slot = self._slots.pop(job_id, None)
+    def end(self, execution_id: str) -> None:
+        slot = self._slots.pop(execution_id, None)
         if slot is not None:
             self._memory[slot * SLOT : (slot + 1) * SLOT] = _EMPTY
             self._free.append(slot)

@@ -61,6 +61,10 @@ class Drained(enum.Enum):
     CUT_SHORT = "the grace period ended first; what was running will be redelivered"
 
 
+class EventLoopEnded(RuntimeError):
+    """The worker can run no more coroutines; its process must be started again."""
+
+
 class Worker:
     """Executes the jobs of its lanes. `run` blocks until `stop` is called, from a signal handler or another thread."""
 
@@ -178,6 +182,7 @@ class _Life:
         worker.state = WorkerState.RUNNING
         while not worker.stopping.is_set():
             worker.looped_at = time.monotonic()
+            self._look_after_loop()
             self._poll()
             self._collect()
             self._write_when_due()
@@ -197,6 +202,11 @@ class _Life:
         with ThreadPoolExecutor(len(self._memberships)) as leaving:
             list(leaving.map(lambda membership: membership.consumer.close(), self._memberships))
         self._writer.stop()
+
+    def _look_after_loop(self) -> None:
+        """Without its event loop a worker would keep its partitions and run nothing: better that it ends."""
+        if not self._executor.alive:
+            raise EventLoopEnded("the thread of the event loop ended")
 
     def _assignments(self) -> Iterator[Assignment]:
         for membership in self._memberships:

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextvars
+import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,20 @@ async def raises_unspeakable() -> None:
     raise Unspeakable
 
 
+@jobs.job("exits-in-a-task")
+async def exits_in_a_task() -> None:
+    async def exits() -> None:
+        sys.exit(1)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(exits())
+
+
+@jobs.job("waits-in-a-thread")
+def waits_in_a_thread() -> None:
+    time.sleep(0.3)
+
+
 @pytest.fixture
 def executor(tmp_path: Path) -> Iterator[Executor]:
     config = WorkerConfig(worker_id="w", concurrency=LIMIT)
@@ -78,9 +94,10 @@ def executor(tmp_path: Path) -> Iterator[Executor]:
     running.stop()
 
 
-def executions(*kinds: str) -> list[Execution]:
+def executions(*kinds: str, **fields: object) -> list[Execution]:
     reader, assignment = RequestReader(CODEC), Assignment("jobs.default", 0, "default")
-    values = [CODEC.encode(JobRequest(tenant="acme", job_type=kind, payload=b"{}")) for kind in kinds]
+    common = {"tenant": "acme", "payload": b"{}", **fields}
+    values = [CODEC.encode(JobRequest.model_validate({**common, "job_type": kind})) for kind in kinds]
     return [Execution(assignment, offset, value, reader.read(value)) for offset, value in enumerate(values)]
 
 
@@ -147,3 +164,34 @@ def test_an_error_whose_text_cannot_be_made_ends_its_attempt(executor: Executor)
     until(lambda: len(executor.finished) == 2 and not executor.running)
     ended = {each.job_type: each.outcome.kind for each in executor.finished if each.outcome}
     assert ended == {"raises-unspeakable": EventKind.FAILED, "at-once": EventKind.SUCCEEDED}
+
+
+def test_a_task_of_a_job_that_exits_is_the_jobs_failure_and_the_loop_goes_on(executor: Executor) -> None:
+    executor.submit(executions("exits-in-a-task"))
+    until(lambda: len(executor.finished) == 1)
+    executor.submit(executions("at-once"))
+    until(lambda: len(executor.finished) == 2)
+    ended = {each.job_type: each.outcome for each in executor.finished if each.outcome}
+    assert ended["exits-in-a-task"].kind is EventKind.FAILED
+    assert ended["exits-in-a-task"].error["error_type"] == "SystemExit"
+    assert executor.alive
+
+
+@pytest.mark.parametrize("kind", ["waits-long", "waits-in-a-thread"])
+@pytest.mark.parametrize("left_s", [-1.0, 0.1])
+def test_a_job_whose_deadline_has_passed_is_not_tried_again(executor: Executor, kind: str, left_s: float) -> None:
+    executor.submit(executions(kind, deadline=datetime.now(UTC) + timedelta(seconds=left_s), max_attempts=1000))
+    until(lambda: len(executor.finished) == 1)
+    ended = executor.finished.popleft().outcome
+    assert ended is not None
+    assert ended.kind is EventKind.TIMED_OUT
+    assert not ended.retryable
+
+
+def test_a_job_that_runs_out_of_its_own_time_may_be_tried_again(executor: Executor) -> None:
+    executor.submit(executions("limited", deadline=datetime.now(UTC) + timedelta(hours=1)))
+    until(lambda: len(executor.finished) == 1)
+    ended = executor.finished.popleft().outcome
+    assert ended is not None
+    assert ended.kind is EventKind.TIMED_OUT
+    assert ended.retryable
