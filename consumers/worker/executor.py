@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -201,10 +201,14 @@ class Executor:
         """Begin executions while there are places and the queue has something that may begin."""
         if places.kind == "loop":
             if places.runner is None and len(places.queue) and len(places.running) < places.limit:
-                places.runner = self._loop.create_task(self._run_one_after_another(places))
+                places.runner = self._begin_task(self._run_one_after_another(places))
         else:
             while (execution := self._next(places)) is not None:
-                self._loop.create_task(self._execute(execution, places))
+                self._begin_task(self._execute(execution, places))
+
+    def _begin_task(self, run: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A task in a context of its own: what began it may be another job, whose trace is none of this one's."""
+        return self._loop.create_task(run, context=contextvars.Context())
 
     def _next(self, places: _Places) -> Execution | None:
         """The execution that begins now, already in its place; None while nothing may."""
@@ -333,7 +337,8 @@ class Executor:
         if _deadline_passed(execution):
             return outcome.timed_out(f"its deadline {execution.read.alike.deadline} passed before it could start")
         if runs_on == "process":
-            return await self._in_process(job_type, execution)
+            with attempt_span(execution.read):
+                return await self._in_process(job_type, execution)
         return await self._in_this_process(job_type, execution, runs_on)
 
     async def _in_this_process(self, job_type: JobType, execution: Execution, runs_on: RunsOn) -> Outcome:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from opentelemetry import trace
 
 from millstream.consumers.worker import JobTypes, WorkerConfig
 from millstream.consumers.worker.assignment import Assignment
@@ -77,6 +78,20 @@ async def exits_in_a_task() -> None:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(exits())
+
+
+traces: dict[str, int] = {}
+
+
+@jobs.job("traced")
+async def traced() -> None:
+    traces["traced"] = trace.get_current_span().get_span_context().trace_id
+    await asyncio.sleep(0.1)
+
+
+@jobs.job("untraced")
+async def untraced() -> None:
+    traces["untraced"] = trace.get_current_span().get_span_context().trace_id
 
 
 @jobs.job("waits-in-a-thread")
@@ -195,3 +210,10 @@ def test_a_job_that_runs_out_of_its_own_time_may_be_tried_again(executor: Execut
     assert ended is not None
     assert ended.kind is EventKind.TIMED_OUT
     assert ended.retryable
+
+
+def test_a_job_without_a_trace_runs_in_none_though_another_job_made_way_for_it(executor: Executor) -> None:
+    traceparent = f"00-{5:032x}-{6:016x}-01"
+    executor.submit([*executions("traced", traceparent=traceparent), *executions("untraced")])
+    until(lambda: len(executor.finished) == 2)
+    assert traces == {"traced": 5, "untraced": 0}
