@@ -23,6 +23,7 @@ from millstream.consumers.worker.execution import Execution
 from millstream.consumers.worker.fair_queue import FairQueue, OrderingKeys
 from millstream.consumers.worker.jobs import JobType, JobTypes, RunsOn
 from millstream.consumers.worker.journal import RunningJournal
+from millstream.consumers.worker.loop_watch import LoopWatch
 from millstream.consumers.worker.metering import metered, metered_call
 from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
 from millstream.consumers.worker.outcome import SUCCEEDED, Outcome
@@ -98,6 +99,7 @@ class Executor:
         self._processes = list(self._idle_processes)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="millstream-loop", daemon=True)
+        self.watch = LoopWatch(self._loop, self._thread)
 
     def start(self) -> None:
         self._thread.start()
@@ -174,6 +176,7 @@ class Executor:
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self.watch.beat()
         while not self._stopped:
             try:
                 self._loop.run_forever()

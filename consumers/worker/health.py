@@ -37,7 +37,8 @@ class _Quiet(WSGIRequestHandler):
 class HealthServer:
     """Answers from entering to leaving, when the worker has a `health_port`.
 
-    Ready: the worker has joined its group and is not stopping. Live: its poll thread went round within the last minute.
+    Ready: the worker has joined its group and is not stopping. Live: its poll thread went round within the last minute,
+    and its event loop is not blocked for good.
     """
 
     def __init__(self, worker: "Worker") -> None:
@@ -72,7 +73,7 @@ class HealthServer:
         if path == "/ready":
             well = worker.ready.is_set() and not worker.stopping.is_set()
         elif path == "/live":
-            well = time.monotonic() - worker.looped_at < STUCK_AFTER_S
+            well = time.monotonic() - worker.looped_at < STUCK_AFTER_S and not worker.blocked.is_set()
         else:
             start("404 Not Found", [("Content-Type", "text/plain")])
             return [b"/ready, /live and /metrics are here\n"]

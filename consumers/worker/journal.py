@@ -37,6 +37,7 @@ class RunningJournal:
         self._memory = mmap.mmap(self._file, size * SLOT)
         self._size = size
         self._free = list(range(size))
+        self._frozen = False
         self._slots: dict[str, int] = {}
         """By execution: a job that is redelivered may run twice at once."""
 
@@ -54,9 +55,21 @@ class RunningJournal:
 
     def clear(self) -> None:
         """Nothing runs any more."""
+        if self._frozen:
+            return
         self._memory[:] = bytes(len(self._memory))
         self._free = list(range(self._size))
         self._slots.clear()
+
+    def freeze(self, guilty: str | None) -> None:
+        """The process ends because of what runs: of this execution, or, when it is not known, of any. The next process
+        shall know, so nothing is changed from here on."""
+        if guilty in self._slots:
+            for execution_id in [each for each in self._slots if each != guilty]:
+                self.end(execution_id)
+        self._frozen = True
+        self._slots.clear()
+        self._free.clear()
 
     def close(self) -> None:
         """The process ends because it was asked to."""

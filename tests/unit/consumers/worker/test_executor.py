@@ -80,6 +80,11 @@ async def exits_in_a_task() -> None:
         group.create_task(exits())
 
 
+@jobs.job("blocks")
+async def blocks() -> None:
+    time.sleep(0.6)  # noqa: ASYNC251
+
+
 traces: dict[str, int] = {}
 
 
@@ -217,3 +222,22 @@ def test_a_job_without_a_trace_runs_in_none_though_another_job_made_way_for_it(e
     executor.submit([*executions("traced", traceparent=traceparent), *executions("untraced")])
     until(lambda: len(executor.finished) == 2)
     assert traces == {"traced": 5, "untraced": 0}
+
+
+def test_a_coroutine_that_blocks_the_event_loop_is_found_while_it_does(executor: Executor) -> None:
+    until(lambda: executor.watch.late_s() == 0)
+    blocking = executions("blocks")[0]
+    executor.submit([blocking])
+    until(lambda: executor.watch.late_s() > 0.3)
+    job, stack = executor.watch.driven()
+    assert job is blocking
+    assert "time.sleep(0.6)" in stack
+    until(lambda: len(executor.finished) == 1 and executor.watch.late_s() == 0)
+    assert executor.watch.driven()[0] is None
+
+
+def test_a_loop_that_nobody_looked_at_for_long_is_not_said_to_be_blocked(executor: Executor) -> None:
+    executor.watch.late_s()
+    executor.submit(executions("blocks", "blocks"))
+    time.sleep(1.1)
+    assert executor.watch.late_s() < 0.1

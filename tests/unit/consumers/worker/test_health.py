@@ -21,6 +21,7 @@ def test_a_client_that_connects_and_says_nothing_holds_up_no_probe() -> None:
         metrics=Metrics(),
         ready=threading.Event(),
         stopping=threading.Event(),
+        blocked=threading.Event(),
         looped_at=time.monotonic(),
         state=WorkerState.RUNNING,
     )

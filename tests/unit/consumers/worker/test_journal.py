@@ -69,3 +69,28 @@ def test_a_job_that_runs_twice_at_once_holds_a_place_for_each_run_and_frees_both
             dies.end("second")
         dies.begin(last.encode(), last)
     assert RunningJournal(tmp_path / "w", 2).suspects == {last}
+
+
+def test_a_process_that_ends_because_of_one_job_leaves_no_suspicion_on_the_others(tmp_path: Path) -> None:
+    guilty, innocent = new_id(), new_id()
+    for _ in range(2):
+        ends = RunningJournal(tmp_path / "w", 3)
+        ends.begin(guilty.encode(), "guilty")
+        ends.begin(innocent.encode(), "innocent")
+        ends.freeze("guilty")
+        ends.end("guilty")
+        ends.begin(new_id().encode(), "late")
+        ends.clear()
+        ends.close()
+    assert RunningJournal(tmp_path / "w", 3).suspects == {guilty}
+
+
+def test_when_no_job_is_known_to_be_guilty_all_that_ran_are_suspect(tmp_path: Path) -> None:
+    ids = {new_id(), new_id()}
+    for _ in range(2):
+        ends = RunningJournal(tmp_path / "w", 3)
+        for job_id in ids:
+            ends.begin(job_id.encode(), job_id)
+        ends.freeze(None)
+        ends.close()
+    assert RunningJournal(tmp_path / "w", 3).suspects == ids
