@@ -457,6 +457,7 @@ class _Life:
                 membership.wait(TURN_S)
             self._collect()
             self._write_when_due()
+            self._worker.looped_at = time.monotonic()
         cut_short = self._executor.running > 0
         while True:
             self._write_out()

@@ -82,7 +82,7 @@ def test_a_second_stop_is_told_to_the_children_too(tmp_path: Path) -> None:
     code = "told = []\nsignal.signal(15, lambda *_: told.append(1))\nopen(sys.argv[1] + '.set', 'w')\n"
     code += "while len(told) < 2:\n    time.sleep(0.01)\n    open(sys.argv[1] + f'.{len(told)}', 'w')\nsys.exit(4)"
     children = Children(tmp_path, ["a"], code)
-    until(lambda: (tmp_path / "a.set").exists())
+    until((tmp_path / "a.set").exists)
     children.supervisor.stop()
-    until(lambda: (tmp_path / "a.1").exists())
+    until((tmp_path / "a.1").exists)
     assert children.stop() == 4
