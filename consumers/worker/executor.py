@@ -322,7 +322,7 @@ class Executor:
                 else:
                     ended = outcome.failed(error)
             # Another attempt could not be in time either.
-            if ended.kind is EventKind.TIMED_OUT and _deadline_passed(execution):
+            if ended is not SUCCEEDED and ended.kind is EventKind.TIMED_OUT and _deadline_passed(execution):
                 ended = replace(ended, retryable=False)
             execution.end(ended)
             self.finished.append(execution)
@@ -337,7 +337,7 @@ class Executor:
             return outcome.refused(DeadReason.UNKNOWN_TYPE, UnknownJobType(text))
         if self._cancelled and (reason := self._cancelled.get(execution.job_id)) is not None:
             return outcome.cancelled(reason)
-        if _deadline_passed(execution):
+        if execution.read.alike.deadline and _deadline_passed(execution):
             return outcome.timed_out(f"its deadline {execution.read.alike.deadline} passed before it could start")
         if runs_on == "process":
             with attempt_span(execution.read):
