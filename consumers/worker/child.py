@@ -1,6 +1,7 @@
 """What runs in a child process: one handler at a time, asked for and answered over a pipe."""
 
 import asyncio
+import contextlib
 import ctypes
 import importlib
 import inspect
@@ -35,6 +36,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
+    execution_id: str
     fraction: float
     message: str
 
@@ -43,11 +45,14 @@ class Progress:
 class Heartbeat:
     """The handler is alive."""
 
+    execution_id: str
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """How a task ended and what it used: CPU time in ms, peak resident memory in bytes."""
 
+    execution_id: str
     outcome: Outcome
     cpu_ms: float
     peak_rss_bytes: int
@@ -66,11 +71,11 @@ def serve(pipe: Connection) -> None:
         except EOFError:
             return
         # Starting an interpreter is not the handler's time: its clock runs from here.
-        pipe.send(Heartbeat())
+        pipe.send(Heartbeat(task.execution_id))
         _reset_peak()
         begun = _cpu_ms()
         ended = _run(task, known, pipe)
-        pipe.send(Answer(ended, _cpu_ms() - begun, _peak_rss_bytes()))
+        pipe.send(Answer(task.execution_id, ended, _cpu_ms() - begun, _peak_rss_bytes()))
 
 
 def _run(task: Task, known: dict[str, JobType], pipe: Connection) -> Outcome:
@@ -81,8 +86,8 @@ def _run(task: Task, known: dict[str, JobType], pipe: Connection) -> Outcome:
         context = JobContext(
             task.request,
             task.execution_id,
-            lambda fraction, message: pipe.send(Progress(fraction, message)),
-            lambda: pipe.send(Heartbeat()),
+            lambda fraction, message: pipe.send(Progress(task.execution_id, fraction, message)),
+            lambda: pipe.send(Heartbeat(task.execution_id)),
         )
         try:
             arguments = job_type.arguments(task.request.payload, context)
@@ -111,9 +116,11 @@ def _cpu_ms() -> float:
 
 
 def _reset_peak() -> None:
-    """Let the kernel forget this process's peak memory, so that the next task's is its own."""
+    """Let the kernel forget this process's peak memory, so that the next task's is its own. A sandbox may forbid it;
+    then the peak is the process's."""
     if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_rss_bytes() -> int:

@@ -67,6 +67,12 @@ class WorkerConfig(BaseModel):
     drain_grace_s: float = Field(
         25.0, ge=0, description="How long running jobs may finish after SIGTERM, in seconds; the rest is redelivered."
     )
+    blocked_loop_s: float = Field(
+        30.0,
+        ge=0,
+        description="How long a coroutine may block the event loop, and with it all others, before the worker ends "
+        "itself, in seconds; 0 for ever.",
+    )
     health_host: str = Field("127.0.0.1", description="Address of `/ready`, `/live` and `/metrics`.")
     health_port: int = Field(0, ge=0, le=65_535, description="Port of them; 0 for none.")
     host: str = Field(default_factory=socket.gethostname, description="Name of the machine in events.")

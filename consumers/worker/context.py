@@ -7,6 +7,7 @@ from functools import cached_property
 
 import structlog
 
+from millstream.consumers.worker.outcome import encodable
 from millstream.schemas import JobRequest
 
 PROGRESS_INTERVAL_S = 0.5
@@ -33,6 +34,7 @@ class JobContext:
         self.cancelled = False
         self._on_progress = on_progress
         self._spoke_at = 0.0
+        self._told_end = False
         self._beat_at = 0.0
 
     @property
@@ -82,9 +84,13 @@ class JobContext:
             self.on_heartbeat()
 
     def progress(self, fraction: float, message: str = "") -> None:
-        """Tell how far the job is, 0 to 1. At most two a second become events; the last word of 1.0 always does."""
+        """Tell how far the job is, 0 to 1; what is outside counts as the nearer of both. At most two a second become
+        events; the first word of 1.0 always does."""
         self.heartbeat()
         now = time.monotonic()
-        if fraction >= 1.0 or now - self._spoke_at >= PROGRESS_INTERVAL_S:
+        fraction = min(max(0.0, float(fraction)), 1.0)
+        ends = fraction == 1.0 and not self._told_end
+        if ends or now - self._spoke_at >= PROGRESS_INTERVAL_S:
             self._spoke_at = now
-            self._on_progress(min(max(fraction, 0.0), 1.0), message)
+            self._told_end = self._told_end or ends
+            self._on_progress(fraction, encodable(str(message)))

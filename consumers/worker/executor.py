@@ -7,7 +7,8 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -22,6 +23,7 @@ from millstream.consumers.worker.execution import Execution
 from millstream.consumers.worker.fair_queue import FairQueue, OrderingKeys
 from millstream.consumers.worker.jobs import JobType, JobTypes, RunsOn
 from millstream.consumers.worker.journal import RunningJournal
+from millstream.consumers.worker.loop_watch import LoopWatch
 from millstream.consumers.worker.metering import metered, metered_call
 from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
 from millstream.consumers.worker.outcome import SUCCEEDED, Outcome
@@ -29,7 +31,7 @@ from millstream.consumers.worker.process_pool import Limits, ProcessPlace
 from millstream.consumers.worker.quotas import Quotas
 from millstream.consumers.worker.thread_pool import ThreadPool
 from millstream.consumers.worker.tracing import attempt_span
-from millstream.schemas import DeadReason
+from millstream.schemas import DeadReason, EventKind
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +91,7 @@ class Executor:
         self._places = {kind: _Places(kind, limit, FairQueue(lanes, self._quotas)) for kind, limit in limits.items()}
         self._cancelled: dict[str, str] = {}
         self._accepting = True
+        self._stopped = False
         self._wake_at = math.inf
         self._threads = ThreadPool(config.threads, "millstream-thread")
         self._drivers = ThreadPool(config.job_processes, "millstream-process")
@@ -96,6 +99,7 @@ class Executor:
         self._processes = list(self._idle_processes)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="millstream-loop", daemon=True)
+        self.watch = LoopWatch(self._loop, self._thread)
 
     def start(self) -> None:
         self._thread.start()
@@ -115,6 +119,11 @@ class Executor:
     @property
     def capacity(self) -> int:
         return sum(places.limit for places in self._places.values())
+
+    @property
+    def alive(self) -> bool:
+        """Whether the event loop's thread still runs."""
+        return self._thread.is_alive()
 
     def queued_by_tenant(self) -> Counter[str]:
         """How many jobs wait for a place, by tenant."""
@@ -156,6 +165,7 @@ class Executor:
     def stop(self) -> None:
         """Cancel what still runs and end the threads and processes. Outcomes that come after this are not written."""
         self._accepting = False
+        self._stopped = True
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(2)
@@ -166,7 +176,14 @@ class Executor:
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        self.watch.beat()
+        while not self._stopped:
+            try:
+                self._loop.run_forever()
+            except BaseException:
+                # asyncio lets SystemExit and KeyboardInterrupt of a task that a handler made end the loop. They are the
+                # failure of the job that waits for the task, which hears of it when the loop goes on.
+                log.exception("a task of a job tried to end the worker, the event loop goes on")
 
     def _admit(self, executions: list[Execution]) -> None:
         for execution in executions:
@@ -187,10 +204,14 @@ class Executor:
         """Begin executions while there are places and the queue has something that may begin."""
         if places.kind == "loop":
             if places.runner is None and len(places.queue) and len(places.running) < places.limit:
-                places.runner = self._loop.create_task(self._run_one_after_another(places))
+                places.runner = self._begin_task(self._run_one_after_another(places))
         else:
             while (execution := self._next(places)) is not None:
-                self._loop.create_task(self._execute(execution, places))
+                self._begin_task(self._execute(execution, places))
+
+    def _begin_task(self, run: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A task in a context of its own: what began it may be another job, whose trace is none of this one's."""
+        return self._loop.create_task(run, context=contextvars.Context())
 
     def _next(self, places: _Places) -> Execution | None:
         """The execution that begins now, already in its place; None while nothing may."""
@@ -204,7 +225,7 @@ class Executor:
                 self._release_key(execution)
                 continue
             self._quotas.enter(execution.tenant, execution.job_type, execution.lane)
-            self._journal.begin(execution.read.key)
+            self._journal.begin(execution.read.key, execution.execution_id)
             running.add(execution)
             places.busiest = max(places.busiest, len(running))
             return execution
@@ -243,7 +264,7 @@ class Executor:
 
     def _leave(self, execution: Execution, places: _Places) -> None:
         places.running.discard(execution)
-        self._journal.end(execution.read.key)
+        self._journal.end(execution.execution_id)
         self._quotas.leave(execution.tenant, execution.job_type, execution.lane)
         self._release_key(execution)
         for each in self._places.values():
@@ -300,6 +321,9 @@ class Executor:
                     ended = outcome.cancelled(execution.cancelled)
                 else:
                     ended = outcome.failed(error)
+            # Another attempt could not be in time either.
+            if ended is not SUCCEEDED and ended.kind is EventKind.TIMED_OUT and _deadline_passed(execution):
+                ended = replace(ended, retryable=False)
             execution.end(ended)
             self.finished.append(execution)
         finally:
@@ -313,11 +337,11 @@ class Executor:
             return outcome.refused(DeadReason.UNKNOWN_TYPE, UnknownJobType(text))
         if self._cancelled and (reason := self._cancelled.get(execution.job_id)) is not None:
             return outcome.cancelled(reason)
-        deadline = execution.read.alike.deadline
-        if deadline and deadline <= datetime.now(UTC):
-            return outcome.timed_out(f"its deadline {deadline.isoformat()} passed before it could start")
+        if execution.read.alike.deadline and _deadline_passed(execution):
+            return outcome.timed_out(f"its deadline {execution.read.alike.deadline} passed before it could start")
         if runs_on == "process":
-            return await self._in_process(job_type, execution)
+            with attempt_span(execution.read):
+                return await self._in_process(job_type, execution)
         return await self._in_this_process(job_type, execution, runs_on)
 
     async def _in_this_process(self, job_type: JobType, execution: Execution, runs_on: RunsOn) -> Outcome:
@@ -344,8 +368,6 @@ class Executor:
                 too_long = await _within(limit_s, silence_s, execution.context, run)
         if too_long:
             execution.call_off()
-            if runs_on == "thread":
-                self._threads.replace_stuck()
             return outcome.timed_out(too_long)
         if execution.cancelled and runs_on == "thread":
             return outcome.cancelled(execution.cancelled)
@@ -364,7 +386,13 @@ class Executor:
                 self._settle(ended, None)
 
         self._threads.submit(work)
-        await ended
+        try:
+            await ended
+        except asyncio.CancelledError:
+            # Its time is over, and nothing can end a thread.
+            if ended.cancelled():
+                self._threads.replace_stuck(work)
+            raise
 
     async def _in_process(self, job_type: JobType, execution: Execution) -> Outcome:
         limits = Limits(_timeout_s(job_type, execution), job_type.memory_limit_bytes, job_type.heartbeat_s)
@@ -445,6 +473,11 @@ async def _within(
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
     loop.call_soon_threadsafe(function)
+
+
+def _deadline_passed(execution: Execution) -> bool:
+    deadline = execution.read.alike.deadline
+    return deadline is not None and deadline <= datetime.now(UTC)
 
 
 def _timeout_s(job_type: JobType, execution: Execution) -> float | None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable
+from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -16,7 +17,19 @@ if TYPE_CHECKING:
 STUCK_AFTER_S = 60.0
 
 
+SILENCE_S = 5.0
+"""So long may a client that has connected say nothing."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each request: a client that connects and says nothing holds up nobody else."""
+
+    daemon_threads = True
+
+
 class _Quiet(WSGIRequestHandler):
+    timeout = SILENCE_S
+
     def log_message(self, format: str, *args: object) -> None:
         """A probe each second is no news."""
 
@@ -24,7 +37,8 @@ class _Quiet(WSGIRequestHandler):
 class HealthServer:
     """Answers from entering to leaving, when the worker has a `health_port`.
 
-    Ready: the worker has joined its group and is not stopping. Live: its poll thread went round within the last minute.
+    Ready: the worker has joined its group and is not stopping. Live: its poll thread went round within the last minute,
+    and its event loop is not blocked for good.
     """
 
     def __init__(self, worker: "Worker") -> None:
@@ -38,7 +52,9 @@ class HealthServer:
         """Raises OSError when the port is taken."""
         config = self._worker.config
         if config.health_port:
-            self._server = make_server(config.health_host, config.health_port, self._answer, handler_class=_Quiet)
+            self._server = make_server(
+                config.health_host, config.health_port, self._answer, server_class=_Server, handler_class=_Quiet
+            )
             threading.Thread(target=self._server.serve_forever, name="millstream-health", daemon=True).start()
         return self
 
@@ -57,7 +73,7 @@ class HealthServer:
         if path == "/ready":
             well = worker.ready.is_set() and not worker.stopping.is_set()
         elif path == "/live":
-            well = time.monotonic() - worker.looped_at < STUCK_AFTER_S
+            well = time.monotonic() - worker.looped_at < STUCK_AFTER_S and not worker.blocked.is_set()
         else:
             start("404 Not Found", [("Content-Type", "text/plain")])
             return [b"/ready, /live and /metrics are here\n"]

@@ -37,25 +37,39 @@ class RunningJournal:
         self._memory = mmap.mmap(self._file, size * SLOT)
         self._size = size
         self._free = list(range(size))
-        self._slots: dict[bytes, int] = {}
+        self._frozen = False
+        self._slots: dict[str, int] = {}
+        """By execution: a job that is redelivered may run twice at once."""
 
-    def begin(self, job_id: bytes) -> None:
+    def begin(self, job_id: bytes, execution_id: str) -> None:
         if self._free:
-            slot = self._slots[job_id] = self._free.pop()
+            slot = self._slots[execution_id] = self._free.pop()
             deaths = self._deaths.get(job_id, 0) if self._deaths else 0
             self._memory[slot * SLOT : (slot + 1) * SLOT] = job_id + bytes((deaths,))
 
-    def end(self, job_id: bytes) -> None:
-        slot = self._slots.pop(job_id, None)
+    def end(self, execution_id: str) -> None:
+        slot = self._slots.pop(execution_id, None)
         if slot is not None:
             self._memory[slot * SLOT : (slot + 1) * SLOT] = _EMPTY
             self._free.append(slot)
 
     def clear(self) -> None:
         """Nothing runs any more."""
+        if self._frozen:
+            return
         self._memory[:] = bytes(len(self._memory))
         self._free = list(range(self._size))
         self._slots.clear()
+
+    def freeze(self, guilty: str | None) -> None:
+        """The process ends because of what runs: of this execution, or, when it is not known, of any. The next process
+        shall know, so nothing is changed from here on."""
+        if guilty in self._slots:
+            for execution_id in [each for each in self._slots if each != guilty]:
+                self.end(execution_id)
+        self._frozen = True
+        self._slots.clear()
+        self._free.clear()
 
     def close(self) -> None:
         """The process ends because it was asked to."""

@@ -30,6 +30,7 @@ METRICS = {
     "millstream_job_cpu_seconds": "CPU time of the handlers, by job type; moves when an attempt ends.",
     "millstream_jobs_in_flight": "Attempts that run now.",
     "millstream_jobs_queued": "Jobs taken that wait for a place, by tenant, the longest queues first.",
+    "millstream_event_loop_late_seconds": "For how long a coroutine has been blocking the event loop; 0 is well.",
     "millstream_concurrency_limit": "Jobs that may run at once on the event loop now.",
     "millstream_overflow_records": "Records moved to an overflow topic because their tenant was over its share.",
     "millstream_transactions_aborted": "Transactions that were aborted and written again.",
@@ -74,6 +75,7 @@ class Metrics(Collector):
         self.fenced = 0
         self.restarts = 0
         self.limit = 0
+        self.loop_late_s = 0.0
         self.executor: Executor | None = None
         self.transactions = Histogram()
         self._outcomes: Counter[tuple[str, str]] = Counter()
@@ -127,6 +129,7 @@ class Metrics(Collector):
         yield _counter("millstream_workers_fenced", [], {(): self.fenced})
         yield _counter("millstream_worker_restarts", [], {(): self.restarts})
         yield _histogram("millstream_transaction_duration_seconds", [], {(): self.transactions})
+        yield _gauge("millstream_event_loop_late_seconds", [], {(): self.loop_late_s})
         yield _gauge("millstream_concurrency_limit", [], {(): self.limit})
         lag = {place: records for of_one in list(self._lag.values()) for place, records in of_one.items()}
         yield _gauge("messaging_kafka_consumer_lag", ["topic", "partition"], lag)
@@ -150,7 +153,11 @@ def _counter(
 def _gauge(
     name: str,
     labels: list[str],
-    rows: dict[tuple[()], int] | dict[tuple[str, str], float] | dict[tuple[str], float] | dict[tuple[str], int],
+    rows: dict[tuple[()], int]
+    | dict[tuple[()], float]
+    | dict[tuple[str, str], float]
+    | dict[tuple[str], float]
+    | dict[tuple[str], int],
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, METRICS[name], labels=labels)
     for values, number in list(rows.items()):

@@ -37,7 +37,9 @@ def refused(reason: DeadReason, error: BaseException) -> Outcome:
 
 def cancelled(reason: str) -> Outcome:
     """Somebody called the job off."""
-    return Outcome(EventKind.CANCELLED, retryable=False, error={"error_type": "Cancelled", "error_message": reason})
+    return Outcome(
+        EventKind.CANCELLED, retryable=False, error={"error_type": "Cancelled", "error_message": encodable(reason)}
+    )
 
 
 def timed_out(message: str) -> Outcome:
@@ -56,23 +58,44 @@ def fingerprint(error: BaseException) -> str:
         if "site-packages" not in code.co_filename:
             where = f"{PurePath(code.co_filename).name}:{code.co_qualname}"
         frame = frame.tb_next
-    return hashlib.sha1(f"{type(error).__qualname__}@{where}".encode(), usedforsecurity=False).hexdigest()[:16]
+    return hashlib.sha1(
+        f"{type(error).__qualname__}@{where}".encode("utf-8", "backslashreplace"), usedforsecurity=False
+    ).hexdigest()[:16]
+
+
+def encodable(text: str) -> str:
+    """The text, with what UTF-8 cannot hold (a file name's undecodable bytes, say) written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _describe(error: BaseException) -> dict[str, str]:
+    """Never raises, whatever the error's own methods do: an attempt without an outcome would never end."""
     frames = _own_frames(error.__traceback__)
-    stack = "".join(traceback.format_exception(type(error), error, frames)) if frames else ""
     return {
-        "error_type": type(error).__qualname__,
-        "error_message": str(error)[:MESSAGE_LENGTH],
+        "error_type": encodable(type(error).__qualname__),
+        "error_message": encodable(_text(error)[:MESSAGE_LENGTH])[:MESSAGE_LENGTH],
         "error_fingerprint": fingerprint(error),
-        "stack": stack[-STACK_LENGTH:],
+        "stack": encodable(_stack(error, frames)[-STACK_LENGTH:])[-STACK_LENGTH:],
     }
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as problem:
+        return f"(its text cannot be made: __str__ raised {type(problem).__qualname__})"
+
+
+def _stack(error: BaseException, frames: TracebackType | None) -> str:
+    try:
+        return "".join(traceback.format_exception(type(error), error, frames)) if frames else ""
+    except Exception as problem:
+        return f"(its stack cannot be made: {type(problem).__qualname__})"
 
 
 def _own_frames(frame: TracebackType | None) -> TracebackType | None:
     """The traceback from the handler inwards: how the worker called it is no part of the cause."""
-    while frame and (frame.tb_frame.f_globals.get("__name__") or "").startswith(_OUTER_MODULES):
+    while frame and str(frame.tb_frame.f_globals.get("__name__")).startswith(_OUTER_MODULES):
         frame = frame.tb_next
     return frame
 

@@ -51,7 +51,25 @@ class ProcessPlace:
     def run(
         self, task: Task, limits: Limits, cancelled: threading.Event, on_progress: Callable[[float, str], None]
     ) -> Answer:
-        """Run a task to its end, whichever that is; `cancelled` ends it within a moment. Blocks."""
+        """Run a task to its end, whichever that is; `cancelled` ends it within a moment. Blocks.
+
+        Raises what `on_progress` or the pipe raises; the child has ended then, so that its late answer is never taken
+        for the answer of the next task.
+        """
+        try:
+            return self._run(task, limits, cancelled, on_progress)
+        except BaseException:
+            self._end()
+            raise
+
+    def kill(self) -> None:
+        """Kill the child, if there is one; a `run` under way ends."""
+        if (child := self._child) is not None:
+            child.kill()
+
+    def _run(
+        self, task: Task, limits: Limits, cancelled: threading.Event, on_progress: Callable[[float, str], None]
+    ) -> Answer:
         child, pipe = self._ready()
         pipe.send(task)
         watched = psutil.Process(child.pid)
@@ -59,16 +77,21 @@ class ProcessPlace:
         peak, cpu_ms = 0, 0.0
         while True:
             try:
-                while pipe.poll(LOOK_EVERY_S):
+                if pipe.poll(LOOK_EVERY_S):
                     said: Progress | Heartbeat | Answer = pipe.recv()
-                    heard_at = time.monotonic()
-                    began = min(began, heard_at)
-                    if isinstance(said, Answer):
-                        return said
-                    if isinstance(said, Progress):
-                        on_progress(said.fraction, said.message)
+                    # A thread that an earlier handler left behind may go on speaking.
+                    if said.execution_id == task.execution_id:
+                        heard_at = time.monotonic()
+                        began = min(began, heard_at)
+                        if isinstance(said, Answer):
+                            return said
+                        if isinstance(said, Progress):
+                            on_progress(said.fraction, said.message)
+                elif not child.is_alive() and not pipe.poll():
+                    # A process that the handler forked may hold the pipe open long after the child's end.
+                    raise EOFError
             except (EOFError, ConnectionError):
-                return Answer(self._post_mortem(peak), cpu_ms, peak)
+                return Answer(task.execution_id, self._post_mortem(peak), cpu_ms, peak)
             try:
                 peak = max(peak, watched.memory_info().rss)
                 times = watched.cpu_times()
@@ -81,12 +104,7 @@ class ProcessPlace:
                 ended = outcome.cancelled("cancelled while it ran, its process was killed")
             if ended:
                 self._end()
-                return Answer(ended, cpu_ms, peak)
-
-    def kill(self) -> None:
-        """Kill the child, if there is one; a `run` under way ends."""
-        if (child := self._child) is not None:
-            child.kill()
+                return Answer(task.execution_id, ended, cpu_ms, peak)
 
     def _end(self) -> None:
         if self._child is not None:

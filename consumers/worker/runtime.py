@@ -56,6 +56,7 @@ TURN_S = 0.005
 PAUSE_AFTER_S = 0.2
 WRITE_AT_ONCE = 10_000
 LIMIT_EVERY_S = 0.5
+WARN_LATE_S = 1.0
 FETCH_WAIT_MS = 50
 COMMITTED_WITHIN_S = 2.0
 WRITE_MARGIN_S = 1.0
@@ -70,6 +71,14 @@ class Drained(enum.Enum):
 
     CLEAN = "everything it had begun is finished and written"
     CUT_SHORT = "the grace period ended first; what was running will be redelivered"
+
+
+class EventLoopBlocked(RuntimeError):
+    """A coroutine blocks the event loop and so all others; only the end of the process ends it."""
+
+
+class EventLoopEnded(RuntimeError):
+    """The worker can run no more coroutines; its process must be started again."""
 
 
 class Worker:
@@ -102,6 +111,7 @@ class Worker:
         self.looped_at = time.monotonic()
         self.stopping = threading.Event()
         self.hurry = threading.Event()
+        self.blocked = threading.Event()
 
     def stop(self) -> None:
         """Take no more jobs, finish those that run within the grace period, and return from `run`. A second call ends
@@ -175,6 +185,7 @@ class _Life:
         )
         self._full_since: float | None = None
         self._ended = False
+        self._warned = False
         self._began = self._written_at = time.monotonic()
         self._overflow_of = {worker.topics.lane(lane): worker.topics.overflow(lane) for lane in worker.lanes}
         self._narrator = Narrator(worker.topics, worker.codec, config)
@@ -206,6 +217,7 @@ class _Life:
         worker.state = WorkerState.RUNNING
         while not worker.stopping.is_set():
             worker.looped_at = time.monotonic()
+            self._look_after_loop()
             self._poll()
             self._collect()
             self._write_when_due()
@@ -234,6 +246,27 @@ class _Life:
         with ThreadPoolExecutor(len(self._memberships)) as leaving:
             list(leaving.map(lambda membership: membership.consumer.close(), self._memberships))
         self._writer.stop()
+
+    def _look_after_loop(self) -> None:
+        """A worker whose event loop stands still would keep its partitions and run nothing: better that it ends."""
+        if not self._executor.alive:
+            raise EventLoopEnded("the thread of the event loop ended")
+        late_s = self._metrics.loop_late_s = self._executor.watch.late_s()
+        if late_s < WARN_LATE_S:
+            self._warned = False
+            return
+        ends = 0 < self._config.blocked_loop_s < late_s
+        if self._warned and not ends:
+            return
+        self._warned = True
+        job, stack = self._executor.watch.driven()
+        guilty = job if isinstance(job, Execution) else None
+        name = f"job {guilty.job_id} of type {guilty.job_type!r}" if guilty else "a task that no job is known of"
+        log.warning("the event loop is blocked", by=name, late_s=round(late_s, 1), stack=stack)
+        if ends:
+            self._worker.blocked.set()
+            self._journal.freeze(guilty.execution_id if guilty else None)
+            raise EventLoopBlocked(f"{name} has blocked the event loop for {late_s:.0f} s")
 
     def _assignments(self) -> Iterator[Assignment]:
         for membership in self._memberships:
@@ -487,9 +520,9 @@ class _Life:
             for membership in self._memberships:
                 # Records that were already on their way when the partitions were paused stay for the next worker.
                 membership.wait(TURN_S)
-            self._waits_on()
             self._collect()
             self._write_when_due()
+            self._worker.looped_at = time.monotonic()
         cut_short = self._executor.running > 0
         while True:
             self._write_out()

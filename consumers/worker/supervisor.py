@@ -73,10 +73,6 @@ class Supervisor:
                 return max(codes, default=0)
             time.sleep(LOOK_EVERY_S)
 
-    def pids(self) -> dict[str, int]:
-        """The processes that run now, by name."""
-        return {child.name: child.process.pid for child in self._children if child.process is not None}
-
     def _start(self, child: _Child) -> None:
         argv, environment = self._command(child.name)
         child.process = subprocess.Popen(argv, env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True)

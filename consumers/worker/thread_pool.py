@@ -20,21 +20,25 @@ class ThreadPool:
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
-        self._pending = 0
+        self._started = 0
+        self._pending: set[Work] = set()
 
     def submit(self, work: Work) -> None:
         """Run `work`, which must not raise, as soon as a thread is free."""
         with self._lock:
-            self._pending += 1
-            if self._threads < self._size and self._pending > self._threads:
+            self._pending.add(work)
+            if self._threads < self._size and len(self._pending) > self._threads:
                 self._start()
         self._queue.put(work)
 
-    def replace_stuck(self) -> None:
-        """A function will not return: another thread takes the place of the one that it holds."""
+    def replace_stuck(self, work: Work) -> None:
+        """`work` does not return: another thread takes the place of the one that it holds, which ends should it return.
+        Nothing to do when it has returned already."""
         with self._lock:
-            self._size += 1
-            self._start()
+            if work in self._pending:
+                self._pending.remove(work)
+                self._threads -= 1
+                self._start()
 
     def stop(self) -> None:
         """End the threads that are free, and the others when their function returns."""
@@ -44,7 +48,8 @@ class ThreadPool:
 
     def _start(self) -> None:
         self._threads += 1
-        threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+        self._started += 1
+        threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
 
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:
@@ -52,4 +57,7 @@ class ThreadPool:
                 work()
             finally:
                 with self._lock:
-                    self._pending -= 1
+                    replaced = work not in self._pending
+                    self._pending.discard(work)
+            if replaced:
+                return

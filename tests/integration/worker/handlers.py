@@ -22,6 +22,11 @@ async def sleep(given: Given) -> None:
     await asyncio.sleep(given.seconds)
 
 
+@jobs.job("blocks", timeout_s=0.5)
+async def blocks(given: Given) -> None:
+    time.sleep(given.seconds)  # noqa: ASYNC251
+
+
 @jobs.job("thread")
 def sleep_in_thread(given: Given, context: JobContext) -> None:
     deadline = time.monotonic() + given.seconds

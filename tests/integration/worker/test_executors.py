@@ -5,10 +5,12 @@ from itertools import pairwise
 
 import pytest
 
+from millstream.consumers.worker import Worker, WorkerConfig
 from millstream.consumers.worker.jobs import JobTypes
+from millstream.consumers.worker.runtime import EventLoopBlocked
 from millstream.local.broker import Broker
 from millstream.producers import JobClient, NewJob
-from millstream.schemas import EventKind, JobEvent, TopicCatalogue
+from millstream.schemas import EventKind, JobEvent, KafkaConnection, TopicCatalogue
 from tests.eventlog import EventLog
 from tests.integration.worker.handlers import jobs
 from tests.running_worker import RunningWorker
@@ -64,6 +66,23 @@ def test_a_thread_that_never_returns_costs_its_own_place_and_no_other(
     kinds = outcomes(log)
     assert {kinds[job_id].kind for job_id in stuck} == {EventKind.TIMED_OUT}
     assert {kinds[job_id].kind for job_id in others} == {EventKind.SUCCEEDED}
+
+
+def test_a_coroutine_that_blocks_the_loop_ends_its_worker_and_after_two_deaths_runs_apart(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    config = WorkerConfig(worker_id="w1", group=f"{topics.prefix}workers", blocked_loop_s=1.5)
+    blocks = client.submit("blocks", {"seconds": 6}, max_attempts=1)
+    for _ in range(2):
+        worker = Worker(KafkaConnection(kafka.bootstrap), topics, config, jobs)
+        with pytest.raises(EventLoopBlocked, match=f"job {blocks} of type 'blocks'"):
+            worker.run()
+        assert worker.blocked.is_set()
+    with RunningWorker(kafka.bootstrap, topics, jobs):
+        others = client.submit_many([NewJob("sleep", {}) for _ in range(10)])
+        log.until_finished([blocks, *others])
+    assert outcomes(log)[blocks].kind is EventKind.TIMED_OUT
+    assert "its process was killed" in outcomes(log)[blocks].error_message
 
 
 def test_a_handler_that_falls_silent_is_ended_and_one_that_beats_is_not(

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextvars
+import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from opentelemetry import trace
 
 from millstream.consumers.worker import JobTypes, WorkerConfig
 from millstream.consumers.worker.assignment import Assignment
@@ -58,6 +61,49 @@ async def limited() -> None:
     await asyncio.sleep(60)
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+
+@jobs.job("raises-unspeakable")
+async def raises_unspeakable() -> None:
+    raise Unspeakable
+
+
+@jobs.job("exits-in-a-task")
+async def exits_in_a_task() -> None:
+    async def exits() -> None:
+        sys.exit(1)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(exits())
+
+
+@jobs.job("blocks")
+async def blocks() -> None:
+    time.sleep(0.6)  # noqa: ASYNC251
+
+
+traces: dict[str, int] = {}
+
+
+@jobs.job("traced")
+async def traced() -> None:
+    traces["traced"] = trace.get_current_span().get_span_context().trace_id
+    await asyncio.sleep(0.1)
+
+
+@jobs.job("untraced")
+async def untraced() -> None:
+    traces["untraced"] = trace.get_current_span().get_span_context().trace_id
+
+
+@jobs.job("waits-in-a-thread")
+def waits_in_a_thread() -> None:
+    time.sleep(0.3)
+
+
 @pytest.fixture
 def executor(tmp_path: Path) -> Iterator[Executor]:
     config = WorkerConfig(worker_id="w", concurrency=LIMIT)
@@ -68,9 +114,10 @@ def executor(tmp_path: Path) -> Iterator[Executor]:
     running.stop()
 
 
-def executions(*kinds: str) -> list[Execution]:
+def executions(*kinds: str, **fields: object) -> list[Execution]:
     reader, assignment = RequestReader(CODEC), Assignment("jobs.default", 0, "default")
-    values = [CODEC.encode(JobRequest(tenant="acme", job_type=kind, payload=b"{}")) for kind in kinds]
+    common = {"tenant": "acme", "payload": b"{}", **fields}
+    values = [CODEC.encode(JobRequest.model_validate({**common, "job_type": kind})) for kind in kinds]
     return [Execution(assignment, offset, value, reader.read(value)) for offset, value in enumerate(values)]
 
 
@@ -130,3 +177,67 @@ def test_many_that_wait_for_nothing_leave_the_event_loop_its_turns(executor: Exe
     until(lambda: len(executor.finished) == 20_001)
     place = [each.job_type for each in executor.finished].index("waits")
     assert place < 20_000
+
+
+def test_an_error_whose_text_cannot_be_made_ends_its_attempt(executor: Executor) -> None:
+    executor.submit(executions("raises-unspeakable", "at-once"))
+    until(lambda: len(executor.finished) == 2 and not executor.running)
+    ended = {each.job_type: each.outcome.kind for each in executor.finished if each.outcome}
+    assert ended == {"raises-unspeakable": EventKind.FAILED, "at-once": EventKind.SUCCEEDED}
+
+
+def test_a_task_of_a_job_that_exits_is_the_jobs_failure_and_the_loop_goes_on(executor: Executor) -> None:
+    executor.submit(executions("exits-in-a-task"))
+    until(lambda: len(executor.finished) == 1)
+    executor.submit(executions("at-once"))
+    until(lambda: len(executor.finished) == 2)
+    ended = {each.job_type: each.outcome for each in executor.finished if each.outcome}
+    assert ended["exits-in-a-task"].kind is EventKind.FAILED
+    assert ended["exits-in-a-task"].error["error_type"] == "SystemExit"
+    assert executor.alive
+
+
+@pytest.mark.parametrize("kind", ["waits-long", "waits-in-a-thread"])
+@pytest.mark.parametrize("left_s", [-1.0, 0.1])
+def test_a_job_whose_deadline_has_passed_is_not_tried_again(executor: Executor, kind: str, left_s: float) -> None:
+    executor.submit(executions(kind, deadline=datetime.now(UTC) + timedelta(seconds=left_s), max_attempts=1000))
+    until(lambda: len(executor.finished) == 1)
+    ended = executor.finished.popleft().outcome
+    assert ended is not None
+    assert ended.kind is EventKind.TIMED_OUT
+    assert not ended.retryable
+
+
+def test_a_job_that_runs_out_of_its_own_time_may_be_tried_again(executor: Executor) -> None:
+    executor.submit(executions("limited", deadline=datetime.now(UTC) + timedelta(hours=1)))
+    until(lambda: len(executor.finished) == 1)
+    ended = executor.finished.popleft().outcome
+    assert ended is not None
+    assert ended.kind is EventKind.TIMED_OUT
+    assert ended.retryable
+
+
+def test_a_job_without_a_trace_runs_in_none_though_another_job_made_way_for_it(executor: Executor) -> None:
+    traceparent = f"00-{5:032x}-{6:016x}-01"
+    executor.submit([*executions("traced", traceparent=traceparent), *executions("untraced")])
+    until(lambda: len(executor.finished) == 2)
+    assert traces == {"traced": 5, "untraced": 0}
+
+
+def test_a_coroutine_that_blocks_the_event_loop_is_found_while_it_does(executor: Executor) -> None:
+    until(lambda: executor.watch.late_s() == 0)
+    blocking = executions("blocks")[0]
+    executor.submit([blocking])
+    until(lambda: executor.watch.late_s() > 0.3)
+    job, stack = executor.watch.driven()
+    assert job is blocking
+    assert "time.sleep(0.6)" in stack
+    until(lambda: len(executor.finished) == 1 and executor.watch.late_s() == 0)
+    assert executor.watch.driven()[0] is None
+
+
+def test_a_loop_that_nobody_looked_at_for_long_is_not_said_to_be_blocked(executor: Executor) -> None:
+    executor.watch.late_s()
+    executor.submit(executions("blocks", "blocks"))
+    time.sleep(1.1)
+    assert executor.watch.late_s() < 0.1

@@ -48,6 +48,28 @@ def test_huge_errors_are_cut_to_what_an_event_may_hold() -> None:
     assert told["error_type"] == "RuntimeError"
 
 
+def test_an_error_whose_text_utf_8_cannot_hold_is_told_in_escapes() -> None:
+    def opens() -> None:
+        raise OSError("no such file: caf\udce9.txt")
+
+    told = failed(caught(opens)).error
+    assert told["error_message"] == "no such file: caf\\udce9.txt"
+    assert all(text.encode() for text in told.values())
+
+
+def test_an_error_whose_text_cannot_be_made_is_told_all_the_same() -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise KeyError("no text")
+
+    def fails() -> None:
+        raise Unspeakable
+
+    told = failed(caught(fails)).error
+    assert told["error_type"].endswith("Unspeakable")
+    assert "__str__ raised KeyError" in told["error_message"]
+
+
 async def test_only_a_coroutines_own_steps_are_counted() -> None:
     async def busy() -> str:
         for _ in range(30):
