@@ -17,7 +17,8 @@ def give_order(
     """Write an order and wait until Kafka has it. Every worker obeys within a second, and so does each that starts
     later, until another order of the same kind for the same target replaces it.
 
-    Raises `OrderNotTaken` when Kafka does not take it.
+    Raises `OrderNotTaken` when Kafka does not take it. A `Command` that no worker could obey cannot be made: that
+    raises pydantic's ValidationError.
     """
     failure: list[KafkaError] = []
 

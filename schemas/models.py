@@ -6,10 +6,10 @@ meanings are in the `doc` of each Avro field; a test holds the two in step.
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 import uuid_utils
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 """Tenants, job types and lanes: a letter or digit, then up to 127 letters, digits, dots, dashes and underscores."""
@@ -173,18 +173,27 @@ class Scope(StrEnum):
 
 
 class Command(Record):
-    """An order to the workers: the value of a record on `jobs.commands`."""
+    """An order to the workers: the value of a record on `jobs.commands`.
+
+    Raises pydantic's ValidationError for an order that no worker could obey.
+    """
 
     command_id: str = Field(default_factory=new_id)
     issued_at: Timestamp = Field(default_factory=lambda: datetime.now(UTC))
     issued_by: str = ""
     action: Action
     scope: Scope
-    target: str
-    max_concurrency: int | None = None
-    max_per_second: float | None = None
-    weight: float | None = None
+    target: str = Field(min_length=1)
+    max_concurrency: int | None = Field(None, ge=0, lt=2**31)
+    max_per_second: float | None = Field(None, gt=0, allow_inf_nan=False)
+    weight: float | None = Field(None, ge=0.01, le=100)
     reason: str = ""
+
+    @model_validator(mode="after")
+    def _of_its_scope(self) -> Self:
+        if (self.action is Action.CANCEL_JOB) != (self.scope is Scope.JOB):
+            raise ValueError(f"{self.action.value} does not go with scope {self.scope.value}")
+        return self
 
 
 class DeadReason(StrEnum):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, Producer, TopicPartition
-from pydantic import ValidationError
 
 from millstream.consumers.worker.executor import Executor
 from millstream.consumers.worker.peers import Peers
-from millstream.consumers.worker.quotas import UNLIMITED, Scope, changed
+from millstream.consumers.worker.quotas import Scope, changed
 from millstream.schemas import Action, Command, DecodeError, RegistryUnavailable, WorkerBeat
+from millstream.schemas import Scope as CommandScope
 
 if TYPE_CHECKING:
     from millstream.consumers.worker.runtime import Worker
@@ -22,7 +22,11 @@ log = structlog.get_logger(__name__)
 POLL_S = 0.25
 CAUGHT_UP_WITHIN_S = 10.0
 FENCE_WITHIN_S = 10.0
-_SCOPES: dict[str, Scope] = {"tenant": "tenant", "job_type": "job_type", "lane": "lane"}
+_SCOPES: dict[CommandScope, Scope] = {
+    CommandScope.TENANT: "tenant",
+    CommandScope.JOB_TYPE: "job_type",
+    CommandScope.LANE: "lane",
+}
 
 
 class Control:
@@ -58,7 +62,7 @@ class Control:
         with self._lock:
             self._executor = executor
             for command in self._orders.values():
-                _apply(command, executor)
+                _obey(command, executor)
 
     def _run(self) -> None:
         worker = self._worker
@@ -114,15 +118,21 @@ class Control:
                 beat = self._worker.codec.decode(message.value(), WorkerBeat)
                 for worker_id, transactional_id in self._peers.heard(beat, time.monotonic()):
                     self._fence(worker_id, transactional_id)
-        except (DecodeError, ValidationError) as error:
-            log.error("order or beat ignored", topic=message.topic(), offset=message.offset(), reason=str(error))
+        except DecodeError as error:
+            log.error(
+                "order ignored" if is_command else "beat ignored",
+                key=(message.key() or b"").decode(errors="replace"),
+                topic=message.topic(),
+                offset=message.offset(),
+                reason=str(error),
+            )
 
     def _order(self, command: Command) -> None:
         kind = "paused" if command.action in (Action.PAUSE, Action.RESUME) else command.action.value
         with self._lock:
             self._orders[command.scope.value, command.target, kind] = command
             if self._executor is not None:
-                _apply(command, self._executor)
+                _obey(command, self._executor)
         log.info("order", action=command.action.value, scope=command.scope.value, target=command.target)
 
     def _fence(self, worker_id: str, transactional_id: str) -> None:
@@ -140,23 +150,32 @@ class Control:
         threading.Thread(target=fence, name="millstream-fence", daemon=True).start()
 
 
+def _obey(command: Command, executor: Executor) -> None:
+    """Do what an order says. One that cannot be done hinders no other: anybody who may write to the topic gives it."""
+    try:
+        _apply(command, executor)
+    except Exception as error:
+        log.error(
+            "order not obeyed",
+            action=command.action.value,
+            scope=command.scope.value,
+            target=command.target,
+            reason=str(error),
+        )
+
+
 def _apply(command: Command, executor: Executor) -> None:
-    """Do what an order says. Raises pydantic's ValidationError for a quota that cannot be."""
-    if command.action is Action.CANCEL_JOB:
-        executor.cancel(command.target, command.reason or f"called off by {command.issued_by or 'an operator'}")
-        return
-    scope = _SCOPES.get(command.scope.value)
-    if scope is None:
-        log.error("order ignored", action=command.action.value, scope=command.scope.value, target=command.target)
-        return
     target = command.target
+    if command.action is Action.CANCEL_JOB:
+        executor.cancel(target, command.reason or f"called off by {command.issued_by or 'an operator'}")
+        return
+    scope = _SCOPES[command.scope]
     if command.action is Action.SET_QUOTA:
         fields = {
             "max_concurrency": command.max_concurrency,
             "max_per_second": command.max_per_second,
             "weight": command.weight,
         }
-        changed(UNLIMITED, **fields)
         executor.change_quotas(lambda quotas: quotas.set(scope, target, changed(quotas.quota(scope, target), **fields)))
     else:
         executor.change_quotas(lambda quotas: quotas.pause(scope, target, command.action is Action.PAUSE))

@@ -34,6 +34,7 @@ from millstream.consumers.worker.ledger import Checkpoint, OffsetLedger
 from millstream.consumers.worker.membership import Membership
 from millstream.consumers.worker.metrics import Metrics
 from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
+from millstream.consumers.worker.outcome import SUCCEEDED
 from millstream.consumers.worker.slots import claim_worker_id, journal_path
 from millstream.consumers.worker.transaction import OutcomeWriter, TransactionAborted, WriterBroken
 from millstream.consumers.worker.window import Window
@@ -418,7 +419,8 @@ class _Life:
                 batch.extend(self._narrator.ended(execution))
                 execution.assignment.finish(execution.offset)
                 self._metrics.ended(execution)
-                self._run_times.append((execution.job_type, execution.run_ms))
+                if execution.outcome is SUCCEEDED:
+                    self._run_times.append((execution.job_type, execution.run_ms))
 
     def _write_when_due(self) -> None:
         if self._writer.settled:
@@ -500,7 +502,9 @@ class _Life:
         if now - self._limited_at < LIMIT_EVERY_S:
             return
         self._limited_at = now
-        samples, self._run_times = self._run_times, []
+        on_loop = {each.name for each in self._worker.jobs if each.runs_on == "loop"}
+        samples = [each for each in self._run_times if each[0] in on_loop]
+        self._run_times = []
         self._metrics.limit = self._config.concurrency
         if self._config.limit == "adaptive":
             host = self._worker.host

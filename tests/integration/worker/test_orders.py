@@ -4,7 +4,9 @@ import time
 from itertools import pairwise
 
 import httpx
+import pytest
 
+from millstream.consumers.worker.adaptive_limit import AdaptiveLimit
 from millstream.local.broker import Broker
 from millstream.local.ports import free_port
 from millstream.producers import JobClient, NewJob, give_order
@@ -99,3 +101,23 @@ def test_beats_and_probes_tell_what_a_worker_does(
     running = [beat for beat in told if beat.state is WorkerState.RUNNING]
     assert all(beat.region == "eu" and beat.rss_bytes > 0 and beat.capacity > 0 for beat in running)
     beats.close()
+
+
+def test_the_adaptive_limit_is_told_of_successes_on_the_event_loop_and_of_nothing_else(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, float]] = []
+    update = AdaptiveLimit.update
+
+    def listening(self: AdaptiveLimit, samples: list[tuple[str, float]], *use: float) -> int:
+        told.extend(samples)
+        return update(self, samples, *use)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(AdaptiveLimit, "update", listening)
+    with RunningWorker(kafka.bootstrap, topics, jobs):
+        ids = [client.submit(kind, {"seconds": 0.01}) for kind in ("sleep", "thread", "process", "sleep")]
+        ids.append(client.submit("sleep", {"seconds": "not a number"}))
+        ids.append(client.submit("nobody.knows", {}))
+        log.until_finished(ids)
+        time.sleep(1)
+    assert [name for name, _ in told] == ["sleep", "sleep"]

@@ -1,5 +1,8 @@
 """The adaptive limit: up while run times stay near their floor, down when they do not."""
 
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +45,46 @@ def test_a_type_whose_work_has_grown_for_good_is_not_held_down_for_ever() -> Non
     limit = AdaptiveLimit(100, 5, 200)
     after(limit, 5, 10.0)
     assert after(limit, 300, 40.0) == 200
+
+
+@pytest.mark.parametrize("quick", [0.01, 0.05, 0.3])
+def test_some_jobs_that_end_at_once_do_not_bring_it_down(quick: float) -> None:
+    chance = random.Random(1)
+    limit = AdaptiveLimit(100, 10, 400)
+    for _ in range(200):
+        samples = [("render", 0.1 if chance.random() < quick else 200.0) for _ in range(40)]
+        limit.update(samples, limit.limit, 0.2, 0.2)
+    assert limit.limit == 400
+
+
+def test_run_times_that_vary_by_themselves_do_not_bring_it_down() -> None:
+    chance = random.Random(2)
+    limit = AdaptiveLimit(100, 10, 400)
+    lowest = 400
+    for round_ in range(2000):
+        samples = [("a", chance.expovariate(1 / 50)) for _ in range(50)] + [("b", chance.lognormvariate(3, 1))] * 3
+        limit.update(samples, limit.limit, 0.2, 0.2)
+        if round_ > 200:
+            lowest = min(lowest, limit.limit)
+    assert lowest > 200
+
+
+def test_a_bottleneck_is_found_though_some_jobs_end_at_once() -> None:
+    chance = random.Random(3)
+    limit = AdaptiveLimit(100, 10, 400)
+    for _ in range(120):
+        # What the jobs call bears a hundred at once; beyond that each takes longer in proportion.
+        run_ms = 50.0 * max(1.0, limit.limit / 100)
+        samples = [("a", 0.1 if chance.random() < 0.05 else run_ms * chance.uniform(0.8, 1.2)) for _ in range(60)]
+        limit.update(samples, limit.limit, 0.2, 0.2)
+        assert limit.limit < 300
+
+
+def test_a_type_with_few_jobs_a_window_is_judged_when_there_are_enough() -> None:
+    limit = AdaptiveLimit(20, 5, 200)
+    for _ in range(400):
+        limit.update([("rare", 10.0)] * 3, limit.limit, 0.2, 0.2)
+    assert limit.limit > 100
 
 
 @given(
