@@ -304,6 +304,10 @@ class Executor:
                 execution.cancel(reason)
 
     def _cancel_lost(self) -> None:
+        self._keys.forget_dead()
+        for places in self._places.values():
+            for execution in places.queue.forget_dead():
+                self._release_key(execution)
         for execution in self.running_now():
             if not execution.assignment.held:
                 execution.cancel("its partition is another worker's now")

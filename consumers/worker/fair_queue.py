@@ -12,13 +12,14 @@ Pure: no clock, no thread, no Kafka. Not thread-safe.
 import heapq
 import itertools
 import math
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from millstream.consumers.worker.quotas import Quotas
 
 STARVING_AFTER = 20
+HAIR_S = 0.001
 
 
 class Waiting(Protocol):
@@ -64,6 +65,12 @@ class OrderingKeys(Generic[Job]):
                 return following
         del self._behind[key]
         return None
+
+    def forget_dead(self) -> None:
+        """Drop what waits behind an earlier job of its key and is not live any more."""
+        for key, behind in self._behind.items():
+            if not all(job.live for job in behind):
+                self._behind[key] = deque(job for job in behind if job.live)
 
     def __len__(self) -> int:
         return sum(map(len, self._behind.values()))
@@ -112,6 +119,12 @@ class FairQueue(Generic[Job]):
         for lane in self._lanes:
             lane.wake_all()
 
+    def forget_dead(self) -> list[Job]:
+        """Drop the jobs that are not live any more, and return them; otherwise each stays until its turn comes."""
+        dead = [job for lane in self._lanes for job in lane.forget_dead()]
+        self._size -= len(dead)
+        return dead
+
     def by_tenant(self) -> Counter[str]:
         """How many jobs wait, by tenant. May be asked from any thread; then the numbers are a moment old."""
         waiting: Counter[str] = Counter()
@@ -129,9 +142,12 @@ class FairQueue(Generic[Job]):
 
 
 class _Tenant(Generic[Job]):
-    """One tenant's jobs in one lane: a queue for each job type, and whose turn it is."""
+    """One tenant's jobs in one lane: a queue for each job type, and whose turn it is.
 
-    __slots__ = ("deficit", "name", "parked", "queues", "turns")
+    `wakes_at`: the moment of its earliest waking in the lane's heap; infinity when it has none.
+    """
+
+    __slots__ = ("deficit", "name", "parked", "queues", "turns", "wakes_at")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -139,6 +155,7 @@ class _Tenant(Generic[Job]):
         self.queues: dict[str, deque[Job]] = {}
         self.turns: deque[str] = deque()
         self.parked = False
+        self.wakes_at = math.inf
 
 
 class _Lane(Generic[Job]):
@@ -150,7 +167,9 @@ class _Lane(Generic[Job]):
         self.turns: deque[_Tenant[Job]] = deque()
         self.wakings: list[tuple[float, int, _Tenant[Job]]] = []
         self._numbers = itertools.count()
-        self._waiting_for_type: dict[str, deque[_Tenant[Job]]] = {}
+        self._held_until = math.inf
+        # The names of tenants, in the order in which they began to wait; the values say nothing.
+        self._waiting_for_type: dict[str, OrderedDict[str, None]] = {}
 
     def put(self, job: Job) -> None:
         tenant = self.tenants.get(job.tenant)
@@ -170,7 +189,10 @@ class _Lane(Generic[Job]):
         if self.wakings and self.wakings[0][0] <= now:
             self._wake_due(now)
         turns = self.turns
-        if not turns or self._quotas.wait("lane", self.name, now) > 0:
+        if not turns:
+            return None
+        if (wait := self._quotas.wait("lane", self.name, now)) > 0:
+            self._held_until = now + wait
             return None
         while turns:
             tenant = turns[0]
@@ -207,10 +229,31 @@ class _Lane(Generic[Job]):
                 self._unpark(tenant)
         self._waiting_for_type.clear()
 
+    def forget_dead(self) -> list[Job]:
+        dead: list[Job] = []
+        for tenant in list(self.tenants.values()):
+            for job_type, queue in list(tenant.queues.items()):
+                gone = [job for job in queue if not job.live]
+                if not gone:
+                    continue
+                dead += gone
+                if len(gone) < len(queue):
+                    tenant.queues[job_type] = deque(job for job in queue if job.live)
+                else:
+                    del tenant.queues[job_type]
+                    tenant.turns.remove(job_type)
+            if not tenant.queues:
+                tenant.parked = False
+                del self.tenants[tenant.name]
+        self.turns = deque(tenant for tenant in self.turns if tenant.queues)
+        return dead
+
     def ready_at(self) -> float:
+        """Asked after `pop` had nothing: tenants that still have their turn are held back by the lane's own quota."""
         while self.wakings and not self.wakings[0][2].parked:
-            heapq.heappop(self.wakings)
-        return self.wakings[0][0] if self.wakings else math.inf
+            self._pop_waking()
+        soonest = self.wakings[0][0] if self.wakings else math.inf
+        return min(soonest, self._held_until) if self.turns else soonest
 
     def _take(self, tenant: _Tenant[Job], now: float) -> tuple[Job | None, dict[str, float]]:
         """The tenant's next job, or how long it waits: for itself (under ""), or for each of its types."""
@@ -236,11 +279,14 @@ class _Lane(Generic[Job]):
 
     def _park(self, tenant: _Tenant[Job], waits: dict[str, float], now: float) -> None:
         tenant.parked = True
-        if (soonest := min(waits.values(), default=math.inf)) < math.inf:
-            heapq.heappush(self.wakings, (now + soonest, next(self._numbers), tenant))
+        moment = now + min(waits.values(), default=math.inf)
+        # It may park many times before the moment comes: one waking is enough, and it may be off by what floats differ.
+        if moment < tenant.wakes_at - HAIR_S:
+            tenant.wakes_at = moment
+            heapq.heappush(self.wakings, (moment, next(self._numbers), tenant))
         for job_type in waits:
             if job_type:
-                self._waiting_for_type.setdefault(job_type, deque()).append(tenant)
+                self._waiting_for_type.setdefault(job_type, OrderedDict()).setdefault(tenant.name)
         if "" in waits:
             # It was perhaps woken for a type's free place that it cannot use: let the next one have it.
             for job_type in tenant.queues:
@@ -253,14 +299,20 @@ class _Lane(Generic[Job]):
     def _wake_one(self, job_type: str) -> None:
         waiting = self._waiting_for_type.get(job_type)
         while waiting:
-            tenant = waiting.popleft()
-            if tenant.parked and job_type in tenant.queues:
+            tenant = self.tenants.get(waiting.popitem(last=False)[0])
+            if tenant is not None and tenant.parked and job_type in tenant.queues:
                 self._unpark(tenant)
                 return
         self._waiting_for_type.pop(job_type, None)
 
     def _wake_due(self, now: float) -> None:
         while self.wakings and self.wakings[0][0] <= now:
-            tenant = heapq.heappop(self.wakings)[2]
+            tenant = self._pop_waking()
             if tenant.parked:
                 self._unpark(tenant)
+
+    def _pop_waking(self) -> _Tenant[Job]:
+        moment, _, tenant = heapq.heappop(self.wakings)
+        if moment == tenant.wakes_at:
+            tenant.wakes_at = math.inf
+        return tenant

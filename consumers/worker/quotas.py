@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Scope = Literal["tenant", "job_type", "lane"]
 
 IDLE_KEPT = 10_000
+OVERFLOW = ".overflow"
+"""What the name of a lane's overflow ends with."""
 
 
 class Quota(BaseModel):
@@ -81,7 +83,10 @@ class _Use:
 
 
 class Quotas:
-    """The quotas of one worker and their use. Not thread-safe: the executor's loop owns it."""
+    """The quotas of one worker and their use. A lane and its overflow are one: moving a job aside lifts no limit.
+
+    Not thread-safe: the executor's loop owns it.
+    """
 
     def __init__(self, quotas: Mapping[tuple[Scope, str], Quota] | None = None) -> None:
         self._tenants: dict[str, _Use] = {}
@@ -97,11 +102,11 @@ class Quotas:
 
     def set(self, scope: Scope, name: str, quota: Quota) -> None:
         """Change a quota; what runs already goes on."""
-        _use(self._scopes[scope], name).limit(quota)
+        self._use(scope, name).limit(quota)
 
     def pause(self, scope: Scope, name: str, paused: bool = True) -> None:
         """Let nothing of it begin until it is resumed."""
-        _use(self._scopes[scope], name).pause(paused)
+        self._use(scope, name).pause(paused)
 
     def quota(self, scope: Scope, name: str) -> Quota:
         use = self._scopes[scope].get(name)
@@ -119,9 +124,9 @@ class Quotas:
     def enter(self, tenant: str, job_type: str, lane: str) -> None:
         """Note that a job begins."""
         uses = (
-            self._tenants.get(tenant) or _use(self._tenants, tenant),
-            self._job_types.get(job_type) or _use(self._job_types, job_type),
-            self._lanes.get(lane) or _use(self._lanes, lane),
+            self._tenants.get(tenant) or self._use("tenant", tenant),
+            self._job_types.get(job_type) or self._use("job_type", job_type),
+            self._lanes.get(lane) or self._use("lane", lane),
         )
         for use in uses:
             use.running += 1
@@ -137,12 +142,15 @@ class Quotas:
             if len(uses) > IDLE_KEPT:
                 _forget_idle(uses)
 
-
-def _use(uses: dict[str, _Use], name: str) -> _Use:
-    use = uses.get(name)
-    if use is None:
-        use = uses[name] = _Use()
-    return use
+    def _use(self, scope: Scope, name: str) -> _Use:
+        uses = self._scopes[scope]
+        if (use := uses.get(name)) is None:
+            use = uses[name] = _Use()
+            if scope == "lane":
+                # Under both names, so that neither has to be made from the other at each start.
+                lane = name.removesuffix(OVERFLOW)
+                uses[lane] = uses[lane + OVERFLOW] = use
+        return use
 
 
 def _forget_idle(uses: dict[str, _Use]) -> None:

@@ -1,8 +1,10 @@
 """The fair queue: whose turn it is."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +114,41 @@ def test_a_rate_limit_says_when_the_next_may_begin() -> None:
     assert worker.begin(10.5) is not None
 
 
+def test_a_rate_limit_of_a_lane_says_when_the_next_may_begin() -> None:
+    worker = Worker(Quotas({("lane", "default"): Quota(max_per_second=1)}))
+    for _ in range(3):
+        worker.queue.put(Job())
+    first = worker.begin(10.0)
+    assert first is not None
+    worker.end(first)
+    assert worker.begin(10.1) is None
+    assert worker.queue.ready_at() == pytest.approx(11.0)
+    assert worker.begin(11.0) is not None
+
+
+def test_a_paused_lane_waits_for_no_moment() -> None:
+    worker = Worker()
+    worker.quotas.pause("lane", "default")
+    worker.queue.put(Job())
+    assert worker.begin(1.0) is None
+    assert worker.queue.ready_at() == math.inf
+
+
+def test_an_order_to_a_lane_is_one_to_its_overflow_too() -> None:
+    worker = Worker(lanes=("bulk", "bulk.overflow", "high"))
+    worker.quotas.pause("lane", "bulk")
+    for lane in ("bulk", "bulk.overflow", "high"):
+        worker.queue.put(Job(lane=lane))
+    assert [job.lane for job in worker.drain()] == ["high"]
+    worker.quotas.pause("lane", "bulk", False)
+    worker.quotas.set("lane", "bulk", Quota(max_concurrency=1))
+    worker.queue.wake_all()
+    running = worker.begin()
+    assert running is not None and worker.begin() is None
+    worker.end(running)
+    assert worker.begin() is not None
+
+
 def test_what_is_paused_goes_on_when_it_is_resumed() -> None:
     worker = Worker()
     worker.quotas.pause("tenant", "a")
@@ -123,6 +160,61 @@ def test_what_is_paused_goes_on_when_it_is_resumed() -> None:
     worker.quotas.pause("lane", "high", False)
     worker.queue.wake_all()
     assert len(worker.drain()) == 2
+
+
+def test_a_tenant_that_waits_for_one_type_and_runs_another_leaves_nothing_behind() -> None:
+    quotas = Quotas({("job_type", "limited"): Quota(max_per_second=0.001)})
+    quotas.pause("job_type", "paused")
+    worker = Worker(quotas)
+    for job_type in ("paused", "limited", "limited"):
+        worker.queue.put(Job(job_type=job_type))
+    assert worker.begin() is not None
+    lane = worker.queue._by_name["default"]
+    for number in range(2000):
+        worker.queue.put(Job(job_type="free"))
+        job = worker.begin(number / 1000)
+        assert job is not None and job.job_type == "free"
+        assert worker.begin(number / 1000) is None
+        worker.end(job)
+    assert len(lane.wakings) <= 2
+    assert sum(map(len, lane._waiting_for_type.values())) <= 2
+    assert worker.begin(2.0) is None
+    assert worker.queue.ready_at() == pytest.approx(1000, abs=0.01)
+
+
+def test_what_is_given_up_leaves_the_queue_though_its_tenant_is_paused() -> None:
+    worker = Worker()
+    worker.quotas.pause("tenant", "a")
+    given_up = [Job(job_type=name) for name in "xxy"] + [Job("b")]
+    kept = [Job(job_type="x"), Job("b", job_type="z"), Job("c")]
+    for job in given_up + kept:
+        worker.queue.put(job)
+    first = worker.begin()
+    assert first is not None and worker.queue.pop(0) is not None
+    for job in (*given_up, *kept):
+        worker.queue.put(job)
+    for job in given_up:
+        job.live = False
+    before = len(worker.queue)
+    gone = worker.queue.forget_dead()
+    assert not any(job.live for job in gone)
+    assert len(worker.queue) == before - len(gone) == sum(worker.queue.by_tenant().values())
+    worker.quotas.pause("tenant", "a", False)
+    worker.queue.wake_all()
+    rest = worker.drain()
+    assert all(job.live for job in rest) and len(rest) == before - len(gone)
+    assert not len(worker.queue)
+
+
+def test_what_is_given_up_does_not_wait_behind_its_key() -> None:
+    keys = OrderingKeys[Job]()
+    first, second, third = (Job(ordering_key="k", number=number) for number in range(3))
+    for job in (first, second, third):
+        keys.claim(job)
+    second.live = False
+    keys.forget_dead()
+    assert len(keys) == 1
+    assert keys.release(first) is third
 
 
 def test_jobs_of_one_key_follow_each_other_and_a_dead_one_is_passed_over() -> None:
@@ -163,11 +255,16 @@ def test_every_job_begins_once_and_no_quota_is_ever_exceeded(
     waiting = list(jobs)
     running: list[Job] = []
     ended: list[Job] = []
+    gone: list[Job] = []
     steps = iter(choices)
     while waiting or running or len(worker.queue):
         choice = next(steps, 0)
         if waiting and choice % 3 == 0:
             worker.queue.put(waiting.pop())
+        elif choice == 8:
+            for given_up in jobs[::3]:
+                given_up.live = False
+            gone += worker.queue.forget_dead()
         elif running and choice % 3 == 1:
             ended.append(running.pop(choice % len(running)))
             worker.end(ended[-1])
@@ -182,4 +279,4 @@ def test_every_job_begins_once_and_no_quota_is_ever_exceeded(
             counts = Counter(getattr(job, scope) for job in running)
             for name, quota in of.items():
                 assert quota.max_concurrency is None or counts[name] <= quota.max_concurrency
-    assert Counter(map(id, ended)) == Counter(map(id, jobs))
+    assert Counter(map(id, ended + gone)) == Counter(map(id, jobs))
