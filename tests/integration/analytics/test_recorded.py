@@ -7,9 +7,10 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics import recorded
-from millstream.analytics.prices import Price, load
+from millstream.analytics.prices import Price
 from millstream.analytics.recorded import jobs, workers
 from millstream.analytics.simulation import Scenario, simulate
+from tests.price_book import set_prices
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 WINDOW = {"from": "2026-11-24 12:00:00", "to": "2026-11-24 13:00:00"}
@@ -71,7 +72,7 @@ def test_a_record_that_is_cut_says_how_long_it_was(clickhouse: Client, monkeypat
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "c", "d"]])
 def test_the_workers_of_a_machine_share_its_price(clickhouse: Client, names: list[str]) -> None:
-    load(clickhouse, [Price(instance_type="box", price_per_hour=6, vcpus=4)], replace=True)
+    set_prices(clickhouse, [Price(instance_type="box", price_per_hour=6, vcpus=4)])
     beats(clickhouse, "one", names)
     found = workers(clickhouse, WINDOW)
     assert (found.number, found.slots, found.unknown) == (len(names), 10, "")
@@ -84,7 +85,7 @@ def test_a_machine_counts_by_the_time_its_workers_lived_and_by_the_cores_they_ma
         Price(instance_type="big", price_per_hour=40, vcpus=8),
         Price(instance_type="big", price_per_hour=80, vcpus=8, effective_from=NOON + timedelta(minutes=30)),
     ]
-    load(clickhouse, prices, replace=True)
+    set_prices(clickhouse, prices)
     beats(clickhouse, "one", ["a"])
     beats(clickhouse, "two", ["b"], kind="big", minutes=range(20, 40), cores=2)
     beats(clickhouse, "two", ["c"], kind="big", minutes=range(20, 40), cores=2)
@@ -100,7 +101,7 @@ def test_a_machine_counts_by_the_time_its_workers_lived_and_by_the_cores_they_ma
 
 def test_without_a_price_or_with_two_currencies_the_price_of_a_worker_is_not_known(clickhouse: Client) -> None:
     assert workers(clickhouse, WINDOW).unknown == "no worker told of itself in this window"
-    load(clickhouse, [Price(instance_type="box", price_per_hour=4, vcpus=4)], replace=True)
+    set_prices(clickhouse, [Price(instance_type="box", price_per_hour=4, vcpus=4)])
     beats(clickhouse, "one", ["a"])
     beats(clickhouse, "two", ["b"], kind="odd", minutes=range(1))
     found = workers(clickhouse, WINDOW)
@@ -113,6 +114,6 @@ def test_without_a_price_or_with_two_currencies_the_price_of_a_worker_is_not_kno
 
 
 def test_a_machine_that_costs_nothing_has_a_known_price(clickhouse: Client) -> None:
-    load(clickhouse, [Price(instance_type="box", price_per_hour=0, vcpus=4)], replace=True)
+    set_prices(clickhouse, [Price(instance_type="box", price_per_hour=0, vcpus=4)])
     beats(clickhouse, "one", ["a"])
     assert workers(clickhouse, WINDOW).price_per_hour == 0

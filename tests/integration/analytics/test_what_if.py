@@ -11,10 +11,11 @@ from clickhouse_connect.driver.client import Client
 from typer.testing import CliRunner, Result
 
 from millstream.analytics import recorded
-from millstream.analytics.prices import Price, load
+from millstream.analytics.prices import Price
 from millstream.cli.app import app
 from millstream.cli.output import Failure
 from tests.job_history import Attempt, History
+from tests.price_book import set_prices
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 WINDOW = ["--from", "2026-11-24T12:00:00", "--to", "2026-11-24T13:00:00"]
@@ -37,7 +38,7 @@ def recording(clickhouse: Client) -> None:
     The jobs of `high` are due one a minute for half an hour; they ran without a wait. The 30 of `bulk` came at once and
     ran for a minute each.
     """
-    load(clickhouse, [Price(instance_type="m5.large", price_per_hour=8, vcpus=4)], replace=True)
+    set_prices(clickhouse, [Price(instance_type="m5.large", price_per_hour=8, vcpus=4)])
     beats = [
         [f"worker-{number}", NOON + timedelta(seconds=second), "host-1", "eu-central-1", "m5.large", 2]
         for second in range(3600)
@@ -113,7 +114,7 @@ def test_the_table_has_a_row_for_all_and_for_each_lane_and_the_plot_its_axis(run
 
 
 def test_a_cost_without_a_price_is_unknown_and_a_note_says_why(run: Run, recording: None, clickhouse: Client) -> None:
-    load(clickhouse, [Price(instance_type="other", price_per_hour=1, vcpus=1)], replace=True)
+    set_prices(clickhouse, [Price(instance_type="other", price_per_hour=1, vcpus=1)])
     answer = told(run("--json", "--scenario", "workers=4", "--scenario", "workers=4,price=2"))
     assert [outcome["cost"] is None for outcome in answer["outcomes"]] == [True, False]
     (note,) = answer["notes"]
