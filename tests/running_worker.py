@@ -1,19 +1,27 @@
 """A worker in a thread of the test's process."""
 
 import threading
+from typing import Any
 
 from millstream.consumers.worker import Drained, JobTypes, Worker, WorkerConfig
-from millstream.schemas import KafkaConnection, TopicCatalogue
+from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
 
 class RunningWorker:
     """Runs from entering, when it has its partitions, to leaving."""
 
     def __init__(
-        self, bootstrap: str, topics: TopicCatalogue, jobs: JobTypes, name: str = "w1", **config: object
+        self,
+        bootstrap: str,
+        topics: TopicCatalogue,
+        jobs: JobTypes,
+        name: str = "w1",
+        *,
+        codec: Codec | None = None,
+        **config: Any,
     ) -> None:
         settings = WorkerConfig.model_validate({"worker_id": name, "group": f"{topics.prefix}workers", **config})
-        self.worker = Worker(KafkaConnection(bootstrap), topics, settings, jobs)
+        self.worker = Worker(KafkaConnection(bootstrap), topics, settings, jobs, codec)
         self.drained: Drained | None = None
         self._thread = threading.Thread(target=self._run)
 

@@ -108,6 +108,8 @@ class Narrator:
             )
         ]
         if again:
+            # Before the request: should that fit nowhere, the job's end comes behind this.
+            records.append(self._event(execution, EventKind.RETRY_SCHEDULED, at, due_at=at))
             retry = request.model_copy(update={"attempt": request.attempt + 1})
             records.append(
                 OutgoingRecord(
@@ -118,7 +120,6 @@ class Narrator:
                     execution.assignment,
                 )
             )
-            records.append(self._event(execution, EventKind.RETRY_SCHEDULED, at, due_at=at))
         elif outcome.kind in _RETRIED:
             records.append(self._dead_letter(execution))
             records.append(self._event(execution, EventKind.DEAD_LETTERED, at, **outcome.error))
@@ -180,11 +181,14 @@ class Narrator:
             record_value=record.value,
         )
         shared = request.model_dump(include=set(JobEvent.model_fields))
-        event = JobEvent(**shared, **cause, kind=EventKind.DEAD_LETTERED, final=True, worker_id=self._worker_id)
+        told = [
+            JobEvent(**shared, **cause, kind=kind, final=kind is EventKind.FAILED, worker_id=self._worker_id)
+            for kind in (EventKind.FAILED, EventKind.DEAD_LETTERED)
+        ]
         key = request.job_id.encode()
         return [
             OutgoingRecord(self._topics.dead, key, self._codec.encode(_shortened(letter)), read_from),
-            OutgoingRecord(self._events_topic, key, self._codec.encode(event), read_from),
+            *(OutgoingRecord(self._events_topic, key, self._codec.encode(event), read_from) for event in told),
         ]
 
     def _dead_letter(self, execution: Execution) -> OutgoingRecord:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -40,7 +41,7 @@ def test_a_worker_that_joins_later_gets_its_part_of_each_lane(kafka: Broker, top
 def test_a_worker_with_a_full_window_still_gives_others_their_part(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    briefly = {"revoke_grace_s": 0.2, "drain_grace_s": 0.0}
+    briefly: dict[str, Any] = {"revoke_grace_s": 0.2, "drain_grace_s": 0.0}
     with RunningWorker(kafka.bootstrap, topics, jobs, "w1", window=4, **briefly):
         # Jobs with a key are never moved aside.
         client.submit_many([NewJob("sleep", {"seconds": 600}, ordering_key=str(number)) for number in range(20)])
