@@ -195,7 +195,7 @@ def test_draining_finishes_what_runs_and_commits_it(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
     with RunningWorker(kafka.bootstrap, topics, handlers(), concurrency=5) as running:
-        ids = client.submit_many([NewJob("slow", {"number": n}) for n in range(20)])
+        ids = client.submit_many([NewJob("slow", {"number": n}) for n in range(400)])
         while len(log.started) < 5:
             log.read()
         assert running.stop() is Drained.CLEAN
