@@ -4,6 +4,7 @@ import getpass
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from millstream import settings as settings_module
 from millstream.cli.output import Failure, err
@@ -75,16 +76,21 @@ def give(
     if scope is Scope.JOB and action is not Action.CANCEL_JOB:
         raise Failure("a single job can only be cancelled", "millstream job cancel ID", code=2)
     settings = settings_module.load()
-    command = Command(
-        action=action,
-        scope=scope,
-        target=target,
-        issued_by=getpass.getuser(),
-        reason=reason,
-        max_concurrency=max_concurrency,
-        max_per_second=max_per_second,
-        weight=weight,
-    )
+    try:
+        command = Command(
+            action=action,
+            scope=scope,
+            target=target,
+            issued_by=getpass.getuser(),
+            reason=reason,
+            max_concurrency=max_concurrency,
+            max_per_second=max_per_second,
+            weight=weight,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "order"
+        raise Failure(f"{where} {first['input']!r}: {first['msg']}", "nothing was sent", code=2) from error
     try:
         give_order(command, settings.connection, settings.catalogue, settings.codec)
     except OrderNotTaken as error:

@@ -241,3 +241,16 @@ def test_a_loop_that_nobody_looked_at_for_long_is_not_said_to_be_blocked(executo
     executor.submit(executions("blocks", "blocks"))
     time.sleep(1.1)
     assert executor.watch.late_s() < 0.1
+
+
+def test_what_waits_for_a_partition_that_was_given_up_is_forgotten_though_its_tenant_is_paused(
+    executor: Executor,
+) -> None:
+    executor.change_quotas(lambda quotas: quotas.pause("tenant", "acme"))
+    waiting = executions("at-once", "waits", "waits")
+    executor.submit(waiting)
+    until(lambda: executor.waiting == 3)
+    waiting[0].assignment.give_up()
+    executor.cancel_lost()
+    until(lambda: executor.waiting == 0)
+    assert not executor.queued_by_tenant()
