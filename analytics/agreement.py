@@ -9,6 +9,8 @@ from importlib import resources
 
 from clickhouse_connect.driver.client import Client
 
+from millstream.analytics.sql_file import sql_file
+
 FOLDER = resources.files(__package__) / "agreement"
 
 
@@ -30,7 +32,7 @@ def disagreements(client: Client) -> list[str]:
 
 
 def _questions(name: str) -> tuple[str, str]:
-    text = re.sub(r"^--.*\n", "", (FOLDER / f"{name}.sql").read_text("utf-8"), flags=re.MULTILINE)
+    text = re.sub(r"^--.*\n", "", sql_file(f"agreement/{name}"), flags=re.MULTILINE)
     rollup, raw = (part.strip() for part in text.rstrip().removesuffix(";").split(";"))
     return rollup, raw
 

@@ -1,6 +1,8 @@
 """Budget alerts: which tenants have spent so much of their month's budget that someone should know."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
@@ -15,13 +17,12 @@ def budget_alerts(client: Client, at: datetime) -> list[Alert]:
     What was told is looked up in the table `alerts`: two checks within the seconds that the sink takes may both tell.
     """
     moment = at.astimezone(UTC)
-    rows = client.query(
-        "SELECT tenant, currency, budget, spent, spent_share, forecast, status "
-        "FROM budget_status(at = {at:DateTime64(6, 'UTC')}) WHERE status IN ('over', 'warning')",
-        parameters={"at": f"{moment:%Y-%m-%d %H:%M:%S}"},
-    ).result_rows
     found = []
-    for tenant, currency, budget, spent, share, forecast, status in rows:
+    for tenant, currency, budget, spent, share, forecast, status in _budgets(
+        client, moment, "tenant, currency, budget, spent, spent_share, forecast, status"
+    ):
+        if status not in ("over", "warning"):
+            continue
         fingerprint = f"budget:{tenant}:{currency}:{moment:%Y-%m}"
         severity = Severity.CRITICAL if status == "over" else Severity.WARNING
         opened_at, told = _told(client, fingerprint)
@@ -47,18 +48,23 @@ def budget_alerts(client: Client, at: datetime) -> list[Alert]:
 
 def budget_gaps(client: Client, at: datetime) -> list[str]:
     """What the budgets of the calendar month of `at` cannot see: a line for each tenant and reason."""
-    rows = client.query(
-        "SELECT tenant, currency, status, unpriced_hours FROM budget_status(at = {at:DateTime64(6, 'UTC')}) "
-        "ORDER BY tenant, currency",
-        parameters={"at": f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"},
-    ).result_rows
     found = []
-    for tenant, currency, status, hours in rows:
+    for tenant, currency, status, hours in sorted(
+        map(tuple, _budgets(client, at, "tenant, currency, status, unpriced_hours"))
+    ):
         if status == "other currency":
             found.append(f"{tenant}: the budget is in {currency} and the prices are not: load it again")
         if hours > 0:
             found.append(f"{tenant}: {hours:.2f} vCPU hours of this month have no price and are not in what was spent")
     return found
+
+
+def _budgets(client: Client, at: datetime, columns: str) -> Sequence[Sequence[Any]]:
+    """What the month of `at` says of each budget, the most spent first."""
+    return client.query(
+        f"SELECT {columns} FROM budget_status(at = {{at:DateTime64(6, 'UTC')}})",
+        parameters={"at": f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"},
+    ).result_rows
 
 
 def _told(client: Client, fingerprint: str) -> tuple[datetime | None, set[str]]:

@@ -26,6 +26,7 @@ from clickhouse_migrations.migrator import STATUS_MD5_MISMATCH, STATUS_PENDING, 
 from clickhouse_migrations.substitution import substitute
 
 from millstream.analytics.cluster import LOCAL, clustered, definitions, distributed
+from millstream.analytics.sql_file import sql_file
 
 TABLE = "schema_migrations"
 
@@ -110,7 +111,7 @@ def view_names() -> list[str]:
 
 def view_text(name: str) -> str:
     """The file of a view: its question, parameters, columns and an example in the leading comment, then the SQL."""
-    return (_folder() / "views" / f"{name}.sql").read_text("utf-8")
+    return sql_file(f"views/{name}")
 
 
 def _apply_retention(client: Client, raw_days: int, rollup_days: int, cluster: str) -> None:
@@ -120,7 +121,7 @@ def _apply_retention(client: Client, raw_days: int, rollup_days: int, cluster: s
     ).result_rows
     engines = {str(name): str(engine) for name, engine in rows}
     tables = definitions(statements())
-    text = (_folder() / "retention.sql").read_text("utf-8")
+    text = sql_file("retention")
     days = {"RAW_DAYS": str(raw_days), "ROLLUP_DAYS": str(rollup_days)}
     for statement in _split(substitute(text, days, "retention.sql")):
         found = re.search(r"ALTER TABLE (\w+) .*(toIntervalDay\(\d+\))", statement)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
+
+from millstream.analytics.sql_file import sql_file
 
 HOUR_US = 3_600_000_000
 ALL_US = 2**62
@@ -24,7 +25,7 @@ class Loss:
 
 def tables_behind(client: Client, table: str) -> list[str]:
     """`table` and all tables that materialised views fill from it, directly or by way of others."""
-    filled = client.query(_text("filled_tables")).result_rows
+    filled = client.query(sql_file("filled_tables")).result_rows
     found = [table]
     for source in found:
         found += [target for reading, target in filled if reading == source and target not in found]
@@ -38,7 +39,7 @@ def losses(client: Client, table: str, again: Mapping[int, range]) -> list[Loss]
     Rows of `table` say at which offset they were. Those behind it do not, and may be kept for longer: what they hold
     from before the newest row lost, or from before the hour of the oldest one that comes back, counts as lost.
     """
-    times = {str(name): str(column) for name, column in client.query(_text("time_columns")).result_rows}
+    times = {str(name): str(column) for name, column in client.query(sql_file("time_columns")).result_rows}
     columns = {
         "partitions": list(again),
         "firsts": [offsets.start for offsets in again.values()],
@@ -66,12 +67,8 @@ def empty(client: Client, tables: list[str]) -> None:
 
 
 def _row(client: Client, name: str, parameters: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(map(int, client.query(_text(name), parameters=parameters).result_rows[0]))
+    return tuple(map(int, client.query(sql_file(name), parameters=parameters).result_rows[0]))
 
 
 def _moment(microseconds: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
-
-
-def _text(name: str) -> str:
-    return (resources.files(__package__) / f"{name}.sql").read_text("utf-8")

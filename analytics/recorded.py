@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.simulation import Arrival
+from millstream.analytics.sql_file import sql_file
 
 MOST_JOBS = 300_000
 
@@ -35,7 +35,7 @@ class Workers:
 
 def jobs(client: Client, window: Mapping[str, str]) -> Jobs:
     """The jobs of a window: `from` and `to` as text, in UTC."""
-    rows = client.query(_query("recorded_jobs.sql"), parameters={**window, "most": MOST_JOBS}).result_rows
+    rows = client.query(sql_file("recorded_jobs"), parameters={**window, "most": MOST_JOBS}).result_rows
     if not rows:
         return Jobs([], 0)
     first = rows[0][0]
@@ -44,7 +44,7 @@ def jobs(client: Client, window: Mapping[str, str]) -> Jobs:
 
 def workers(client: Client, window: Mapping[str, str]) -> Workers:
     """The workers of a window: `from` and `to` as text, in UTC; its minutes count as a whole."""
-    rows = client.query(_query("recorded_workers.sql"), parameters=dict(window)).result_rows
+    rows = client.query(sql_file("recorded_workers"), parameters=dict(window)).result_rows
     number, slots, price, unpriced, currencies = rows[0]
     if not number:
         return Workers(0, 0, None, "no worker told of itself in this window")
@@ -54,7 +54,3 @@ def workers(client: Client, window: Mapping[str, str]) -> Workers:
     if len(currencies) > 1:
         return Workers(number, round(slots), None, f"prices are in {' and '.join(sorted(currencies))}")
     return Workers(number, round(slots), price)
-
-
-def _query(name: str) -> str:
-    return (resources.files(__package__) / name).read_text("utf-8")

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib import resources
 from string import Template
+
+from millstream.analytics.sql_file import sql_file
 
 
 def statement(name: str, **parts: object) -> str:
     """The text of `sql/NAME.sql` without its comments and with each `$part` replaced."""
-    text = (resources.files(__package__) / "sql" / f"{name}.sql").read_text("utf-8")
+    text = sql_file(f"rca/sql/{name}")
     lines = [line for line in text.splitlines() if not line.startswith("--")]
     return Template("\n".join(lines)).substitute(parts).strip().rstrip(";")
 

@@ -6,10 +6,11 @@ so the examples of the documentation have outputs, and benches have data of any 
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib import resources
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_migrations.migrator import Migrator
+
+from millstream.analytics.sql_file import sql_file
 
 SLICE = 500_000
 """Jobs of one insert."""
@@ -30,7 +31,7 @@ def fill(
 
 
 def _run(client: Client, name: str, parameters: dict[str, str | int]) -> None:
-    text = (resources.files(__package__) / f"{name}.sql").read_text("utf-8")
+    text = sql_file(f"sample/{name}")
     for statement in Migrator.script_to_statements(text, multi_statement=True):
         client.command(
             statement.rstrip(";"),

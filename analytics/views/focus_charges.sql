@@ -13,7 +13,8 @@
 --   ContractedCost (currency), ContractedUnitPrice (currency), EffectiveCost (currency), InvoiceId (none: nothing is
 --   invoiced), InvoiceIssuerName (who runs the platform), ListCost (currency), ListUnitPrice (currency),
 --   PricingCategory (by the purchase option of the price), PricingCurrency, PricingQuantity (vCPU hours), PricingUnit,
---   ProviderName, PublisherName (who runs the platform), RegionId, RegionName (of the machine), ResourceId, ResourceName (the job type), ResourceType,
+--   ProviderName, PublisherName (who runs the platform), RegionId, RegionName (of the machine), ResourceId,
+--   ResourceName (the job type), ResourceType,
 --   ServiceCategory, ServiceName, ServiceSubcategory, SkuId, SkuPriceId (instance type), SubAccountId, SubAccountName
 --   (the tenant), SubAccountType, Tags (team and outcome, as JSON).
 -- Example: SELECT ChargePeriodStart, SubAccountId, ResourceId, ConsumedQuantity, BilledCost, BillingCurrency, Tags

@@ -1,9 +1,7 @@
 -- What did workers cost that had nothing to do, and who bears it?
 --
--- A machine costs from the first to the last beat of its workers, second by second, at the price of its time; workers
--- that may use only some of its cores cost that part. The share of its slots that were not in use is idle. A day's idle
--- cost of a kind of machine is shared out by what the tenants ran on it that day; where nobody ran anything, tenant is
--- empty.
+-- What a machine costs: see machine_minutes. The share of its slots that were not in use is idle. A day's idle cost of a
+-- kind of machine is shared out by what the tenants ran on it that day; where nobody ran anything, tenant is empty.
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
 -- Columns: day (UTC), instance_type, region, tenant, currency, machine_hours, machine_cost (of all tenants together),
@@ -13,46 +11,17 @@
 -- Example: SELECT * FROM idle_cost(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') LIMIT 3
 CREATE OR REPLACE VIEW idle_cost AS
 WITH
-    (
-        SELECT arraySort(arrayDistinct(arrayConcat(groupArray(effective_from), groupArray(effective_to))))
-        FROM price_book
-    ) AS changes,
     assumeNotNull((SELECT argMax(toString(currency), written_at) FROM price_book)) AS book_currency,
-    host_minutes AS
-    (
-        SELECT
-            minute, host, instance_type, region,
-            arrayCount(moment -> moment <= minute, changes) AS epoch,
-            least(60, max(worker_seconds)) AS seconds,
-            if(min(cores) = 0, 0, sum(cores)) AS all_cores,
-            sum(slots) AS slot_seconds,
-            sum(used) AS used_seconds
-        FROM
-        (
-            SELECT
-                minute, host, instance_type, region, worker_id,
-                sum(up_s) AS worker_seconds, max(cpu_limit) AS cores, sum(capacity_s) AS slots, sum(busy_s) AS used
-            FROM worker_usage
-            WHERE minute >= toStartOfMinute({from:DateTime64(6, 'UTC')}) AND minute < {to:DateTime64(6, 'UTC')}
-            GROUP BY minute, host, instance_type, region, worker_id
-        )
-        GROUP BY minute, host, instance_type, region
-    ),
     machines AS
     (
         SELECT
-            toDate(minute) AS day, host_minutes.instance_type AS instance_type, host_minutes.region AS region,
+            toDate(minute) AS day, instance_type, region,
             any(book_currency) AS currency,
             sum(seconds) / 3600 AS machine_hours,
-            sumIf(seconds, vcpus = 0) / 3600 AS unpriced_machine_hours,
-            sumIf(
-                seconds / 3600 * price_per_hour * if(all_cores = 0, 1, least(1, all_cores / vcpus)), vcpus > 0
-            ) AS machine_cost,
+            sumIf(seconds, NOT priced) / 3600 AS unpriced_machine_hours,
+            sum(cost) AS machine_cost,
             if(sum(slot_seconds) > 0, sum(used_seconds) / sum(slot_seconds), 0) AS utilisation
-        FROM host_minutes
-        LEFT JOIN machine_prices(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}) AS price
-            ON host_minutes.instance_type = price.instance_type AND host_minutes.region = price.region
-            AND host_minutes.epoch = price.epoch
+        FROM machine_minutes(from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')})
         GROUP BY day, instance_type, region
     ),
     use AS

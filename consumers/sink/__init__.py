@@ -2,7 +2,7 @@
 
 from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.fleet import all_sinks, run_together
-from millstream.consumers.sink.rewind import SinkRunning, check_stopped, offsets_at, rewind
+from millstream.consumers.sink.rewind import SinkRunning, check_stopped, offsets_at, read_again, rewind
 from millstream.consumers.sink.sink import Sink
 from millstream.consumers.sink.sources import EVENTS, QUIET, Source
 
@@ -16,6 +16,7 @@ __all__ = [
     "all_sinks",
     "check_stopped",
     "offsets_at",
+    "read_again",
     "rewind",
     "run_together",
 ]

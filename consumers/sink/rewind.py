@@ -39,6 +39,19 @@ def offsets_at(connection: KafkaConnection, topic: str, moment: datetime | None)
         consumer.close()
 
 
+def read_again(connection: KafkaConnection, topic: str, firsts: dict[int, int]) -> dict[int, range]:
+    """The offsets of each partition that a sink would read that begins at these. Raises `KafkaException`."""
+    consumer = Consumer(connection.consumer("rewind"))
+    try:
+        found = {}
+        for number, first in firsts.items():
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT_S)
+            found[number] = range(first, end)
+        return found
+    finally:
+        consumer.close()
+
+
 def check_stopped(connection: KafkaConnection, group: str) -> None:
     """Raises `SinkRunning` while the group has members, which a killed one stays for its session timeout."""
     admin = AdminClient(connection.client())

@@ -223,13 +223,7 @@ class Sink:
         waiting = [part for part in self._partitions.values() if part.insert is None]
         busy = len(self._partitions) - len(waiting)
         config = self.config
-        ready = [
-            (part, part.batch)
-            for part in take_turns(
-                waiting, busy, config.parallel_inserts, self._limits(), config.max_seconds, time.monotonic()
-            )
-            if part.batch is not None
-        ]
+        ready = take_turns(waiting, busy, config.parallel_inserts, self._limits(), config.max_seconds, time.monotonic())
         intents = [self._position(part, batch.range.start, batch.range.metadata) for part, batch in ready]
         if not self._commit(intents):
             return

@@ -22,8 +22,10 @@ class Waiting(Protocol):
 W = TypeVar("W", bound=Waiting)
 
 
-def take_turns(waiting: Iterable[W], busy: int, writers: int, limits: Limits, patience: float, now: float) -> list[W]:
-    """Cut batches until every writer has one to insert and one to follow; returns the partitions that have one now.
+def take_turns(
+    waiting: Iterable[W], busy: int, writers: int, limits: Limits, patience: float, now: float
+) -> list[tuple[W, Batch]]:
+    """Cut batches until every writer has one to insert and one to follow; returns the partitions with their batches.
 
     Those come first whose records have waited longer than `patience` (seconds), the longest first; then those where
     most waits. `busy` inserts are under way or queued already.
@@ -37,7 +39,7 @@ def take_turns(waiting: Iterable[W], busy: int, writers: int, limits: Limits, pa
         age = partition.buffer.age(now)
         return age if age >= patience else 0.0, partition.memory
 
-    ready: list[W] = []
+    ready: list[tuple[W, Batch]] = []
     for partition in sorted(waiting, key=urgency, reverse=True):
         given = busy + len(ready)
         if given >= 2 * writers:
@@ -46,5 +48,5 @@ def take_turns(waiting: Iterable[W], busy: int, writers: int, limits: Limits, pa
             late = partition.buffer.age(now) >= patience
             partition.batch = partition.buffer.cut(limits if late or given < writers else only_full, now)
         if partition.batch is not None:
-            ready.append(partition)
+            ready.append((partition, partition.batch))
     return ready

@@ -39,6 +39,11 @@ class BackgroundWriter:
         """Whether `finish` would not wait: the batch is written, has failed or takes too long."""
         return self._result is not None and (self._result.done() or self._left_s <= 0)
 
+    @property
+    def in_hand(self) -> int:
+        """How many records are being written; they come back should the transaction be aborted."""
+        return len(self.batch.records) if self.batch else 0
+
     def begin(self, batch: Batch) -> None:
         """Start writing; `finish` tells how it went. Raises RuntimeError while another batch is not finished."""
         if self.batch is not None:

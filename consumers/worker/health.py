@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from millstream.consumers.worker.runtime import Worker
 
 STUCK_AFTER_S = 60.0
-
-
 SILENCE_S = 5.0
 """So long may a client that has connected say nothing."""
 

@@ -8,8 +8,8 @@ import json
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -18,6 +18,8 @@ from millstream.consumers.worker.execution import Execution
 
 if TYPE_CHECKING:
     from millstream.consumers.worker.executor import Executor
+
+Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 MOST_TENANTS = 200
@@ -141,33 +143,21 @@ class Metrics(Collector):
             yield _gauge("millstream_jobs_queued", ["tenant"], {(tenant,): count for tenant, count in queued})
 
 
-def _counter(
-    name: str, labels: list[str], rows: Counter[tuple[str, str]] | dict[tuple[()], int] | dict[tuple[str], int]
-) -> CounterMetricFamily:
+def _counter(name: str, labels: list[str], rows: Mapping[Labels, float]) -> CounterMetricFamily:
     family = CounterMetricFamily(name, METRICS[name], labels=labels)
     for values, count in list(rows.items()):
         family.add_metric(list(values), count)
     return family
 
 
-def _gauge(
-    name: str,
-    labels: list[str],
-    rows: dict[tuple[()], int]
-    | dict[tuple[()], float]
-    | dict[tuple[str, str], float]
-    | dict[tuple[str], float]
-    | dict[tuple[str], int],
-) -> GaugeMetricFamily:
+def _gauge(name: str, labels: list[str], rows: Mapping[Labels, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, METRICS[name], labels=labels)
     for values, number in list(rows.items()):
         family.add_metric(list(values), number)
     return family
 
 
-def _histogram(
-    name: str, labels: list[str], rows: dict[tuple[str], Histogram] | dict[tuple[()], Histogram]
-) -> HistogramMetricFamily:
+def _histogram(name: str, labels: list[str], rows: Mapping[Labels, Histogram]) -> HistogramMetricFamily:
     family = HistogramMetricFamily(name, METRICS[name], labels=labels)
     for values, histogram in list(rows.items()):
         family.add_metric(list(values), histogram.buckets(), histogram.total)

@@ -1,5 +1,6 @@
 """The records that tell of an execution: events, the next attempt's request, the dead letter."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.execution import Execution
 from millstream.consumers.worker.metering import MemoryGauge
 from millstream.consumers.worker.outcome import SUCCEEDED
+from millstream.consumers.worker.quotas import OVERFLOW
 from millstream.schemas import (
     Codec,
     DeadLetter,
@@ -114,7 +116,7 @@ class Narrator:
             records.append(
                 OutgoingRecord(
                     # Not to where the request says: that may be a lane that there is not.
-                    self._topics.lane(execution.lane.removesuffix(".overflow")),
+                    self._topics.lane(execution.lane.removesuffix(OVERFLOW)),
                     request.record_key,
                     self._codec.encode(retry),
                     execution.assignment,
@@ -129,33 +131,23 @@ class Narrator:
         self, assignment: Assignment, offset: int, key: bytes | None, value: bytes | None, error: DecodeError
     ) -> OutgoingRecord:
         """The dead letter of a record that is no request at all."""
-        letter = DeadLetter(
-            reason=DeadReason.UNREADABLE,
-            error_type="DecodeError",
-            error_message=str(error)[:2000],
-            worker_id=self._worker_id,
-            topic=assignment.topic,
-            partition=assignment.partition,
-            offset=offset,
-            record_key=key,
-            record_value=value,
-        )
-        return OutgoingRecord(self._topics.dead, key, self._codec.encode(_shortened(letter)), assignment)
+        cause = {"error_type": "DecodeError", "error_message": str(error)[:2000]}
+        return self._letter(DeadReason.UNREADABLE, cause, assignment, offset, key, value)
 
-    def instead(self, record: OutgoingRecord) -> list[OutgoingRecord]:
+    def instead_of(self, record: OutgoingRecord) -> list[OutgoingRecord]:
         """What to write instead of a record that the broker refused for its size: the record without what may be long,
         or, of a request, that its job is given up."""
         log.error("a record is too large for its topic", topic=record.topic, bytes=len(record.value))
-        if record.topic not in (self._topics.dead, self._events_topic):
-            return self._given_up(record)
         if record.topic == self._topics.dead:
             letter = self._codec.decode(record.value, DeadLetter)
             where = f"{letter.topic}[{letter.partition}]@{letter.offset}"
             note = f"{letter.error_message[:200]} (shortened; the record is at {where})"
             less: Record = letter.model_copy(update={"record_value": None, "stack": "", "error_message": note})
-        else:
+        elif record.topic == self._events_topic:
             event = self._codec.decode(record.value, JobEvent)
             less = event.model_copy(update={"stack": "", "labels": {}, "error_message": event.error_message[:200]})
+        else:
+            return self._given_up(record)
         return [record._replace(value=self._codec.encode(less))]
 
     def _given_up(self, record: OutgoingRecord) -> list[OutgoingRecord]:
@@ -166,20 +158,7 @@ class Narrator:
             "error_type": "RequestTooLarge",
             "error_message": f"its request of {len(record.value):,} bytes is more than {record.topic} takes",
         }
-        letter = DeadLetter(
-            **cause,
-            job_id=request.job_id,
-            tenant=request.tenant,
-            job_type=request.job_type,
-            attempt=request.attempt,
-            reason=DeadReason.TOO_LARGE,
-            worker_id=self._worker_id,
-            topic=read_from.topic,
-            partition=read_from.partition,
-            offset=-1,
-            record_key=record.key,
-            record_value=record.value,
-        )
+        letter = self._letter(DeadReason.TOO_LARGE, cause, read_from, -1, record.key, record.value, request)
         shared = request.model_dump(include=set(JobEvent.model_fields))
         told = [
             JobEvent(**shared, **cause, kind=kind, final=kind is EventKind.FAILED, worker_id=self._worker_id)
@@ -187,35 +166,51 @@ class Narrator:
         ]
         key = request.job_id.encode()
         return [
-            OutgoingRecord(self._topics.dead, key, self._codec.encode(_shortened(letter)), read_from),
+            letter,
             *(OutgoingRecord(self._events_topic, key, self._codec.encode(event), read_from) for event in told),
         ]
 
     def _dead_letter(self, execution: Execution) -> OutgoingRecord:
         request, outcome = execution.read.request, execution.outcome
         assert outcome
+        return self._letter(
+            outcome.reason,
+            outcome.error,
+            execution.assignment,
+            execution.offset,
+            request.record_key,
+            execution.value,
+            request,
+        )
+
+    def _letter(
+        self,
+        reason: DeadReason,
+        cause: Mapping[str, str],
+        read_from: Assignment,
+        offset: int,
+        key: bytes | None,
+        value: bytes | None,
+        request: JobRequest | None = None,
+    ) -> OutgoingRecord:
+        """The dead letter of a record with this key and value. It has the key of the job's events, where there is a
+        job."""
+        job = request.model_dump(include={"job_id", "tenant", "job_type", "attempt"}) if request else {}
         letter = DeadLetter.model_validate(
             {
-                **outcome.error,
-                "job_id": request.job_id,
-                "tenant": request.tenant,
-                "job_type": request.job_type,
-                "attempt": request.attempt,
-                "reason": outcome.reason,
+                **cause,
+                **job,
+                "reason": reason,
                 "worker_id": self._worker_id,
-                "topic": execution.assignment.topic,
-                "partition": execution.assignment.partition,
-                "offset": execution.offset,
-                "record_key": request.record_key,
-                "record_value": execution.value,
+                "topic": read_from.topic,
+                "partition": read_from.partition,
+                "offset": offset,
+                "record_key": key,
+                "record_value": value,
             }
         )
-        return OutgoingRecord(
-            self._topics.dead,
-            execution.read.key,
-            self._codec.encode(_shortened(letter)),
-            execution.assignment,
-        )
+        letter_key = request.job_id.encode() if request else key
+        return OutgoingRecord(self._topics.dead, letter_key, self._codec.encode(_shortened(letter)), read_from)
 
     def _event(
         self, execution: Execution, kind: EventKind, occurred_at: datetime | int, **fields: Any

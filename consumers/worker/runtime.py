@@ -21,6 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from millstream.consumers.worker.adaptive_limit import AdaptiveLimit
 from millstream.consumers.worker.assignment import Assignment
 from millstream.consumers.worker.background import BackgroundWriter, Batch
+from millstream.consumers.worker.backoff import Backoff
 from millstream.consumers.worker.beats import Beats
 from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.control import Control
@@ -35,6 +36,7 @@ from millstream.consumers.worker.membership import Membership
 from millstream.consumers.worker.metrics import Metrics
 from millstream.consumers.worker.narrator import Narrator, OutgoingRecord
 from millstream.consumers.worker.outcome import SUCCEEDED
+from millstream.consumers.worker.quotas import OVERFLOW
 from millstream.consumers.worker.slots import claim_worker_id, journal_path
 from millstream.consumers.worker.transaction import OutcomeWriter, TransactionAborted, WriterBroken
 from millstream.consumers.worker.window import Window
@@ -130,7 +132,7 @@ class Worker:
             job_types=sorted(each.name for each in self.jobs),
         )
         with HealthServer(self), Beats(self), Control(self) as control, closing(self._open_journal()) as journal:
-            pause = _Pause()
+            backoff = Backoff(FIRST_PAUSE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, STABLE_AFTER_S)
             while True:
                 life = _Life(self, control, journal)
                 try:
@@ -142,8 +144,7 @@ class Worker:
                 finally:
                     self.ready.clear()
                     life.end()
-                pause.after(life.lasted_s)
-                if self.stopping.wait(pause.seconds):
+                if self.stopping.wait(backoff.after(life.lasted_s)):
                     return Drained.CUT_SHORT
 
     def _open_journal(self) -> RunningJournal:
@@ -155,17 +156,6 @@ class Worker:
         if journal.suspects:
             log.warning("these jobs ran when two processes died, each gets its own", jobs=sorted(journal.suspects))
         return journal
-
-
-class _Pause:
-    """How long to wait before the next life: twice as long each time, little after one that lasted."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def after(self, lasted_s: float) -> None:
-        again = min(LONGEST_PAUSE_S, 2 * self.seconds)
-        self.seconds = FIRST_PAUSE_S if lasted_s > STABLE_AFTER_S or not self.seconds else again
 
 
 class _Life:
@@ -190,7 +180,7 @@ class _Life:
         self._began = self._written_at = time.monotonic()
         self._overflow_of = {worker.topics.lane(lane): worker.topics.overflow(lane) for lane in worker.lanes}
         self._narrator = Narrator(worker.topics, worker.codec, config)
-        overflows = {worker.topics.overflow(lane): f"{lane}.overflow" for lane in worker.lanes}
+        overflows = {worker.topics.overflow(lane): lane + OVERFLOW for lane in worker.lanes}
         self._executor = Executor(worker.jobs, self._narrator, config, [*worker.lanes, *overflows.values()], journal)
         self._limit = AdaptiveLimit(config.concurrency, config.min_concurrency, config.max_concurrency)
         self._limited_at = time.monotonic()
@@ -392,8 +382,7 @@ class _Life:
     @property
     def _writer_is_behind(self) -> bool:
         """Whether as much waits to be written as one transaction takes, or passes this worker by in bytes."""
-        writing = len(self._writer.batch.records) if self._writer.batch else 0
-        waiting = writing + len(self._batch) + len(self._records)
+        waiting = self._writer.in_hand + len(self._batch) + len(self._records)
         return waiting >= WRITE_AT_ONCE or self._passed_on_bytes >= self._config.window_bytes
 
     def _note(self, error: KafkaError) -> None:
@@ -407,7 +396,7 @@ class _Life:
         batch.extend(self._records)
         self._records.clear()
         # What is being written may come back; until it is gone, both together are at most one batch.
-        room = WRITE_AT_ONCE - (len(self._writer.batch.records) if self._writer.batch else 0)
+        room = WRITE_AT_ONCE - self._writer.in_hand
         while executor.told and len(batch) < room:
             batch.append(executor.told.popleft())
         while executor.finished and len(batch) < room:
@@ -450,11 +439,11 @@ class _Life:
             assert batch is not None
             log.warning("transaction aborted, writing it again", records=len(batch.records), reason=str(error))
             self._metrics.aborted += 1
-            self._batch[:0] = self._shortened(batch.records, error.too_large)
+            self._batch[:0] = self._that_fit(batch.records, error.too_large)
             for membership in self._memberships:
                 membership.commit_again(batch.commits)
 
-    def _shortened(
+    def _that_fit(
         self, records: Sequence[OutgoingRecord], too_large: Sequence[OutgoingRecord]
     ) -> Sequence[OutgoingRecord]:
         """The records, with what fits instead of those that are as large as one that a broker refused."""
@@ -464,7 +453,7 @@ class _Life:
         written: list[OutgoingRecord] = []
         for each in records:
             fits = len(each.value) < refused.get(each.topic, math.inf)
-            written += [each] if fits else self._narrator.instead(each)
+            written += [each] if fits else self._narrator.instead_of(each)
         return written
 
     def _write_out(self) -> None:

@@ -11,9 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
+
+from millstream.consumers.worker.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +33,8 @@ class _Child:
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
-    pause_s: float = 0.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(0.0, FIRST_PAUSE_S, LONGEST_PAUSE_S, STABLE_AFTER_S))
+    """The first restart is immediate: somebody waits for the jobs that ran."""
 
 
 class Supervisor:
@@ -84,10 +87,7 @@ class Supervisor:
         if self._stopping.is_set():
             return
         lasted = time.monotonic() - child.started_at
-        brief = lasted < STABLE_AFTER_S
-        # The first restart is immediate: somebody waits for the jobs that ran.
-        child.start_at = time.monotonic() + (child.pause_s if brief else 0.0)
-        child.pause_s = min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, 2 * child.pause_s)) if brief else 0.0
+        child.start_at = time.monotonic() + child.backoff.after(lasted)
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         log.error("worker process died, starting it again", name=child.name, how=how, after_s=round(lasted, 1))
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from confluent_kafka import Consumer, TopicPartition
 from rich.table import Table
 
 from millstream import settings as settings_module
@@ -13,12 +12,20 @@ from millstream.analytics.rebuild import Loss, empty, losses, tables_behind
 from millstream.cli.options import AsJson
 from millstream.cli.output import Failure, answer, err
 from millstream.clickhouse import connect
-from millstream.consumers.sink import EVENTS, QUIET, SinkConfig, SinkRunning, Source, check_stopped, offsets_at, rewind
+from millstream.consumers.sink import (
+    EVENTS,
+    QUIET,
+    SinkConfig,
+    SinkRunning,
+    Source,
+    check_stopped,
+    offsets_at,
+    read_again,
+    rewind,
+)
 from millstream.consumers.sink.fleet import quiet
-from millstream.schemas import KafkaConnection
 
 SOURCES = {source.table: source for source in (EVENTS, *QUIET)}
-KAFKA_TIMEOUT_S = 30.0
 
 
 def rewind_command(
@@ -54,7 +61,7 @@ def rewind_command(
         raise Failure(str(error), "stop every sink; one that was killed leaves its group after six seconds") from error
     offsets = offsets_at(settings.connection, topic, start.replace(tzinfo=UTC) if start else None)
     client = connect(settings)
-    lost = losses(client, table, _to_the_end(settings.connection, topic, offsets))
+    lost = losses(client, table, read_again(settings.connection, topic, offsets))
     if lost and not yes:
         found = ", ".join(map(_sentence, lost))
         raise Failure(f"Kafka has it no more, or --from excludes it; lost would be {found}", "--yes")
@@ -74,18 +81,6 @@ def rewind_command(
 
 def _group(config: SinkConfig, source: Source) -> str:
     return config.group if source is EVENTS else quiet(config, source).group
-
-
-def _to_the_end(connection: KafkaConnection, topic: str, offsets: dict[int, int]) -> dict[int, range]:
-    consumer = Consumer(connection.consumer("rewind"))
-    try:
-        found = {}
-        for number, first in offsets.items():
-            _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), KAFKA_TIMEOUT_S)
-            found[number] = range(first, end)
-        return found
-    finally:
-        consumer.close()
 
 
 def _sentence(loss: Loss) -> str:

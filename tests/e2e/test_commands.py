@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from millstream.local.process import ChildProcess
+from tests.waiting import eventually
 
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MILLSTREAM_")}
 
@@ -71,15 +71,6 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     yield stack
     if stack.process.is_alive():
         stack.process.stop(60)
-
-
-def eventually(ask: Any, enough: Any, within_s: float = 60) -> Any:
-    """What `ask` returns once it is `enough`."""
-    deadline = time.monotonic() + within_s
-    while not enough(answer := ask()):
-        assert time.monotonic() < deadline, f"still {answer}"
-        time.sleep(0.3)
-    return answer
 
 
 def test_submit_show_report_and_sql_find_the_stack_by_themselves(up: Up) -> None:

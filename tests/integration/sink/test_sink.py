@@ -1,8 +1,7 @@
 """The sink on a real broker and a real ClickHouse engine."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -17,6 +16,7 @@ from millstream.local.broker import Broker
 from millstream.schemas import DeadLetter, DeadReason, JobRequest, KafkaConnection, TopicCatalogue
 from tests.job_events import CODEC, life_of_jobs
 from tests.rollups import counts
+from tests.waiting import until
 
 BROKEN = [
     None,
@@ -47,13 +47,6 @@ def running(sink: Sink) -> Iterator[Sink]:
 
 def has_inserted(sink: Sink) -> bool:
     return sink.rows_inserted > 0
-
-
-def until(condition: Callable[[], bool], seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def committed_events(connection: KafkaConnection, topics: TopicCatalogue) -> set[tuple[int, int]]:
@@ -92,6 +85,13 @@ def group_offsets(connection: KafkaConnection, topics: TopicCatalogue) -> dict[i
     found = consumer.committed([TopicPartition(topics.events, number) for number in range(4)], timeout=10)
     consumer.close()
     return {part.partition: part for part in found}
+
+
+def announce(connection: KafkaConnection, topics: TopicCatalogue, start: int, end: int) -> None:
+    """Leave behind what a sink does that dies before the batch [start, end) of partition 0 is acknowledged."""
+    consumer = Consumer(connection.consumer(topics.prefix))
+    consumer.commit(offsets=[TopicPartition(topics.events, 0, start, f"v1 until={end}")], asynchronous=False)
+    consumer.close()
 
 
 def in_clickhouse(client: Client) -> set[tuple[int, int]]:
@@ -172,10 +172,8 @@ def test_an_announced_batch_is_inserted_again_as_it_was(
         with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=f"{topics.prefix}x", max_rows=600))):
             until(lambda: counts(clickhouse)["raw"] == 600)
         clickhouse.command("TRUNCATE TABLE job_events")
-    consumer = Consumer(connection.consumer(topics.prefix))
     start = 0 if inserted_before else 350
-    consumer.commit(offsets=[TopicPartition(topics.events, 0, start, "v1 until=600")], asynchronous=False)
-    consumer.close()
+    announce(connection, topics, start, 600)
     for key, value in life_of_jobs(10, seed=2):
         producer.produce(topics.events, value, key, partition=0)
     producer.flush()
@@ -195,9 +193,7 @@ def test_an_announced_range_is_read_to_its_end_where_less_may_be_buffered(
     for key, value in life_of_jobs(4000):
         producer.produce(topics.events, value, key, partition=0)
     producer.flush()
-    consumer = Consumer(connection.consumer(topics.prefix))
-    consumer.commit(offsets=[TopicPartition(topics.events, 0, 0, "v1 until=12000")], asynchronous=False)
-    consumer.close()
+    announce(connection, topics, 0, 12_000)
     config = SinkConfig(group=topics.prefix, max_buffered_bytes=100_000)
     with running(Sink(connection, topics, clickhouse, CODEC, config)) as sink:
         until(lambda: sink.rows_inserted == 12_000)

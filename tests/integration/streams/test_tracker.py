@@ -4,7 +4,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from millstream.streams.hearing import PATIENCE, SecondReader
 from millstream.topics import apply_topics
 from tests.brokers import set_largest_record
 from tests.eventlog import TopicReader
+from tests.waiting import eventually
 
 CODEC = Codec()
 ROOT = Path(__file__).parents[3]
@@ -75,15 +76,6 @@ class RunningTracker:
     def finished(self) -> int:
         states = self.json("/counts").get("states", {})
         return sum(states.get(state.value, 0) for state in State if state.terminal)
-
-
-def eventually(ask: Callable[[], Any], enough: Callable[[Any], bool], within_s: float = 60) -> Any:
-    """What `ask` returns once it is `enough`."""
-    deadline = time.monotonic() + within_s
-    while not enough(answer := ask()):
-        assert time.monotonic() < deadline, f"still {answer}"
-        time.sleep(0.1)
-    return answer
 
 
 def life(job_id: str, end: EventKind | None = EventKind.SUCCEEDED) -> list[JobEvent]:

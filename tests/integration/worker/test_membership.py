@@ -1,7 +1,6 @@
 """Who reads what: each worker has its part of each lane, and reads all that it has."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -15,12 +14,7 @@ from millstream.schemas import KafkaConnection, TopicCatalogue
 from tests.eventlog import EventLog
 from tests.integration.worker.handlers import jobs
 from tests.running_worker import RunningWorker
-
-
-def until(holds: Callable[[], bool], within_s: float = 40) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
+from tests.waiting import until
 
 
 def parts(kafka: Broker, topics: TopicCatalogue) -> list[list[int]]:

@@ -31,8 +31,8 @@ class Partition:
         self.buffer.add(Records(offsets, [None] * rows, [b"value"] * rows), now)
 
 
-def numbers(partitions: list[Partition]) -> list[int]:
-    return [partition.number for partition in partitions]
+def numbers(ready: list[tuple[Partition, Batch]]) -> list[int]:
+    return [partition.number for partition, _ in ready]
 
 
 def test_the_largest_go_first_while_nobody_waits_too_long() -> None:
@@ -72,7 +72,8 @@ def test_a_partition_with_few_records_is_not_starved_by_those_that_are_always_fu
         for partition in full:
             partition.fill(1500 - len(partition.buffer.records), now)
         waiting = [partition for partition in partitions if partition not in inserting]
-        inserting += take_turns(waiting, len(inserting), writers, LIMITS, PATIENCE, now)
+        ready = take_turns(waiting, len(inserting), writers, LIMITS, PATIENCE, now)
+        inserting += [partition for partition, _ in ready]
         ended = inserting.pop(0)
         inserts[ended.number] += 1
         ended.batch = None

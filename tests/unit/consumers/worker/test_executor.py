@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from millstream.consumers.worker.executor import Executor
 from millstream.consumers.worker.journal import RunningJournal
 from millstream.consumers.worker.narrator import Narrator
 from millstream.schemas import Codec, EventKind, JobRequest, RequestReader, TopicCatalogue
+from tests.waiting import until
 
 CODEC = Codec()
 LIMIT = 3
@@ -119,13 +120,6 @@ def executions(*kinds: str, **fields: object) -> list[Execution]:
     common = {"tenant": "acme", "payload": b"{}", **fields}
     values = [CODEC.encode(JobRequest.model_validate({**common, "job_type": kind})) for kind in kinds]
     return [Execution(assignment, offset, value, reader.read(value)) for offset, value in enumerate(values)]
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_all_run_and_never_more_at_once_than_allowed(executor: Executor) -> None:

@@ -3,11 +3,11 @@
 import os
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from millstream.consumers.worker import Supervisor
+from tests.waiting import until
 
 
 class Children:
@@ -35,13 +35,6 @@ class Children:
         self.supervisor.stop()
         self._thread.join(30)
         return self.exit_code
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_child_that_dies_is_back_under_its_own_name_and_the_others_stay(tmp_path: Path) -> None:

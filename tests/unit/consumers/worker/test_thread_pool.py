@@ -2,17 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 
 from millstream.consumers.worker.thread_pool import ThreadPool
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+from tests.waiting import until
 
 
 def alive() -> int:
