@@ -25,7 +25,6 @@ from rig import Rig
 from millstream.local.broker import ApacheKafka
 from millstream.local.process import ChildProcess
 from millstream.producers import JobClient, NewJob
-from millstream.producers.orders import order_key
 from millstream.schemas import Action, Codec, Command, EventKind, JobEvent, KafkaConnection, Scope, TopicCatalogue
 from millstream.topics import apply_topics
 
@@ -105,7 +104,7 @@ class Fleet:
         """Call the long jobs off that there are, and wait until as many new ones run."""
         for job_id in self._long:
             order = Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target=job_id)
-            self._orders.produce(self.topics.commands, Codec().encode(order), order_key(order))
+            self._orders.produce(self.topics.commands, Codec().encode(order), order.key)
         self._orders.flush(10)
         long = NewJob("demo.sleep", {"seconds": 3600}, labels={"long": "yes"})
         self._long = self._client.submit_many([long] * LONG_JOBS)

@@ -1,14 +1,21 @@
-"""Giving orders to the workers: cancel, pause, resume, set a quota."""
+"""Giving orders to the workers (cancel, pause, resume, set a quota), and reading which ones stand."""
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+import time
 
-from millstream.schemas import Action, Codec, Command, KafkaConnection, TopicCatalogue
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from millstream.schemas import Action, Codec, Command, DecodeError, KafkaConnection, TopicCatalogue
 
 DELIVERED_WITHIN_S = 30.0
+READ_WITHIN_S = 30.0
 
 
 class OrderNotTaken(RuntimeError):
     """Kafka did not acknowledge an order; no worker will obey it."""
+
+
+class OrdersUnreadable(RuntimeError):
+    """The command topic could not be read to its end."""
 
 
 def give_order(
@@ -29,14 +36,50 @@ def give_order(
     producer = Producer(connection.producer(message_timeout_ms=int(DELIVERED_WITHIN_S * 1000)))
     value = (codec or Codec()).encode(command)
     try:
-        producer.produce((topics or TopicCatalogue()).commands, value, order_key(command), on_delivery=delivered)
+        producer.produce((topics or TopicCatalogue()).commands, value, command.key, on_delivery=delivered)
     except KafkaException as error:
         raise OrderNotTaken(f"the order was not sent: {error.args[0].str()}") from error
     if producer.flush(DELIVERED_WITHIN_S + 1) or failure:
         raise OrderNotTaken(f"Kafka did not take the order: {failure[0].str() if failure else 'it does not answer'}")
 
 
-def order_key(command: Command) -> bytes:
-    """What compaction keeps the last order of. Pausing and resuming replace each other; a quota is another kind."""
-    kind = "paused" if command.action in (Action.PAUSE, Action.RESUME) else command.action.value
-    return f"{command.scope.value}:{command.target}:{kind}".encode()
+def standing_orders(
+    connection: KafkaConnection, topics: TopicCatalogue | None = None, codec: Codec | None = None
+) -> list[Command]:
+    """The orders that hold now, the oldest first: cancellations of jobs that have not ended, what is paused, and quotas
+    that differ from the configuration. What cannot be read no worker obeys either, and is left out.
+
+    Raises `OrdersUnreadable`.
+    """
+    topic, codec = (topics or TopicCatalogue()).commands, codec or Codec()
+    consumer = Consumer(connection.consumer("millstream-orders", enable_partition_eof=True))
+    standing: dict[bytes, Command] = {}
+    deadline = time.monotonic() + READ_WITHIN_S
+    try:
+        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        while (message := consumer.poll(max(0.0, deadline - time.monotonic()))) is not None:
+            error = message.error()
+            if error is None:
+                standing.pop(key := message.key() or b"", None)
+                if (command := _readable(message.value(), codec)) is not None and _holds(command):
+                    standing[key] = command
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return list(standing.values())
+            elif not error.retriable():
+                raise OrdersUnreadable(f"{topic}: {error.str()}")
+    finally:
+        consumer.close()
+    raise OrdersUnreadable(f"{topic}: Kafka does not answer")
+
+
+def _readable(value: bytes | None, codec: Codec) -> Command | None:
+    try:
+        return None if value is None else codec.decode(value, Command)
+    except DecodeError:
+        return None
+
+
+def _holds(command: Command) -> bool:
+    if command.action is Action.SET_QUOTA:
+        return (command.max_concurrency, command.max_per_second, command.weight) != (None, None, None)
+    return command.action is not Action.RESUME

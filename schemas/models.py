@@ -175,7 +175,8 @@ class Scope(StrEnum):
 class Command(Record):
     """An order to the workers: the value of a record on `jobs.commands`.
 
-    Raises pydantic's ValidationError for an order that no worker could obey.
+    A quota is set whole: a limit that the order does not name is as it was configured. Raises pydantic's
+    ValidationError for an order that no worker could obey.
     """
 
     command_id: str = Field(default_factory=new_id)
@@ -194,6 +195,13 @@ class Command(Record):
         if (self.action is Action.CANCEL_JOB) != (self.scope is Scope.JOB):
             raise ValueError(f"{self.action.value} does not go with scope {self.scope.value}")
         return self
+
+    @property
+    def key(self) -> bytes:
+        """The record's key, of which compaction keeps the last order. Pausing and resuming replace each other; a quota
+        is another kind. A record of this key without a value takes the order back."""
+        kind = "paused" if self.action in (Action.PAUSE, Action.RESUME) else self.action.value
+        return f"{self.scope.value}:{self.target}:{kind}".encode()
 
 
 class DeadReason(StrEnum):

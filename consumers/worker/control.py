@@ -6,11 +6,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from millstream.consumers.worker.executor import Executor
 from millstream.consumers.worker.peers import Peers
-from millstream.consumers.worker.quotas import Scope, changed
+from millstream.consumers.worker.quotas import Scope
 from millstream.schemas import Action, Command, DecodeError, RegistryUnavailable, WorkerBeat
 from millstream.schemas import Scope as CommandScope
 
@@ -32,13 +41,14 @@ _SCOPES: dict[CommandScope, Scope] = {
 class Control:
     """Reads orders and beats on a thread of its own from entering to leaving.
 
-    Orders stay in their compacted topic: each life of the worker obeys all that were ever given and not replaced.
+    Orders stay in their compacted topic: each life of the worker obeys all that were ever given, except those that were
+    replaced or taken back.
     """
 
     def __init__(self, worker: "Worker") -> None:
         self._worker = worker
         self._peers = Peers(worker.config.worker_id, worker.config.missed_beats)
-        self._orders: dict[tuple[str, str, str], Command] = {}
+        self._orders: dict[bytes, Command] = {}
         self._executor: Executor | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -66,40 +76,31 @@ class Control:
 
     def _run(self) -> None:
         worker = self._worker
-        consumer = Consumer(worker.connection.consumer(f"{worker.config.group}-control"))
+        settings = worker.connection.consumer(f"{worker.config.group}-control", enable_partition_eof=True)
+        consumer = Consumer(settings)
         places = {worker.topics.commands: OFFSET_BEGINNING, worker.topics.beats: OFFSET_END}
         try:
             consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in places.items()])
-            end = self._end_of_commands(consumer)
-            self._listen(consumer, end)
+            self._listen(consumer)
         except KafkaException as error:
             log.error("orders and beats are not read any more", reason=str(error))
         finally:
             self._caught_up.set()
             consumer.close()
 
-    def _end_of_commands(self, consumer: Consumer) -> int:
+    def _listen(self, consumer: Consumer) -> None:
         while not self._stop.is_set():
-            try:
-                return consumer.get_watermark_offsets(TopicPartition(self._worker.topics.commands, 0), 5)[1]
-            except KafkaException as error:
-                log.warning("waiting for the command topic", reason=error.args[0].str())
-        return 0
-
-    def _listen(self, consumer: Consumer, end: int) -> None:
-        commands = self._worker.topics.commands
-        while not self._stop.is_set():
-            if not self._caught_up.is_set():
-                position = consumer.position([TopicPartition(commands, 0)])[0].offset
-                if position >= end or end == 0:
-                    self._caught_up.set()
-            message = consumer.poll(POLL_S if self._caught_up.is_set() else 0.05)
+            message = consumer.poll(POLL_S)
             if message is None:
                 continue
-            if message.error():
-                log.warning("control", reason=message.error().str())  # type: ignore[union-attr]
-            elif message.value() is not None:
-                self._hear(message, is_command=message.topic() == commands)
+            is_command = message.topic() == self._worker.topics.commands
+            error = message.error()
+            if error is None:
+                self._hear(message, is_command)
+            elif error.code() != KafkaError._PARTITION_EOF:
+                log.warning("control", reason=error.str())
+            elif is_command:
+                self._caught_up.set()
 
     def _hear(self, message: Message, is_command: bool) -> None:
         while not self._stop.is_set():
@@ -112,7 +113,9 @@ class Control:
 
     def _read(self, message: Message, is_command: bool) -> None:
         try:
-            if is_command:
+            if is_command and message.value() is None:
+                self._take_back(message.key() or b"")
+            elif is_command:
                 self._order(self._worker.codec.decode(message.value(), Command))
             else:
                 beat = self._worker.codec.decode(message.value(), WorkerBeat)
@@ -128,12 +131,17 @@ class Control:
             )
 
     def _order(self, command: Command) -> None:
-        kind = "paused" if command.action in (Action.PAUSE, Action.RESUME) else command.action.value
         with self._lock:
-            self._orders[command.scope.value, command.target, kind] = command
+            self._orders[command.key] = command
             if self._executor is not None:
                 _obey(command, self._executor)
         log.info("order", action=command.action.value, scope=command.scope.value, target=command.target)
+
+    def _take_back(self, key: bytes) -> None:
+        with self._lock:
+            command = self._orders.pop(key, None)
+            if command is not None and self._executor is not None:
+                _obey(command, self._executor, stands=False)
 
     def _fence(self, worker_id: str, transactional_id: str) -> None:
         """End what a silent worker left open, on a thread of its own: a coordinator may take its time."""
@@ -150,10 +158,11 @@ class Control:
         threading.Thread(target=fence, name="millstream-fence", daemon=True).start()
 
 
-def _obey(command: Command, executor: Executor) -> None:
-    """Do what an order says. One that cannot be done hinders no other: anybody who may write to the topic gives it."""
+def _obey(command: Command, executor: Executor, stands: bool = True) -> None:
+    """Do what an order says, or undo it when it does not stand any more. One that cannot be done hinders no other:
+    anybody who may write to the topic gives it."""
     try:
-        _apply(command, executor)
+        _apply(command, executor, stands)
     except Exception as error:
         log.error(
             "order not obeyed",
@@ -164,18 +173,18 @@ def _obey(command: Command, executor: Executor) -> None:
         )
 
 
-def _apply(command: Command, executor: Executor) -> None:
+def _apply(command: Command, executor: Executor, stands: bool) -> None:
     target = command.target
     if command.action is Action.CANCEL_JOB:
-        executor.cancel(target, command.reason or f"called off by {command.issued_by or 'an operator'}")
+        if stands:
+            executor.cancel(target, command.reason or f"called off by {command.issued_by or 'an operator'}")
+        else:
+            executor.forget_cancellation(target)
         return
     scope = _SCOPES[command.scope]
     if command.action is Action.SET_QUOTA:
-        fields = {
-            "max_concurrency": command.max_concurrency,
-            "max_per_second": command.max_per_second,
-            "weight": command.weight,
-        }
-        executor.change_quotas(lambda quotas: quotas.set(scope, target, changed(quotas.quota(scope, target), **fields)))
+        limits = command.model_dump(include={"max_concurrency", "max_per_second", "weight"}) if stands else {}
+        executor.change_quotas(lambda quotas: quotas.order(scope, target, **limits))
     else:
-        executor.change_quotas(lambda quotas: quotas.pause(scope, target, command.action is Action.PAUSE))
+        paused = stands and command.action is Action.PAUSE
+        executor.change_quotas(lambda quotas: quotas.pause(scope, target, paused))

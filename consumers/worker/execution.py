@@ -16,13 +16,15 @@ class Execution:
 
     `lane` is the lane it was read from: `default.overflow` for what came back from the overflow of `default`.
     `event_start` are the bytes with which each event of this attempt begins. `stop_running` ends a run under way; None
-    while there is nothing to stop. Times in `_us` are microseconds since 1970, 0 before the moment they name.
+    while there is nothing to stop. `ordered_off`: an order to cancel the job stands. Times in `_us` are microseconds
+    since 1970, 0 before the moment they name.
     """
 
     # What most executions never change is not set for each of them.
     context: JobContext | None = None
     stop_running: Callable[[], object] | None = None
     cancelled = ""
+    ordered_off = False
     event_start = b""
     outcome: Outcome | None = None
     started_us = 0

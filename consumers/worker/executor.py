@@ -35,7 +35,7 @@ from millstream.schemas import DeadReason, EventKind
 
 log = structlog.get_logger(__name__)
 
-REMEMBERED_CANCELLATIONS = 10_000
+REMEMBERED_CANCELLATIONS = 100_000
 TURN_S = 0.005
 """So long may coroutines that wait for nothing follow each other before the event loop has its turn."""
 
@@ -153,6 +153,10 @@ class Executor:
     def cancel(self, job_id: str, reason: str) -> None:
         """End a job: now if it runs, when its turn comes if it waits or arrives later."""
         self._loop.call_soon_threadsafe(self._cancel, job_id, reason)
+
+    def forget_cancellation(self, job_id: str) -> None:
+        """The job has ended, or shall run after all."""
+        self._loop.call_soon_threadsafe(self._cancelled.pop, job_id, None)
 
     def cancel_lost(self) -> None:
         """End what runs for partitions that are another worker's by now."""
@@ -328,6 +332,7 @@ class Executor:
             # Another attempt could not be in time either.
             if ended is not SUCCEEDED and ended.kind is EventKind.TIMED_OUT and _deadline_passed(execution):
                 ended = replace(ended, retryable=False)
+            execution.ordered_off = bool(self._cancelled) and execution.job_id in self._cancelled
             execution.end(ended)
             self.finished.append(execution)
         finally:

@@ -54,18 +54,25 @@ class HostGauge:
             self._cpu_used = max(self._cpu_used, (used - self._cgroup_cpu_s) / elapsed / self.cpu_limit)
         self._cgroup_cpu_s = used
         self._memory_used = psutil.virtual_memory().percent / 100
-        in_cgroup = _limit(self._cgroup / "memory.current")
+        in_cgroup = self._read_cgroup_memory()
         if self.memory_limit_bytes and in_cgroup is not None:
             self._memory_used = max(self._memory_used, in_cgroup / self.memory_limit_bytes)
 
+    def _read_cgroup_memory(self) -> int | None:
+        """Bytes in use, without what was read of files and not looked at since: the kernel takes that back first."""
+        used = _limit(self._cgroup / "memory.current")
+        return None if used is None else max(0, used - (self._stat("memory.stat", "inactive_file") or 0))
+
     def _read_cgroup_cpu(self) -> float | None:
+        used_us = self._stat("cpu.stat", "usage_usec")
+        return None if used_us is None else used_us / 1e6
+
+    def _stat(self, file: str, name: str) -> int | None:
         try:
-            for line in (self._cgroup / "cpu.stat").read_text().splitlines():
-                if line.startswith("usage_usec"):
-                    return int(line.split()[1]) / 1e6
-        except (OSError, ValueError):
-            pass
-        return None
+            lines = dict(line.split() for line in (self._cgroup / file).read_text().splitlines())
+            return int(lines[name])
+        except (OSError, ValueError, KeyError):
+            return None
 
 
 def _limit(path: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus: every metric with its unit, its labels, and when it moves.
+"""What a worker tells Prometheus: every metric with its type, its unit, its labels, and when it moves.
 
 Names follow OpenTelemetry's conventions for messaging where there is one. The counts are plain numbers that the poll
 thread adds to, a fraction of a microsecond each; they become samples only when somebody asks.
@@ -7,9 +7,10 @@ thread adds to, a fraction of a microsecond each; they become samples only when 
 import json
 import time
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -23,26 +24,137 @@ Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 MOST_TENANTS = 200
+OTHER = "other"
+"""The label of job types that no handler has: whatever tenants send, there are only so many labels."""
 
-METRICS = {
-    "messaging_client_consumed_messages": "Requests taken from the lanes; moves when a record is taken.",
-    "millstream_job_outcomes": "Attempts that ended, by job type and kind; moves when an outcome is collected.",
-    "millstream_job_wait_seconds": "From due to started, by job type; moves when an attempt ends.",
-    "messaging_process_duration_seconds": "Run time of the handler, by job type; moves when an attempt ends.",
-    "millstream_job_cpu_seconds": "CPU time of the handlers, by job type; moves when an attempt ends.",
-    "millstream_jobs_in_flight": "Attempts that run now.",
-    "millstream_jobs_queued": "Jobs taken that wait for a place, by tenant, the longest queues first.",
-    "millstream_event_loop_late_seconds": "For how long a coroutine has been blocking the event loop; 0 is well.",
-    "millstream_concurrency_limit": "Jobs that may run at once on the event loop now.",
-    "millstream_overflow_records": "Records moved to an overflow topic because their tenant was over its share.",
-    "millstream_transactions_aborted": "Transactions that were aborted and written again.",
-    "millstream_transaction_duration_seconds": "From beginning to committed; moves with each transaction.",
-    "millstream_workers_fenced": "Silent workers whose transaction this one ended.",
-    "millstream_worker_restarts": "Times this worker lost its transactional producer and started over.",
-    "messaging_kafka_consumer_lag": "Records of a partition behind this worker, as librdkafka saw it last.",
-    "messaging_kafka_broker_rtt_seconds": "Mean round trip of a lane's consumer to a broker, lately.",
-}
-"""Every metric of a worker, without the suffix that its type gives it."""
+
+@dataclass(frozen=True)
+class Metric:
+    """What Prometheus is told about a metric. `name` is without the suffix that its type gives it."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    unit: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+TAKEN = Metric(
+    "messaging_client_consumed_messages",
+    "counter",
+    "requests",
+    (),
+    "Requests taken from the lanes; moves when a record is taken.",
+)
+OUTCOMES = Metric(
+    "millstream_job_outcomes",
+    "counter",
+    "attempts",
+    ("job_type", "kind"),
+    "Attempts that ended; moves when an outcome is collected.",
+)
+WAIT = Metric(
+    "millstream_job_wait_seconds",
+    "histogram",
+    "seconds",
+    ("job_type",),
+    "From due to started; moves when an attempt ends.",
+)
+RUN = Metric(
+    "messaging_process_duration_seconds",
+    "histogram",
+    "seconds",
+    ("job_type",),
+    "Run time of the handler; moves when an attempt ends.",
+)
+CPU = Metric(
+    "millstream_job_cpu_seconds",
+    "counter",
+    "seconds",
+    ("job_type",),
+    "CPU time of the handlers; moves when an attempt ends.",
+)
+IN_FLIGHT = Metric("millstream_jobs_in_flight", "gauge", "attempts", (), "Attempts that run now.")
+QUEUED = Metric(
+    "millstream_jobs_queued",
+    "gauge",
+    "jobs",
+    ("tenant",),
+    "Jobs taken that wait for a place, of the tenants with the longest queues.",
+)
+LIMIT = Metric("millstream_concurrency_limit", "gauge", "jobs", (), "Jobs that may run at once on the event loop now.")
+LOOP_LATE = Metric(
+    "millstream_event_loop_late_seconds",
+    "gauge",
+    "seconds",
+    (),
+    "For how long a coroutine has been blocking the event loop; 0 is well.",
+)
+MOVED = Metric(
+    "millstream_overflow_records",
+    "counter",
+    "requests",
+    (),
+    "Requests moved to an overflow topic because their tenant was over its share.",
+)
+ABORTED = Metric(
+    "millstream_transactions_aborted",
+    "counter",
+    "transactions",
+    (),
+    "Transactions that were aborted and written again.",
+)
+TRANSACTION = Metric(
+    "millstream_transaction_duration_seconds",
+    "histogram",
+    "seconds",
+    (),
+    "From beginning to committed; moves with each transaction.",
+)
+FENCED = Metric(
+    "millstream_workers_fenced", "counter", "workers", (), "Silent workers whose transaction this one ended."
+)
+RESTARTS = Metric(
+    "millstream_worker_restarts",
+    "counter",
+    "restarts",
+    (),
+    "Times this worker lost its transactional producer and started over.",
+)
+LAG = Metric(
+    "messaging_kafka_consumer_lag",
+    "gauge",
+    "records",
+    ("topic", "partition"),
+    "Records of a partition behind this worker, as librdkafka saw it last.",
+)
+RTT = Metric(
+    "messaging_kafka_broker_rtt_seconds",
+    "gauge",
+    "seconds",
+    ("consumer", "broker"),
+    "Mean round trip of a lane's consumer to a broker, lately.",
+)
+
+METRICS = (
+    TAKEN,
+    OUTCOMES,
+    WAIT,
+    RUN,
+    CPU,
+    IN_FLIGHT,
+    QUEUED,
+    LIMIT,
+    LOOP_LATE,
+    MOVED,
+    ABORTED,
+    TRANSACTION,
+    FENCED,
+    RESTARTS,
+    LAG,
+    RTT,
+)
+"""Every metric of a worker, in the order of a job's way through it."""
 
 
 class Histogram:
@@ -68,9 +180,10 @@ class Histogram:
 
 
 class Metrics(Collector):
-    """The counts of one worker."""
+    """The counts of one worker. `job_types`: those it has handlers of."""
 
-    def __init__(self) -> None:
+    def __init__(self, job_types: Iterable[str] = ()) -> None:
+        self._job_types = frozenset(job_types)
         self.taken = 0
         self.moved = 0
         self.aborted = 0
@@ -83,13 +196,13 @@ class Metrics(Collector):
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._waits: dict[str, Histogram] = {}
         self._runs: dict[str, Histogram] = {}
-        self._cpu_s: Counter[str] = Counter()
+        self._cpu_s: defaultdict[str, float] = defaultdict(float)
         self._lag: dict[str, dict[tuple[str, str], float]] = {}
         self._rtt_s: dict[str, dict[str, float]] = {}
 
     def ended(self, execution: Execution) -> None:
         """Count an attempt that has its outcome."""
-        name = execution.job_type
+        name = execution.job_type if execution.job_type in self._job_types else OTHER
         assert execution.outcome is not None
         self._outcomes[name, execution.outcome.kind] += 1
         waits = self._waits.get(name)
@@ -98,7 +211,7 @@ class Metrics(Collector):
             self._runs[name] = Histogram()
         waits.observe(execution.wait_ms / 1000)
         self._runs[name].observe(execution.run_ms / 1000)
-        self._cpu_s[name] += execution.cpu_ns / 1e9  # type: ignore[assignment]
+        self._cpu_s[name] += execution.cpu_ns / 1e9
 
     def timed_transaction(self, began: float) -> None:
         """Count a transaction that began at this moment of the monotonic clock."""
@@ -121,44 +234,45 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
         """What Prometheus asks for."""
-        yield _counter("messaging_client_consumed_messages", [], {(): self.taken})
-        yield _counter("millstream_job_outcomes", ["job_type", "kind"], self._outcomes)
-        yield _histogram("millstream_job_wait_seconds", ["job_type"], {(k,): v for k, v in self._waits.items()})
-        yield _histogram("messaging_process_duration_seconds", ["job_type"], {(k,): v for k, v in self._runs.items()})
-        yield _counter("millstream_job_cpu_seconds", ["job_type"], {(k,): v for k, v in self._cpu_s.items()})
-        yield _counter("millstream_overflow_records", [], {(): self.moved})
-        yield _counter("millstream_transactions_aborted", [], {(): self.aborted})
-        yield _counter("millstream_workers_fenced", [], {(): self.fenced})
-        yield _counter("millstream_worker_restarts", [], {(): self.restarts})
-        yield _histogram("millstream_transaction_duration_seconds", [], {(): self.transactions})
-        yield _gauge("millstream_event_loop_late_seconds", [], {(): self.loop_late_s})
-        yield _gauge("millstream_concurrency_limit", [], {(): self.limit})
-        lag = {place: records for of_one in list(self._lag.values()) for place, records in of_one.items()}
-        yield _gauge("messaging_kafka_consumer_lag", ["topic", "partition"], lag)
-        rtt_s = {(consumer, node): s for consumer, of_one in list(self._rtt_s.items()) for node, s in of_one.items()}
-        yield _gauge("messaging_kafka_broker_rtt_seconds", ["consumer", "broker"], rtt_s)
+        yield _counter(TAKEN, {(): self.taken})
+        yield _counter(OUTCOMES, self._outcomes)
+        yield _histogram(WAIT, {(name,): waits for name, waits in self._waits.copy().items()})
+        yield _histogram(RUN, {(name,): runs for name, runs in self._runs.copy().items()})
+        yield _counter(CPU, {(name,): cpu_s for name, cpu_s in self._cpu_s.copy().items()})
         if (executor := self.executor) is not None:
-            yield _gauge("millstream_jobs_in_flight", [], {(): executor.running})
+            yield _gauge(IN_FLIGHT, {(): executor.running})
             queued = executor.queued_by_tenant().most_common(MOST_TENANTS)
-            yield _gauge("millstream_jobs_queued", ["tenant"], {(tenant,): count for tenant, count in queued})
+            yield _gauge(QUEUED, {(tenant,): count for tenant, count in queued})
+        yield _gauge(LIMIT, {(): self.limit})
+        yield _gauge(LOOP_LATE, {(): self.loop_late_s})
+        yield _counter(MOVED, {(): self.moved})
+        yield _counter(ABORTED, {(): self.aborted})
+        yield _histogram(TRANSACTION, {(): self.transactions})
+        yield _counter(FENCED, {(): self.fenced})
+        yield _counter(RESTARTS, {(): self.restarts})
+        lag = {place: records for of_one in list(self._lag.values()) for place, records in of_one.items()}
+        yield _gauge(LAG, lag)
+        yield _gauge(
+            RTT, {(consumer, node): s for consumer, of_one in list(self._rtt_s.items()) for node, s in of_one.items()}
+        )
 
 
-def _counter(name: str, labels: list[str], rows: Mapping[Labels, float]) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, METRICS[name], labels=labels)
+def _counter(metric: Metric, rows: Mapping[Labels, float]) -> CounterMetricFamily:
+    family = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
     for values, count in list(rows.items()):
         family.add_metric(list(values), count)
     return family
 
 
-def _gauge(name: str, labels: list[str], rows: Mapping[Labels, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, METRICS[name], labels=labels)
+def _gauge(metric: Metric, rows: Mapping[Labels, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
     for values, number in list(rows.items()):
         family.add_metric(list(values), number)
     return family
 
 
-def _histogram(name: str, labels: list[str], rows: Mapping[Labels, Histogram]) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(name, METRICS[name], labels=labels)
+def _histogram(metric: Metric, rows: Mapping[Labels, Histogram]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
     for values, histogram in list(rows.items()):
         family.add_metric(list(values), histogram.buckets(), histogram.total)
     return family

@@ -13,7 +13,9 @@ from millstream.consumers.worker.metering import MemoryGauge
 from millstream.consumers.worker.outcome import SUCCEEDED
 from millstream.consumers.worker.quotas import OVERFLOW
 from millstream.schemas import (
+    Action,
     Codec,
+    Command,
     DeadLetter,
     DeadReason,
     DecodeError,
@@ -22,6 +24,7 @@ from millstream.schemas import (
     JobEvent,
     JobRequest,
     Record,
+    Scope,
     TopicCatalogue,
     event_form,
     event_part,
@@ -35,12 +38,17 @@ DEAD_LETTER_LIMIT = 2_000_000
 
 class OutgoingRecord(NamedTuple):
     """A record to write. One that has an `assignment` may only be written while that partition is held, together with
-    its offset; the others may be written at any time."""
+    its offset; the others may be written at any time. Without a value it deletes its key from a compacted topic."""
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     assignment: Assignment | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the value."""
+        return len(self.value or b"")
 
 
 class Narrator:
@@ -87,7 +95,15 @@ class Narrator:
         return self._event(execution, EventKind.PROGRESS, occurred_at, progress=fraction, message=message[:1000])
 
     def ended(self, execution: Execution) -> list[OutgoingRecord]:
-        """The outcome, and what follows from it: another attempt, or a dead letter."""
+        """The outcome, and what follows from it: another attempt, or a dead letter. With the end of the job an order to
+        cancel it is taken back, so that such orders do not heap up."""
+        records = self._ended(execution)
+        if execution.ordered_off and not self._has_another_attempt(execution):
+            order = Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target=execution.job_id)
+            records.append(OutgoingRecord(self._topics.commands, order.key, None, execution.assignment))
+        return records
+
+    def _ended(self, execution: Execution) -> list[OutgoingRecord]:
         outcome, at = execution.outcome, execution.finished_us
         assert outcome
         rss_bytes = execution.rss_bytes or self._memory.rss_bytes
@@ -96,7 +112,7 @@ class Narrator:
             value = execution.event_start + told
             return [OutgoingRecord(self._events_topic, execution.read.key, value, execution.assignment)]
         request = execution.read.request
-        again = outcome.kind in _RETRIED and outcome.retryable and request.attempt < request.max_attempts
+        again = self._has_another_attempt(execution)
         records = [
             self._event(
                 execution,
@@ -127,6 +143,14 @@ class Narrator:
             records.append(self._event(execution, EventKind.DEAD_LETTERED, at, **outcome.error))
         return records
 
+    def _has_another_attempt(self, execution: Execution) -> bool:
+        outcome = execution.outcome
+        assert outcome
+        if outcome.kind not in _RETRIED or not outcome.retryable:
+            return False
+        request = execution.read.request
+        return request.attempt < request.max_attempts
+
     def unreadable(
         self, assignment: Assignment, offset: int, key: bytes | None, value: bytes | None, error: DecodeError
     ) -> OutgoingRecord:
@@ -137,7 +161,7 @@ class Narrator:
     def instead_of(self, record: OutgoingRecord) -> list[OutgoingRecord]:
         """What to write instead of a record that the broker refused for its size: the record without what may be long,
         or, of a request, that its job is given up."""
-        log.error("a record is too large for its topic", topic=record.topic, bytes=len(record.value))
+        log.error("a record is too large for its topic", topic=record.topic, bytes=record.size)
         if record.topic == self._topics.dead:
             letter = self._codec.decode(record.value, DeadLetter)
             where = f"{letter.topic}[{letter.partition}]@{letter.offset}"
@@ -156,7 +180,7 @@ class Narrator:
         assert read_from is not None
         cause = {
             "error_type": "RequestTooLarge",
-            "error_message": f"its request of {len(record.value):,} bytes is more than {record.topic} takes",
+            "error_message": f"its request of {record.size:,} bytes is more than {record.topic} takes",
         }
         letter = self._letter(DeadReason.TOO_LARGE, cause, read_from, -1, record.key, record.value, request)
         shared = request.model_dump(include=set(JobEvent.model_fields))

@@ -89,6 +89,7 @@ class Quotas:
     """
 
     def __init__(self, quotas: Mapping[tuple[Scope, str], Quota] | None = None) -> None:
+        self._configured = dict(quotas or {})
         self._tenants: dict[str, _Use] = {}
         self._job_types: dict[str, _Use] = {}
         self._lanes: dict[str, _Use] = {}
@@ -97,12 +98,19 @@ class Quotas:
             "job_type": self._job_types,
             "lane": self._lanes,
         }
-        for (scope, name), quota in (quotas or {}).items():
+        for (scope, name), quota in self._configured.items():
             self.set(scope, name, quota)
 
     def set(self, scope: Scope, name: str, quota: Quota) -> None:
         """Change a quota; what runs already goes on."""
         self._use(scope, name).limit(quota)
+
+    def order(self, scope: Scope, name: str, **limits: float | int | None) -> None:
+        """Set what is not None; all else is as it was configured, whatever an earlier order said. Raises pydantic's
+        ValidationError."""
+        named = {limit: value for limit, value in limits.items() if value is not None}
+        configured = self._configured.get((scope, name), UNLIMITED)
+        self.set(scope, name, Quota.model_validate(configured.model_dump() | named))
 
     def pause(self, scope: Scope, name: str, paused: bool = True) -> None:
         """Let nothing of it begin until it is resumed."""
@@ -156,9 +164,3 @@ class Quotas:
 def _forget_idle(uses: dict[str, _Use]) -> None:
     for name in [name for name, use in uses.items() if not (use.running or use.bound or use.quota != UNLIMITED)]:
         del uses[name]
-
-
-def changed(quota: Quota, **fields: float | int | None) -> Quota:
-    """A quota with those fields changed that are not None. Raises pydantic's ValidationError."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    return Quota.model_validate(quota.model_dump() | given)

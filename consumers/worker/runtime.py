@@ -107,7 +107,7 @@ class Worker:
         self.requests = RequestReader(self.codec)
         self.lanes = list(self.config.lanes or topics.lanes)
         self.transactional_id = f"{topics.prefix}worker-{config.worker_id}"
-        self.metrics = Metrics()
+        self.metrics = Metrics(each.name for each in self.jobs)
         self.host = HostGauge()
         self.state = WorkerState.STARTING
         self.executor: Executor | None = None
@@ -376,7 +376,7 @@ class _Life:
         """Let a record go to another topic; with that its offset is done."""
         assert record.assignment is not None
         self._records.append(record)
-        self._passed_on_bytes += len(record.value)
+        self._passed_on_bytes += record.size
         record.assignment.finish(offset)
 
     @property
@@ -449,10 +449,10 @@ class _Life:
         """The records, with what fits instead of those that are as large as one that a broker refused."""
         refused: dict[str, int] = {}
         for each in too_large:
-            refused[each.topic] = min(len(each.value), refused.get(each.topic, len(each.value)))
+            refused[each.topic] = min(each.size, refused.get(each.topic, each.size))
         written: list[OutgoingRecord] = []
         for each in records:
-            fits = len(each.value) < refused.get(each.topic, math.inf)
+            fits = each.size < refused.get(each.topic, math.inf)
             written += [each] if fits else self._narrator.instead_of(each)
         return written
 

@@ -135,7 +135,7 @@ class OutcomeWriter:
         """After a failure: hear of each delivery, to find out which records are too large."""
         together = 0
         for record in records:
-            size = len(record.value)
+            size = record.size
             if record.topic in self._refused and together + size > ALONE_FROM_BYTES:
                 # A broker refuses whole batches; alone in its batch a record is judged by its own size.
                 self._producer.flush(10)

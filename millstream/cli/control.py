@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from rich.console import RenderableType
 
 from millstream import settings as settings_module
-from millstream.cli.output import Failure, err
-from millstream.producers import OrderNotTaken, give_order
+from millstream.cli.options import AsJson
+from millstream.cli.output import Failure, answer, columns, err
+from millstream.producers import OrderNotTaken, OrdersUnreadable, give_order, standing_orders
 from millstream.schemas import Action, Command, Scope
 
 app = typer.Typer(help="Orders to all workers, now and after every restart.", no_args_is_help=True)
@@ -43,14 +45,21 @@ def quota(
     max_concurrency: Annotated[int | None, typer.Option(min=0, help="Jobs at once on each worker.")] = None,
     max_per_second: Annotated[float | None, typer.Option(min=0.001, help="Starts a second on each worker.")] = None,
     weight: Annotated[float | None, typer.Option(min=0.01, max=100, help="A tenant's share against others.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Go back to the quota that is configured.")] = False,
     reason: Reason = "",
 ) -> None:
-    """Set what a tenant, type or lane may use. What is not named stays as it was configured.
+    """Set what a tenant, type or lane may use, as a whole: a limit that is not named is as it was configured, whatever
+    was ordered before.
 
     Example: millstream control quota tenant acme --max-concurrency 20 --weight 2
+
+    Example: millstream control quota tenant acme --clear
     """
-    if max_concurrency is None and max_per_second is None and weight is None:
-        raise Failure("no limit is named", "give --max-concurrency, --max-per-second or --weight", code=2)
+    named = (max_concurrency, max_per_second, weight) != (None, None, None)
+    if clear and named:
+        raise Failure("--clear goes with no limit", "a new quota needs no --clear: it replaces the old one", code=2)
+    if not clear and not named:
+        raise Failure("no limit is named", "give --max-concurrency, --max-per-second, --weight or --clear", code=2)
     give(
         Action.SET_QUOTA,
         scope,
@@ -60,6 +69,21 @@ def quota(
         max_per_second=max_per_second,
         weight=weight,
     )
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Show the orders that hold now: what is paused, quotas that differ from the configuration, jobs called off that
+    have not ended.
+
+    Example: millstream control list
+    """
+    settings = settings_module.load()
+    try:
+        orders = standing_orders(settings.connection, settings.catalogue, settings.codec)
+    except OrdersUnreadable as error:
+        raise Failure(str(error), "is Kafka there? `millstream doctor` looks", code=3) from error
+    answer(as_json, [order.model_dump(mode="json") for order in orders], lambda: _table(orders))
 
 
 def give(
@@ -96,3 +120,23 @@ def give(
     except OrderNotTaken as error:
         raise Failure(str(error), "is Kafka there? `millstream doctor` looks", code=3) from error
     err.print(f"[green]sent[/] {action.value} {scope.value} {target}")
+
+
+def _table(orders: list[Command]) -> RenderableType:
+    if not orders:
+        return "no order stands: everything runs as configured"
+    names = ("order", "scope", "target", "limits", "since", "by", "reason")
+    return columns(names, [_row(order) for order in orders])
+
+
+def _row(order: Command) -> tuple[str, ...]:
+    limits = order.model_dump(include={"max_concurrency", "max_per_second", "weight"}, exclude_none=True)
+    return (
+        order.action.value,
+        order.scope.value,
+        order.target,
+        ", ".join(f"{name} {value:g}" for name, value in limits.items()) or "-",
+        order.issued_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        order.issued_by or "-",
+        order.reason or "-",
+    )

@@ -101,3 +101,20 @@ def test_a_partition_that_was_paused_when_it_was_handed_over_is_read_when_it_com
 
     until(all_read)
     first.consumer.close()
+
+
+def test_workers_of_the_newer_group_protocol_share_each_lane_and_hand_over_without_a_loss(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    with RunningWorker(kafka.bootstrap, topics, jobs, "w1", group_protocol="consumer"):
+        with RunningWorker(kafka.bootstrap, topics, jobs, "w2", group_protocol="consumer"):
+            until(lambda: parts(kafka, topics) == [[2, 2]] * 3)
+            first = client.submit_many([NewJob("sleep", {"seconds": 0.01}) for _ in range(300)])
+            while len(log.started) < 100:
+                log.read()
+        until(lambda: parts(kafka, topics) == [[4]] * 3)
+        second = client.submit_many([NewJob("sleep", {}) for _ in range(100)])
+        log.until_finished([*first, *second])
+    log.read(0.5)
+    assert set(log.outcomes.values()) == {1}
+    assert len(log.outcomes) == 400

@@ -7,9 +7,11 @@ import httpx
 import pytest
 
 from millstream.consumers.worker.adaptive_limit import AdaptiveLimit
+from millstream.consumers.worker.control import Control
+from millstream.consumers.worker.executor import Executor
 from millstream.local.broker import Broker
 from millstream.local.ports import free_port
-from millstream.producers import JobClient, NewJob, give_order
+from millstream.producers import JobClient, NewJob, give_order, standing_orders
 from millstream.schemas import (
     Action,
     Command,
@@ -23,11 +25,16 @@ from millstream.schemas import (
 from tests.eventlog import EventLog, TopicReader
 from tests.integration.worker.handlers import jobs
 from tests.running_worker import RunningWorker
+from tests.waiting import until
 
 
 def order(kafka: Broker, topics: TopicCatalogue, action: Action, scope: Scope, target: str, **limits: float) -> None:
     command = Command.model_validate({"action": action, "scope": scope, "target": target, **limits})
     give_order(command, KafkaConnection(kafka.bootstrap), topics)
+
+
+def standing(kafka: Broker, topics: TopicCatalogue) -> list[Action]:
+    return [each.action for each in standing_orders(KafkaConnection(kafka.bootstrap), topics)]
 
 
 def test_a_running_and_a_waiting_job_are_cancelled(
@@ -43,6 +50,8 @@ def test_a_running_and_a_waiting_job_are_cancelled(
         log.until_finished([*running, waiting])
     kinds = {event.job_id: event.kind for event in log.events if event.final}
     assert {kinds[job_id] for job_id in [*running, waiting]} == {EventKind.CANCELLED}
+    # With the end of the jobs the orders are gone.
+    assert standing(kafka, topics) == []
 
 
 def test_a_paused_tenant_waits_over_a_restart_and_goes_on_when_it_is_resumed(
@@ -57,11 +66,75 @@ def test_a_paused_tenant_waits_over_a_restart_and_goes_on_when_it_is_resumed(
         time.sleep(0.5)
         log.read(0.5)
         assert not set(held) & set(log.started)
+        assert standing(kafka, topics) == [Action.PAUSE, Action.SET_QUOTA]
         order(kafka, topics, Action.RESUME, Scope.TENANT, "acme")
         log.until_finished(held)
+    assert standing(kafka, topics) == [Action.SET_QUOTA]
     ended = [event for event in log.events if event.final and event.tenant == "acme"]
     spans = sorted((event.started_at, event.occurred_at) for event in ended if event.started_at)
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
+
+
+def test_a_quota_that_was_ordered_holds_and_is_lifted_again(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    order(kafka, topics, Action.SET_QUOTA, Scope.JOB_TYPE, "sleep", max_concurrency=0)
+    ids = client.submit_many([NewJob("sleep", {}) for _ in range(5)])
+    others = client.submit_many([NewJob("thread", {}) for _ in range(5)])
+    with RunningWorker(kafka.bootstrap, topics, jobs):
+        log.until_finished(others)
+        assert not set(ids) & set(log.started)
+        order(kafka, topics, Action.SET_QUOTA, Scope.JOB_TYPE, "sleep")
+        log.until_finished(ids)
+    assert standing(kafka, topics) == []
+
+
+def test_no_more_jobs_begin_than_a_rate_that_was_ordered_allows(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    order(kafka, topics, Action.SET_QUOTA, Scope.TENANT, "acme", max_per_second=5)
+    ids = client.submit_many([NewJob("sleep", {}, tenant="acme") for _ in range(10)])
+    with RunningWorker(kafka.bootstrap, topics, jobs):
+        log.until_finished(ids)
+    starts = sorted(event.occurred_at for event in log.events if event.kind is EventKind.STARTED)
+    # Five at once, then one each fifth of a second.
+    assert (starts[-1] - starts[0]).total_seconds() > 0.9
+
+
+def test_tenants_take_turns_by_the_weights_that_were_ordered(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    order(kafka, topics, Action.SET_QUOTA, Scope.TENANT, "acme", weight=4)
+    order(kafka, topics, Action.PAUSE, Scope.LANE, "default")
+    ids = client.submit_many([NewJob("sleep", {}, tenant=tenant) for tenant in ("acme", "other") for _ in range(50)])
+    with RunningWorker(kafka.bootstrap, topics, jobs, limit="fixed", concurrency=1) as running:
+        until(lambda: running.worker.executor is not None and running.worker.executor.waiting == 100)
+        order(kafka, topics, Action.RESUME, Scope.LANE, "default")
+        log.until_finished(ids)
+    started = sorted(
+        (event for event in log.events if event.kind is EventKind.STARTED), key=lambda each: each.occurred_at
+    )
+    assert 19 <= [event.tenant for event in started[:25]].count("acme") <= 21
+
+
+def test_a_worker_knows_all_orders_before_its_first_job_though_the_topic_ends_in_transactions(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[bool] = []
+    obey = Control.obey
+
+    def timed(self: Control, executor: Executor) -> None:
+        obey(self, executor)
+        waited.append(self._caught_up.is_set())
+
+    monkeypatch.setattr(Control, "obey", timed)
+    called_off = client.submit("sleep", {"seconds": 600})
+    order(kafka, topics, Action.CANCEL_JOB, Scope.JOB, called_off)
+    with RunningWorker(kafka.bootstrap, topics, jobs):
+        log.until_finished([called_off])
+    with RunningWorker(kafka.bootstrap, topics, jobs, "w2"):
+        log.until_finished([client.submit("sleep", {})])
+    assert waited == [True, True]
 
 
 def test_a_flooding_tenant_is_moved_aside_and_still_every_job_runs_once(

@@ -1,5 +1,6 @@
 """Orders: what a worker does with what it reads on the command topic."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,9 @@ class Obeyed:
 
     def cancel(self, job_id: str, reason: str) -> None:
         self.cancelled.append(job_id)
+
+    def forget_cancellation(self, job_id: str) -> None:
+        self.cancelled.remove(job_id)
 
 
 class Listening:
@@ -96,6 +100,38 @@ def test_an_order_that_the_executor_refuses_hinders_no_other_order() -> None:
         executor = listening.obey(Refusing())
     assert executor.quotas.quota("tenant", "other") == Quota(max_concurrency=3)
     assert [each["target"] for each in logs if each["log_level"] == "error"] == ["acme"]
+
+
+def test_an_order_that_was_taken_back_is_undone_now_and_not_obeyed_in_the_next_life() -> None:
+    listening = Listening()
+    orders = [
+        Command(action=Action.SET_QUOTA, scope=Scope.TENANT, target="acme", max_concurrency=1),
+        Command(action=Action.PAUSE, scope=Scope.LANE, target="bulk"),
+        Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target="j"),
+    ]
+    for order in orders:
+        listening.read(CODEC.encode(order), order.key)
+    configured = Quota(max_concurrency=7)
+    executor = listening.obey(Quotas({("tenant", "acme"): configured}))
+    assert executor.quotas.quota("tenant", "acme") == Quota(max_concurrency=1)
+    assert executor.quotas.wait("lane", "bulk", 0) == math.inf
+    assert executor.cancelled == ["j"]
+    for order in orders:
+        listening.read(None, order.key)
+    later = listening.obey(Quotas({("tenant", "acme"): configured}))
+    for each in (executor, later):
+        assert each.quotas.quota("tenant", "acme") == configured
+        assert each.quotas.wait("lane", "bulk", 0) == 0
+        assert each.cancelled == []
+
+
+def test_a_quota_ordered_later_replaces_the_earlier_one_as_it_does_after_a_restart() -> None:
+    listening = Listening()
+    executor = listening.obey()
+    listening.read(quota_order(max_concurrency=1))
+    listening.read(quota_order(weight=2.0))
+    assert executor.quotas.quota("tenant", "acme") == Quota(weight=2)
+    assert listening.obey().quotas.quota("tenant", "acme") == Quota(weight=2)
 
 
 @pytest.mark.parametrize(

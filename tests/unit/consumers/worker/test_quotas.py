@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from millstream.consumers.worker.quotas import IDLE_KEPT, Quota, Quotas, changed
+from millstream.consumers.worker.quotas import IDLE_KEPT, Quota, Quotas
 
 
 def test_no_more_run_at_once_than_a_tenant_may() -> None:
@@ -49,12 +49,30 @@ def test_no_more_begin_than_the_rate_allows(rate: float, seconds: int) -> None:
     assert rate * seconds - 1 <= begun <= burst + rate * seconds + 1
 
 
-def test_a_changed_quota_keeps_what_was_not_named() -> None:
-    assert changed(Quota(max_concurrency=3, weight=2), max_per_second=5) == Quota(
-        max_concurrency=3, weight=2, max_per_second=5
-    )
+def test_an_order_is_the_whole_difference_from_what_is_configured() -> None:
+    quotas = Quotas({("tenant", "a"): Quota(max_concurrency=3, weight=2)})
+    quotas.order("tenant", "a", max_per_second=5, max_concurrency=None)
+    assert quotas.quota("tenant", "a") == Quota(max_concurrency=3, weight=2, max_per_second=5)
+    quotas.order("tenant", "a", max_concurrency=1)
+    assert quotas.quota("tenant", "a") == Quota(max_concurrency=1, weight=2)
+    quotas.order("tenant", "a")
+    assert quotas.quota("tenant", "a") == Quota(max_concurrency=3, weight=2)
+
+
+def test_an_order_lifts_what_an_earlier_one_limited() -> None:
+    quotas = Quotas()
+    quotas.order("lane", "bulk", max_concurrency=0)
+    assert quotas.wait("lane", "bulk", 0) == math.inf
+    quotas.order("lane", "bulk")
+    assert quotas.wait("lane", "bulk", 0) == 0
+
+
+def test_an_order_that_cannot_be_obeyed_leaves_the_quota_as_it_is() -> None:
+    quotas = Quotas()
+    quotas.order("tenant", "a", weight=3)
     with pytest.raises(ValidationError, match="weight"):
-        changed(Quota(), weight=0)
+        quotas.order("tenant", "a", weight=0)
+    assert quotas.quota("tenant", "a") == Quota(weight=3)
 
 
 def test_idle_tenants_are_forgotten() -> None:
