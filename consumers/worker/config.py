@@ -37,8 +37,14 @@ class WorkerConfig(BaseModel):
     job_processes: Positive = Field(2, description='Child processes for handlers with runs_on="process".')
     tenants: dict[str, Quota] = Field(default_factory=dict, description="Quota of each tenant, on each worker.")
     job_types: dict[str, Quota] = Field(default_factory=dict, description="Quota of each job type, on each worker.")
-    window: Positive = Field(2_000, description="Jobs that may be taken and not finished; then fetching stops.")
-    window_bytes: Positive = Field(64 * 1024 * 1024, description="Bytes of requests that may be taken, likewise.")
+    window: Positive = Field(
+        2_000,
+        description="Jobs that may be taken and not finished; then fetching stops. Twice as many while a tenant's are "
+        "moved to the overflow topic, ten times while a tenant's should be and have ordering keys.",
+    )
+    window_bytes: Positive = Field(
+        64 * 1024 * 1024, description="Bytes of requests that may be taken, likewise; never more than twice as many."
+    )
     overflow_after_ms: Positive = Field(
         150,
         description="A tenant whose share of the window would take longer to run, in ms, has the rest of its records "

@@ -360,12 +360,13 @@ class _Life:
                 continue
             assert value is not None
             tenant = read.alike.tenant
+            too_many = not assignment.overflow and window.moves(tenant, now)
             # Jobs of one ordering key must not pass each other on two topics, so they are never moved.
-            if not assignment.overflow and not read.ordering_key and window.moves(tenant, now):
+            if too_many and not read.ordering_key:
                 self._pass_on(OutgoingRecord(self._overflow_of[topic], tenant.encode(), value, assignment), offset)
                 self._metrics.moved += 1
                 continue
-            window.take(tenant, len(value), assignment.overflow)
+            window.take(tenant, len(value), assignment.overflow, kept=too_many)
             taken.append(Execution(assignment, offset, value, read))
         if taken:
             self._metrics.taken += len(taken)

@@ -3,13 +3,16 @@
 A tenant that holds its share of the window and does not drain it is moved: its further records go to the lane's
 overflow topic, so that what lies behind them in the partition is reached. A tenant that drains its share fast is left
 alone, and so is one whose jobs are so short that the worker itself is what takes the time: running them is as quick as
-moving them. Pure: the caller says what time it is.
+moving them. Jobs with an ordering key must stay where their order is, so for them the window stretches instead, as far
+as its bytes allow. Pure: the caller says what time it is.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 
 MEASURED_OVER_S = 0.1
+MOVED_STRETCH = 2
+KEPT_STRETCH = 10
 HELD_UP_S = 1.0
 HELD_UP_TIMES = 8
 """A share that takes so many times the allowed time to drain is moved though its jobs are short: a quota holds it."""
@@ -17,12 +20,14 @@ HELD_UP_TIMES = 8
 
 @dataclass(slots=True)
 class _Excess:
-    """A tenant over its share: since when, what it finished since and for how long that ran, and the verdict."""
+    """A tenant over its share: since when, what it finished since and for how long that ran, and the verdict. `keeps`:
+    some of its records stay here though they should be moved."""
 
     since: float
     finished: int = 0
     ran_s: float = 0.0
     moving: bool = False
+    keeps: bool = False
     judged_at: float = 0.0
 
 
@@ -55,9 +60,11 @@ class Window:
     @property
     def full(self) -> bool:
         """Whether nothing more may be taken from the lanes. While a tenant is moved the window stretches to twice its
-        size, so that its records go by and the others' are reached."""
-        stretch = 2 if self._moving else 1
-        return self._records >= stretch * self.limit_records or self._bytes >= stretch * self._limit_bytes
+        size, so that its records go by and the others' are reached; while one should be and keeps its records for their
+        order, to ten times as many records of not more bytes."""
+        stretch = MOVED_STRETCH if self._moving else 1
+        records = KEPT_STRETCH if any(each.keeps for each in self._excess.values()) else stretch
+        return self._records >= records * self.limit_records or self._bytes >= stretch * self._limit_bytes
 
     @property
     def roomy(self) -> bool:
@@ -71,8 +78,8 @@ class Window:
         """Whether nothing more may be taken from the overflow topics: their records take a quarter of the bytes."""
         return 4 * self._overflow_bytes >= self._limit_bytes
 
-    def take(self, tenant: str, size: int, overflow: bool = False) -> None:
-        """Note a record of `size` bytes that was taken."""
+    def take(self, tenant: str, size: int, overflow: bool = False, kept: bool = False) -> None:
+        """Note a record of `size` bytes that was taken. `kept`: it should be moved, and must not be."""
         if overflow:
             self._overflow_records += 1
             self._overflow_bytes += size
@@ -82,6 +89,8 @@ class Window:
         self._by_tenant[tenant] += 1
         if self._by_tenant[tenant] == 1:
             self._share_out()
+        if kept:
+            self._excess[tenant].keeps = True
 
     def finish(self, tenant: str, size: int, overflow: bool = False, ran_s: float = 0.0) -> None:
         """Note that it is finished, after running so long, or given up."""

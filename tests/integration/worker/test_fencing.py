@@ -13,8 +13,6 @@ from tests.integration.worker.handlers import jobs
 from tests.running_worker import RunningWorker
 from tests.waiting import until
 
-SILENT = WorkerBeat(worker_id="silent", transactional_id="silent-worker")
-
 GHOST = "00000000-0000-7000-8000-000000000000"
 """The job of the event that was never committed."""
 
@@ -24,11 +22,12 @@ class SilentWorker:
 
     def __init__(self, kafka: Broker, topics: TopicCatalogue) -> None:
         self._topics = topics
+        self._told = WorkerBeat(worker_id="silent", transactional_id=f"{topics.prefix}worker-silent")
         self._connection = KafkaConnection(kafka.bootstrap)
         self._codec = Codec()
         self._beats = Producer(self._connection.producer())
         self.producer = Producer(
-            self._connection.producer(transactional_id=SILENT.transactional_id, transaction_timeout_ms=300_000)
+            self._connection.producer(transactional_id=self._told.transactional_id, transaction_timeout_ms=300_000)
         )
         self.producer.init_transactions(30)
         self.producer.begin_transaction()
@@ -47,7 +46,7 @@ class SilentWorker:
         self.producer.flush(30)
 
     def beat(self, state: WorkerState = WorkerState.RUNNING) -> None:
-        beat = SILENT.model_copy(update={"state": state})
+        beat = self._told.model_copy(update={"state": state})
         self._beats.produce(self._topics.beats, self._codec.encode(beat), b"silent")
         assert self._beats.flush(30) == 0
 
@@ -76,6 +75,7 @@ def test_a_worker_that_said_it_stopped_is_not_missed(kafka: Broker, topics: Topi
         until(lambda: beats_of(kafka, topics, worker.config.worker_id) > 2 + worker.config.missed_beats)
         assert worker.metrics.fenced == 0
     silent.producer.abort_transaction(30)
+    silent.producer.close()
 
 
 def beats_of(kafka: Broker, topics: TopicCatalogue, worker_id: str) -> int:

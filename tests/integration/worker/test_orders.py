@@ -155,6 +155,35 @@ def test_a_flooding_tenant_is_moved_aside_and_still_every_job_runs_once(
     assert set(log.started.values()) == {1}
 
 
+def test_a_flood_of_jobs_with_ordering_keys_is_passed_by_others_and_keeps_its_order(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    with RunningWorker(
+        kafka.bootstrap, topics, jobs, window=100, limit="fixed", concurrency=10, overflow_after_ms=20
+    ) as running:
+        flood = client.submit_many(
+            [
+                NewJob(
+                    "sleep", {"seconds": 0.05}, tenant="flood", ordering_key=str(number % 50), labels={"n": str(number)}
+                )
+                for number in range(600)
+            ]
+        )
+        small = client.submit_many([NewJob("sleep", {}, tenant="small") for _ in range(20)])
+        log.until_finished(small)
+        # A window of 100 that did not stretch would reach them when 400 of the others had ended.
+        assert len(set(flood) & log.finished) < 300
+        log.until_finished(flood)
+        assert running.worker.metrics.moved == 0
+    log.read(0.5)
+    assert set(log.outcomes.values()) == {1}
+    begun: dict[str, list[int]] = {}
+    for event in sorted(log.events, key=lambda each: each.occurred_at):
+        if event.kind is EventKind.STARTED and event.tenant == "flood":
+            begun.setdefault(event.ordering_key, []).append(int(event.labels["n"]))
+    assert all(numbers == sorted(numbers) for numbers in begun.values())
+
+
 def test_beats_and_probes_tell_what_a_worker_does(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:

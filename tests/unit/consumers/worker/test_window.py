@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.consumers.worker.window import MEASURED_OVER_S, Window
+from millstream.consumers.worker.window import KEPT_STRETCH, MEASURED_OVER_S, Window
 
 
 def flooded(tenant: str = "flood", records: int = 60) -> Window:
@@ -65,6 +65,34 @@ def test_a_full_window_stretches_while_a_tenant_is_moved() -> None:
     window.moves("flood", 10.0)
     window.settle(12.0)
     assert not window.full and window.roomy
+    for _ in range(100):
+        window.take("others", 10)
+    assert window.full
+
+
+def test_a_window_stretches_further_while_a_tenant_must_keep_its_records_and_not_beyond_its_bytes() -> None:
+    window = flooded(records=100)
+    window.moves("flood", 10.0)
+    assert window.moves("flood", 12.0)
+    window.take("flood", 10, kept=True)
+    for _ in range(KEPT_STRETCH * 100 - 102):
+        window.take("flood", 10)
+    assert not window.full
+    window.take("others", 10)
+    assert window.full
+    window.finish("others", 10)
+    window.take("others", 2 * 10**6)
+    assert window.full
+
+
+def test_a_tenant_that_kept_its_records_and_drained_them_leaves_the_window_as_it_was() -> None:
+    window = flooded(records=100)
+    window.moves("flood", 10.0)
+    assert window.moves("flood", 12.0)
+    for _ in range(500):
+        window.take("flood", 10, kept=True)
+    for _ in range(600):
+        window.finish("flood", 10)
     for _ in range(100):
         window.take("others", 10)
     assert window.full
