@@ -15,7 +15,8 @@ from millstream.schemas.models import new_id
 
 
 class JobClient:
-    """Submits jobs and waits for Kafka's acknowledgement. Thread-safe; one a process is enough.
+    """Submits jobs and waits for Kafka's acknowledgement. Thread-safe; one a process is enough, made when the process
+    starts: the first submission of a new client may take half a second, until the broker has given it a producer id.
 
         with JobClient(KafkaConnection("localhost:9092")) as jobs:
             job_id = jobs.submit("reports.render", {"report": 7}, tenant="acme")

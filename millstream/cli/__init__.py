@@ -2,7 +2,6 @@
 
 import sys
 
-import click
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 
@@ -21,14 +20,9 @@ from millstream.streams import UnsupportedOption
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a check failed, 2 wrong input or settings, 3 a service is missing."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        app()
     except Failure as failure:
         sys.exit(complain(failure))
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
     except InvalidSettings as error:
         sys.exit(complain(Failure(str(error), "`millstream config show` prints every setting", code=2)))
     except InvalidJob as error:

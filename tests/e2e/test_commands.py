@@ -156,3 +156,21 @@ def test_ctrl_c_leaves_no_process_and_the_data_survives_a_restart(up: Up) -> Non
     show = ["job", "show", job_id, "--json"]
     eventually(lambda: json.loads(millstream(up.folder, *show))["state"], lambda state: state == "succeeded")
     up.ctrl_c()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rca", "explain", "--yesterday"], "--yesterday"),
+        (["nonsense"], "nonsense"),
+        (["control", "pause", "tennant", "acme"], "tennant"),
+        (["control", "quota", "tenant", "acme", "--weight", "much"], "--weight"),
+        (["job", "cancel"], "job_id"),
+    ],
+)
+def test_words_that_a_command_does_not_know_are_named_without_a_traceback(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    told = millstream(tmp_path, *words, code=2)
+    assert said in told
+    assert "Traceback" not in told
