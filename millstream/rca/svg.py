@@ -8,7 +8,7 @@ from markupsafe import Markup
 from millstream.rca.page import Chart
 
 WIDTH, HEIGHT = 960, 260
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 28, 34
+LEFT, RIGHT, TOP, BOTTOM = 64, 32, 28, 34
 TICKS = 5
 
 
