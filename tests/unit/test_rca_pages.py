@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from millstream.rca import Chart, Grid, Lines, Page, Snippet, html, markdown, terminal
+from millstream.rca.svg import LEFT, RIGHT, WIDTH
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 MOMENTS = [START + timedelta(minutes=number) for number in range(60)]
@@ -53,7 +54,7 @@ def test_html_escapes_texts_and_its_chart_is_well_formed() -> None:
         "the line is broken where a value lacks"
     )
     (band,) = (each for each in drawing.iter("rect") if each.get("class") == "band")
-    assert float(band.get("width") or 0) == pytest.approx((960 - 64 - 16) * 10 / 59, abs=0.2)
+    assert float(band.get("width") or 0) == pytest.approx((WIDTH - LEFT - RIGHT) * 10 / 59, abs=0.2)
 
 
 def test_markdown_marks_the_incident_in_a_line_of_bars_and_keeps_tables_whole() -> None:
