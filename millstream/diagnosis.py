@@ -52,7 +52,7 @@ def _versions() -> Finding:
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
-    admin = AdminClient(settings.connection.client(socket_timeout_ms=int(KAFKA_TIMEOUT_S * 1000)))
+    admin = AdminClient(settings.connection.quiet.client(socket_timeout_ms=int(KAFKA_TIMEOUT_S * 1000)))
     try:
         cluster = admin.list_topics(timeout=KAFKA_TIMEOUT_S)
     except KafkaException as error:
@@ -70,7 +70,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
 
 
 def _topics(settings: Settings) -> Finding:
-    wrong = [each for each in inspect_topics(settings.connection, settings.catalogue) if each.status != "ok"]
+    wrong = [each for each in inspect_topics(settings.connection.quiet, settings.catalogue) if each.status != "ok"]
     if not wrong:
         return Finding("topics", "ok", f"all {len(list(settings.catalogue))} are as they should be")
     shown = "; ".join(f"{each.topic.name}: {', '.join(each.problems)}" for each in wrong[:3])

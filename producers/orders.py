@@ -6,6 +6,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from millstream.schemas import Action, Codec, Command, DecodeError, KafkaConnection, TopicCatalogue
 
+ANSWERS_WITHIN_S = 5.0
 DELIVERED_WITHIN_S = 30.0
 READ_WITHIN_S = 30.0
 
@@ -33,10 +34,12 @@ def give_order(
         if error is not None:
             failure.append(error)
 
-    producer = Producer(connection.producer(message_timeout_ms=int(DELIVERED_WITHIN_S * 1000)))
+    topic = (topics or TopicCatalogue()).commands
+    producer = Producer(connection.quiet.producer(message_timeout_ms=int(DELIVERED_WITHIN_S * 1000)))
     value = (codec or Codec()).encode(command)
     try:
-        producer.produce((topics or TopicCatalogue()).commands, value, command.key, on_delivery=delivered)
+        producer.list_topics(topic, ANSWERS_WITHIN_S)
+        producer.produce(topic, value, command.key, on_delivery=delivered)
     except KafkaException as error:
         raise OrderNotTaken(f"the order was not sent: {error.args[0].str()}") from error
     if producer.flush(DELIVERED_WITHIN_S + 1) or failure:
@@ -52,10 +55,12 @@ def standing_orders(
     Raises `OrdersUnreadable`.
     """
     topic, codec = (topics or TopicCatalogue()).commands, codec or Codec()
-    consumer = Consumer(connection.consumer("millstream-orders", enable_partition_eof=True))
+    consumer = Consumer(connection.quiet.consumer("millstream-orders", enable_partition_eof=True))
     standing: dict[bytes, Command] = {}
+    trouble = "Kafka does not answer"
     deadline = time.monotonic() + READ_WITHIN_S
     try:
+        consumer.list_topics(topic, ANSWERS_WITHIN_S)
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         while (message := consumer.poll(max(0.0, deadline - time.monotonic()))) is not None:
             error = message.error()
@@ -65,11 +70,15 @@ def standing_orders(
                     standing[key] = command
             elif error.code() == KafkaError._PARTITION_EOF:
                 return list(standing.values())
-            elif not error.retriable():
-                raise OrdersUnreadable(f"{topic}: {error.str()}")
+            else:
+                trouble = error.str()
+                if not error.retriable():
+                    break
+    except KafkaException as error:
+        raise OrdersUnreadable(f"{topic}: {error.args[0].str()}") from error
     finally:
         consumer.close()
-    raise OrdersUnreadable(f"{topic}: Kafka does not answer")
+    raise OrdersUnreadable(f"{topic}: {trouble}")
 
 
 def _readable(value: bytes | None, codec: Codec) -> Command | None:

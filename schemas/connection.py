@@ -1,7 +1,7 @@
 """How a client of ours connects to Kafka, and the client settings that are part of the contract."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from millstream.schemas.topics import MAX_RECORD_BYTES
 
@@ -14,6 +14,11 @@ class KafkaConnection:
 
     bootstrap: str
     options: Mapping[str, Option] = field(default_factory=dict, repr=False)
+
+    @property
+    def quiet(self) -> "KafkaConnection":
+        """The same, whose clients print nothing: for commands that say themselves what goes wrong."""
+        return replace(self, options={**self.options, "log_level": 0})
 
     def client(self, **properties: Option) -> dict[str, Option]:
         """Settings of any client; underscores in the names of `properties` stand for dots."""

@@ -46,7 +46,7 @@ def submit(
         timeout_s=timeout,
         max_attempts=max_attempts,
     )
-    with JobClient(settings.connection, settings.catalogue, settings.codec, source="millstream-cli") as client:
+    with JobClient(settings.connection.quiet, settings.catalogue, settings.codec, source="millstream-cli") as client:
         ids = client.submit_many([new] * count)
     answer(as_json, {"job_ids": ids}, lambda: "\n".join(ids))
 

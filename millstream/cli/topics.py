@@ -17,7 +17,7 @@ app = typer.Typer(help="The topics of the catalogue and the broker's.", no_args_
 def list_topics(as_json: AsJson = False) -> None:
     """Print every topic: its key, partitions, retention, and whether the broker has it so."""
     settings = settings_module.load()
-    found = inspect_topics(settings.connection, settings.catalogue)
+    found = inspect_topics(settings.connection.quiet, settings.catalogue)
     answer(as_json, [asdict(each) for each in found], lambda: _table(found, "status"))
 
 
@@ -25,7 +25,7 @@ def list_topics(as_json: AsJson = False) -> None:
 def apply(as_json: AsJson = False) -> None:
     """Create missing topics and correct settings that differ. Safe to repeat."""
     settings = settings_module.load()
-    before = apply_topics(settings.connection, settings.catalogue, settings.topics.replication)
+    before = apply_topics(settings.connection.quiet, settings.catalogue, settings.topics.replication)
     answer(as_json, [asdict(each) for each in before], lambda: _table(before, "was"))
 
 

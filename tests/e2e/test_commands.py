@@ -141,8 +141,10 @@ def test_without_a_stack_the_commands_say_what_is_missing_and_how_to_get_it(tmp_
     assert "does not answer" in printed and "millstream up" in printed
     printed = millstream(tmp_path, "report", code=3, **nowhere)
     assert "127.0.0.1:1" in printed and "Traceback" not in printed
-    printed = millstream(tmp_path, "topics", "list", code=3, MILLSTREAM_KAFKA__BOOTSTRAP="127.0.0.1:1")
-    assert "Kafka" in printed and "Traceback" not in printed
+    for words in (["topics", "list"], ["control", "list"], ["control", "pause", "tenant", "acme"]):
+        printed = millstream(tmp_path, *words, code=3, **nowhere)
+        assert "Kafka" in printed and "doctor" in printed and "Traceback" not in printed
+        assert len(printed.splitlines()) < 10
 
 
 def test_ctrl_c_leaves_no_process_and_the_data_survives_a_restart(up: Up) -> None:
