@@ -282,6 +282,8 @@ class _Life:
             "queued_max_messages_kbytes": 32_768,
             # A client has one fetch under way at a broker. A partition that is fetched again waits for it to return.
             "fetch_wait_max_ms": FETCH_WAIT_MS,
+            # By default nothing is fetched for a second after so much was fetched ahead, however fast that is taken.
+            "fetch_queue_backoff_ms": FETCH_WAIT_MS,
             "statistics_interval_ms": STATISTICS_EVERY_MS,
         }
         if config.group_protocol == "classic":
