@@ -1,6 +1,7 @@
 """Giving orders to the workers (cancel, pause, resume, set a quota), and reading which ones stand."""
 
 import time
+from contextlib import suppress
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -35,7 +36,7 @@ def give_order(
             failure.append(error)
 
     topic = (topics or TopicCatalogue()).commands
-    producer = Producer(connection.quiet.producer(message_timeout_ms=int(DELIVERED_WITHIN_S * 1000)))
+    producer = Producer(connection.producer(message_timeout_ms=int(DELIVERED_WITHIN_S * 1000)))
     value = (codec or Codec()).encode(command)
     try:
         producer.list_topics(topic, ANSWERS_WITHIN_S)
@@ -55,7 +56,7 @@ def standing_orders(
     Raises `OrdersUnreadable`.
     """
     topic, codec = (topics or TopicCatalogue()).commands, codec or Codec()
-    consumer = Consumer(connection.quiet.consumer("millstream-orders", enable_partition_eof=True))
+    consumer = Consumer(connection.consumer("millstream-orders", enable_partition_eof=True))
     standing: dict[bytes, Command] = {}
     trouble = "Kafka does not answer"
     deadline = time.monotonic() + READ_WITHIN_S
@@ -65,9 +66,7 @@ def standing_orders(
         while (message := consumer.poll(max(0.0, deadline - time.monotonic()))) is not None:
             error = message.error()
             if error is None:
-                standing.pop(key := message.key() or b"", None)
-                if (command := _readable(message.value(), codec)) is not None and _holds(command):
-                    standing[key] = command
+                _hear(message, codec, standing)
             elif error.code() == KafkaError._PARTITION_EOF:
                 return list(standing.values())
             else:
@@ -81,14 +80,17 @@ def standing_orders(
     raise OrdersUnreadable(f"{topic}: {trouble}")
 
 
-def _readable(value: bytes | None, codec: Codec) -> Command | None:
-    try:
-        return None if value is None else codec.decode(value, Command)
-    except DecodeError:
-        return None
+def _hear(message: Message, codec: Codec, standing: dict[bytes, Command]) -> None:
+    """Add the order of a record, and take away what it replaces, takes back or lifts."""
+    if (value := message.value()) is None:
+        standing.pop(message.key() or b"", None)
+        return
+    with suppress(DecodeError):
+        command = codec.decode(value, Command)
+        standing.pop(command.key, None)
+        if not _lifts(command):
+            standing[command.key] = command
 
 
-def _holds(command: Command) -> bool:
-    if command.action is Action.SET_QUOTA:
-        return (command.max_concurrency, command.max_per_second, command.weight) != (None, None, None)
-    return command.action is not Action.RESUME
+def _lifts(command: Command) -> bool:
+    return command.action is Action.RESUME or (command.action is Action.SET_QUOTA and not command.limits)

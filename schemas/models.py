@@ -203,6 +203,11 @@ class Command(Record):
         kind = "paused" if self.action in (Action.PAUSE, Action.RESUME) else self.action.value
         return f"{self.scope.value}:{self.target}:{kind}".encode()
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that a quota order names."""
+        return self.model_dump(include={"max_concurrency", "max_per_second", "weight"}, exclude_none=True)
+
 
 class DeadReason(StrEnum):
     FAILED = "failed"

@@ -100,12 +100,7 @@ class BrokerCount:
         if chosen and "any_broker" in chosen.params:
             # A parametrised fixture names all its brokers; this run of the test uses one.
             used = {BROKER_FIXTURES[chosen.params["any_broker"]]}
-        item.user_properties += [("broker", name) for name in used or {"no broker"}]
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # Tests may run in several processes; their reports all come by in the first.
-        if report.when == "call":
-            self._ran.update(str(value) for name, value in report.user_properties if name == "broker")
+        self._ran.update(used or {"no broker"})
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         counted = ", ".join(f"{name}: {count}" for name, count in sorted(self._ran.items()))

@@ -76,6 +76,12 @@ class EventLog:
             assert time.monotonic() < deadline, f"{len(wanted - self.finished)} of {len(wanted)} jobs never ended"
             self.read()
 
+    @property
+    def starts(self) -> list[JobEvent]:
+        """The starts of all attempts in the order of time; reading goes partition by partition."""
+        starts = [event for event in self.events if event.kind is EventKind.STARTED]
+        return sorted(starts, key=lambda event: event.occurred_at)
+
     def kinds_of(self, job_id: str) -> list[EventKind]:
         return [event.kind for event in self.events if event.job_id == job_id]
 

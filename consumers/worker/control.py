@@ -183,7 +183,7 @@ def _apply(command: Command, executor: Executor, stands: bool) -> None:
         return
     scope = _SCOPES[command.scope]
     if command.action is Action.SET_QUOTA:
-        limits = command.model_dump(include={"max_concurrency", "max_per_second", "weight"}) if stands else {}
+        limits = command.limits if stands else {}
         executor.change_quotas(lambda quotas: quotas.order(scope, target, **limits))
     else:
         paused = stands and command.action is Action.PAUSE

@@ -332,7 +332,8 @@ class Executor:
             # Another attempt could not be in time either.
             if ended is not SUCCEEDED and ended.kind is EventKind.TIMED_OUT and _deadline_passed(execution):
                 ended = replace(ended, retryable=False)
-            execution.ordered_off = bool(self._cancelled) and execution.job_id in self._cancelled
+            if self._cancelled and execution.job_id in self._cancelled:
+                execution.ordered_off = True
             execution.end(ended)
             self.finished.append(execution)
         finally:

@@ -16,7 +16,7 @@ class HostGauge:
     def __init__(self, cgroup: Path = CGROUP) -> None:
         self._cgroup = cgroup
         self._process = psutil.Process()
-        self.memory_limit_bytes = _limit(cgroup / "memory.max")
+        self.memory_limit_bytes = _number(cgroup / "memory.max")
         self.cpu_limit = _cpu_limit(cgroup / "cpu.max")
         self.rss_bytes = 0
         self.cpu_percent = 0.0
@@ -60,7 +60,7 @@ class HostGauge:
 
     def _read_cgroup_memory(self) -> int | None:
         """Bytes in use, without what was read of files and not looked at since: the kernel takes that back first."""
-        used = _limit(self._cgroup / "memory.current")
+        used = _number(self._cgroup / "memory.current")
         return None if used is None else max(0, used - (self._stat("memory.stat", "inactive_file") or 0))
 
     def _read_cgroup_cpu(self) -> float | None:
@@ -75,7 +75,7 @@ class HostGauge:
             return None
 
 
-def _limit(path: Path) -> int | None:
+def _number(path: Path) -> int | None:
     """A number of a cgroup file; None for `max` or where there is no such file."""
     try:
         return int(path.read_text())

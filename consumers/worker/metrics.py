@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from millstream.consumers.worker.executor import Executor
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
+MetricFamily = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+_FAMILIES: dict[str, type[MetricFamily]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 MOST_TENANTS = 200
@@ -232,47 +238,34 @@ class Metrics(Collector):
             if broker.get("rtt", {}).get("cnt")
         }
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
+    def collect(self) -> Iterator[MetricFamily]:
         """What Prometheus asks for."""
-        yield _counter(TAKEN, {(): self.taken})
-        yield _counter(OUTCOMES, self._outcomes)
-        yield _histogram(WAIT, {(name,): waits for name, waits in self._waits.copy().items()})
-        yield _histogram(RUN, {(name,): runs for name, runs in self._runs.copy().items()})
-        yield _counter(CPU, {(name,): cpu_s for name, cpu_s in self._cpu_s.copy().items()})
+        yield _family(TAKEN, {(): self.taken})
+        yield _family(OUTCOMES, self._outcomes)
+        yield _family(WAIT, {(name,): waits for name, waits in self._waits.copy().items()})
+        yield _family(RUN, {(name,): runs for name, runs in self._runs.copy().items()})
+        yield _family(CPU, {(name,): cpu_s for name, cpu_s in self._cpu_s.copy().items()})
         if (executor := self.executor) is not None:
-            yield _gauge(IN_FLIGHT, {(): executor.running})
+            yield _family(IN_FLIGHT, {(): executor.running})
             queued = executor.queued_by_tenant().most_common(MOST_TENANTS)
-            yield _gauge(QUEUED, {(tenant,): count for tenant, count in queued})
-        yield _gauge(LIMIT, {(): self.limit})
-        yield _gauge(LOOP_LATE, {(): self.loop_late_s})
-        yield _counter(MOVED, {(): self.moved})
-        yield _counter(ABORTED, {(): self.aborted})
-        yield _histogram(TRANSACTION, {(): self.transactions})
-        yield _counter(FENCED, {(): self.fenced})
-        yield _counter(RESTARTS, {(): self.restarts})
+            yield _family(QUEUED, {(tenant,): count for tenant, count in queued})
+        yield _family(LIMIT, {(): self.limit})
+        yield _family(LOOP_LATE, {(): self.loop_late_s})
+        yield _family(MOVED, {(): self.moved})
+        yield _family(ABORTED, {(): self.aborted})
+        yield _family(TRANSACTION, {(): self.transactions})
+        yield _family(FENCED, {(): self.fenced})
+        yield _family(RESTARTS, {(): self.restarts})
         lag = {place: records for of_one in list(self._lag.values()) for place, records in of_one.items()}
-        yield _gauge(LAG, lag)
-        yield _gauge(
+        yield _family(LAG, lag)
+        yield _family(
             RTT, {(consumer, node): s for consumer, of_one in list(self._rtt_s.items()) for node, s in of_one.items()}
         )
 
 
-def _counter(metric: Metric, rows: Mapping[Labels, float]) -> CounterMetricFamily:
-    family = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-    for values, count in list(rows.items()):
-        family.add_metric(list(values), count)
-    return family
-
-
-def _gauge(metric: Metric, rows: Mapping[Labels, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-    for values, number in list(rows.items()):
-        family.add_metric(list(values), number)
-    return family
-
-
-def _histogram(metric: Metric, rows: Mapping[Labels, Histogram]) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-    for values, histogram in list(rows.items()):
-        family.add_metric(list(values), histogram.buckets(), histogram.total)
+def _family(metric: Metric, rows: Mapping[Labels, float | Histogram]) -> MetricFamily:
+    family = _FAMILIES[metric.type](metric.name, metric.meaning, labels=metric.labels)
+    for labels, value in list(rows.items()):
+        told = (value.buckets(), value.total) if isinstance(value, Histogram) else (value,)
+        family.add_metric(list(labels), *told)
     return family

@@ -105,12 +105,11 @@ class Quotas:
         """Change a quota; what runs already goes on."""
         self._use(scope, name).limit(quota)
 
-    def order(self, scope: Scope, name: str, **limits: float | int | None) -> None:
-        """Set what is not None; all else is as it was configured, whatever an earlier order said. Raises pydantic's
+    def order(self, scope: Scope, name: str, **limits: float) -> None:
+        """Set these limits; all else is as it was configured, whatever an earlier order said. Raises pydantic's
         ValidationError."""
-        named = {limit: value for limit, value in limits.items() if value is not None}
         configured = self._configured.get((scope, name), UNLIMITED)
-        self.set(scope, name, Quota.model_validate(configured.model_dump() | named))
+        self.set(scope, name, Quota.model_validate(configured.model_dump() | limits))
 
     def pause(self, scope: Scope, name: str, paused: bool = True) -> None:
         """Let nothing of it begin until it is resumed."""

@@ -80,7 +80,7 @@ def list_(as_json: AsJson = False) -> None:
     """
     settings = settings_module.load()
     try:
-        orders = standing_orders(settings.connection, settings.catalogue, settings.codec)
+        orders = standing_orders(settings.connection.quiet, settings.catalogue, settings.codec)
     except OrdersUnreadable as error:
         raise Failure(str(error), "is Kafka there? `millstream doctor` looks", code=3) from error
     answer(as_json, [order.model_dump(mode="json") for order in orders], lambda: _table(orders))
@@ -116,7 +116,7 @@ def give(
         where = ".".join(str(part) for part in first["loc"]) or "order"
         raise Failure(f"{where} {first['input']!r}: {first['msg']}", "nothing was sent", code=2) from error
     try:
-        give_order(command, settings.connection, settings.catalogue, settings.codec)
+        give_order(command, settings.connection.quiet, settings.catalogue, settings.codec)
     except OrderNotTaken as error:
         raise Failure(str(error), "is Kafka there? `millstream doctor` looks", code=3) from error
     err.print(f"[green]sent[/] {action.value} {scope.value} {target}")
@@ -130,12 +130,11 @@ def _table(orders: list[Command]) -> RenderableType:
 
 
 def _row(order: Command) -> tuple[str, ...]:
-    limits = order.model_dump(include={"max_concurrency", "max_per_second", "weight"}, exclude_none=True)
     return (
         order.action.value,
         order.scope.value,
         order.target,
-        ", ".join(f"{name} {value:g}" for name, value in limits.items()) or "-",
+        ", ".join(f"{name} {value:g}" for name, value in order.limits.items()) or "-",
         order.issued_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         order.issued_by or "-",
         order.reason or "-",

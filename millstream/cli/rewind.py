@@ -55,20 +55,21 @@ def rewind_command(
     if settings.clickhouse.cluster:
         raise Failure("tables on a cluster are not emptied from here", "rebuild into a new database instead", 2)
     topic, group = source.topic(settings.catalogue), _group(settings.sink, source)
+    connection = settings.connection.quiet
     try:
-        check_stopped(settings.connection.quiet, group)
+        check_stopped(connection, group)
     except SinkRunning as error:
         raise Failure(str(error), "stop every sink; one that was killed leaves its group after six seconds") from error
-    offsets = offsets_at(settings.connection.quiet, topic, start.replace(tzinfo=UTC) if start else None)
+    offsets = offsets_at(connection, topic, start.replace(tzinfo=UTC) if start else None)
     client = connect(settings)
-    lost = losses(client, table, read_again(settings.connection.quiet, topic, offsets))
+    lost = losses(client, table, read_again(connection, topic, offsets))
     if lost and not yes:
         found = ", ".join(map(_sentence, lost))
         raise Failure(f"Kafka has it no more, or --from excludes it; lost would be {found}", "--yes")
     tables = tables_behind(client, table)
     err.print(f"[dim]emptying {', '.join(tables)}[/]")
     empty(client, tables)
-    rewind(settings.connection.quiet, group, topic, offsets)
+    rewind(connection, group, topic, offsets)
     done = {
         "topic": topic,
         "group": group,

@@ -2,6 +2,7 @@
 
 import time
 from itertools import pairwise
+from typing import Any
 
 import httpx
 import pytest
@@ -26,6 +27,9 @@ from tests.eventlog import EventLog, TopicReader
 from tests.integration.worker.handlers import jobs
 from tests.running_worker import RunningWorker
 from tests.waiting import until
+
+LITTLE_ROOM: dict[str, Any] = {"window": 100, "limit": "fixed", "concurrency": 10, "overflow_after_ms": 20}
+"""A worker whose window a flood fills at once."""
 
 
 def order(kafka: Broker, topics: TopicCatalogue, action: Action, scope: Scope, target: str, **limits: float) -> None:
@@ -96,9 +100,8 @@ def test_no_more_jobs_begin_than_a_rate_that_was_ordered_allows(
     ids = client.submit_many([NewJob("sleep", {}, tenant="acme") for _ in range(10)])
     with RunningWorker(kafka.bootstrap, topics, jobs):
         log.until_finished(ids)
-    starts = sorted(event.occurred_at for event in log.events if event.kind is EventKind.STARTED)
     # Five at once, then one each fifth of a second.
-    assert (starts[-1] - starts[0]).total_seconds() > 0.9
+    assert (log.starts[-1].occurred_at - log.starts[0].occurred_at).total_seconds() > 0.9
 
 
 def test_tenants_take_turns_by_the_weights_that_were_ordered(
@@ -111,10 +114,7 @@ def test_tenants_take_turns_by_the_weights_that_were_ordered(
         until(lambda: running.worker.executor is not None and running.worker.executor.waiting == 100)
         order(kafka, topics, Action.RESUME, Scope.LANE, "default")
         log.until_finished(ids)
-    started = sorted(
-        (event for event in log.events if event.kind is EventKind.STARTED), key=lambda each: each.occurred_at
-    )
-    assert 19 <= [event.tenant for event in started[:25]].count("acme") <= 21
+    assert 19 <= [event.tenant for event in log.starts[:25]].count("acme") <= 21
 
 
 def test_a_worker_knows_all_orders_before_its_first_job_though_the_topic_ends_in_transactions(
@@ -140,9 +140,7 @@ def test_a_worker_knows_all_orders_before_its_first_job_though_the_topic_ends_in
 def test_a_flooding_tenant_is_moved_aside_and_still_every_job_runs_once(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    with RunningWorker(
-        kafka.bootstrap, topics, jobs, window=100, limit="fixed", concurrency=10, overflow_after_ms=20
-    ) as running:
+    with RunningWorker(kafka.bootstrap, topics, jobs, **LITTLE_ROOM) as running:
         flood = client.submit_many([NewJob("sleep", {"seconds": 0.02}, tenant="flood") for _ in range(1500)])
         small = client.submit_many([NewJob("sleep", {}, tenant="small") for _ in range(20)])
         log.until_finished(small)
@@ -158,9 +156,7 @@ def test_a_flooding_tenant_is_moved_aside_and_still_every_job_runs_once(
 def test_a_flood_of_jobs_with_ordering_keys_is_passed_by_others_and_keeps_its_order(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    with RunningWorker(
-        kafka.bootstrap, topics, jobs, window=100, limit="fixed", concurrency=10, overflow_after_ms=20
-    ) as running:
+    with RunningWorker(kafka.bootstrap, topics, jobs, **LITTLE_ROOM) as running:
         flood = client.submit_many(
             [
                 NewJob(
@@ -174,14 +170,11 @@ def test_a_flood_of_jobs_with_ordering_keys_is_passed_by_others_and_keeps_its_or
         assert running.worker.metrics.moved == 0
     log.read(0.5)
     assert set(log.outcomes.values()) == {1}
-    started = [
-        event for event in sorted(log.events, key=lambda each: each.occurred_at) if event.kind is EventKind.STARTED
-    ]
-    last_small = max(number for number, event in enumerate(started) if event.tenant == "small")
+    last_small = max(number for number, event in enumerate(log.starts) if event.tenant == "small")
     # A window of 100 that did not stretch would reach them when 700 of the others had ended.
     assert last_small < 500
     begun: dict[str, list[int]] = {}
-    for event in started:
+    for event in log.starts:
         if event.tenant == "flood":
             begun.setdefault(event.ordering_key, []).append(int(event.labels["n"]))
     assert all(numbers == sorted(numbers) for numbers in begun.values())

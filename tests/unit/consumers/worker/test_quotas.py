@@ -51,7 +51,7 @@ def test_no_more_begin_than_the_rate_allows(rate: float, seconds: int) -> None:
 
 def test_an_order_is_the_whole_difference_from_what_is_configured() -> None:
     quotas = Quotas({("tenant", "a"): Quota(max_concurrency=3, weight=2)})
-    quotas.order("tenant", "a", max_per_second=5, max_concurrency=None)
+    quotas.order("tenant", "a", max_per_second=5)
     assert quotas.quota("tenant", "a") == Quota(max_concurrency=3, weight=2, max_per_second=5)
     quotas.order("tenant", "a", max_concurrency=1)
     assert quotas.quota("tenant", "a") == Quota(max_concurrency=1, weight=2)
