@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # Every script of bench/ that measures; the others, and bench/peers/, are what they share.
-SHARED := bench/rig.py bench/event_load.py bench/noop_jobs.py bench/rca_cases.py bench/rca_baselines.py bench/rca_planting.py
+SHARED := bench/harness.py bench/event_load.py bench/noop_jobs.py bench/rca_cases.py bench/rca_baselines.py bench/rca_planting.py
 BENCHES := $(filter-out $(SHARED),$(wildcard bench/*.py))
 
 .PHONY: setup demo test lint bench docs lock clean

@@ -1,7 +1,7 @@
 """ClickHouse: the tables, the questions that can be asked of them, and the connection."""
 
 from millstream.analytics.client import ClickHouseUnavailable, Tls, connect
-from millstream.analytics.migrate import (
+from millstream.analytics.warehouse.migrate import (
     Applied,
     MigrationError,
     migrate,

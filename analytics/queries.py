@@ -10,7 +10,7 @@ from uuid import UUID
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.asking import ask, window
+from millstream.analytics.sql import ask, window
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from pathlib import Path
 import httpx
 import psutil
 from confluent_kafka import Consumer, TopicPartition
+from harness import Harness
 from rich.console import Console
-from rig import Rig
 
 from millstream.clickhouse import connect
 from millstream.local.services import RunningService, Service, ServiceLog
@@ -35,28 +35,28 @@ GIVE_UP_AFTER_S = 120.0
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    jobs, seconds = (6_000, 5) if rig.quick else (60_000, 30)
-    with rig.stack() as stack:
-        submits_per_s = submit(rig, stack, jobs)
+    harness = Harness(__doc__)
+    jobs, seconds = (6_000, 5) if harness.quick else (60_000, 30)
+    with harness.stack() as stack:
+        submits_per_s = submit(harness, stack, jobs)
         with services(stack, worker()):
-            events = read_outcomes(rig, stack, jobs)
+            events = read_outcomes(harness, stack, jobs)
         outcomes = sorted(event.occurred_at for event in events if event.kind in OUTCOMES)
         jobs_per_s = jobs / (outcomes[-1] - outcomes[0]).total_seconds()
         with services(stack, Service("tracker", ("tracker",))):
-            tracker_per_s = rate(rig, "tracker", len(events), lambda: tracked(stack))
+            tracker_per_s = rate(harness, "tracker", len(events), lambda: tracked(stack))
         client = connect(stack.settings)
         with services(stack, Service("sink", ("sink",))):
             sink_per_s = rate(
-                rig, "sink", len(events), lambda: int(str(client.command("SELECT count() FROM job_events")))
+                harness, "sink", len(events), lambda: int(str(client.command("SELECT count() FROM job_events")))
             )
         everything = (worker(), Service("tracker", ("tracker",)), Service("sink", ("sink",)))
         with services(stack, *everything) as all_running:
-            waits = trickle(rig, stack, seconds)
+            waits = trickle(harness, stack, seconds)
             memory = {each.service.name: megabytes(each.process.pid) for each in all_running}
             memory |= {name: megabytes(pid) for name, pid in children_of_the_stack().items()}
     p50, p95, p99 = (statistics.quantiles(waits, n=100)[at] for at in (49, 94, 98))
-    rig.finish(
+    harness.finish(
         {
             "submits_per_s": submits_per_s,
             "jobs_per_s": round(jobs_per_s, 1),
@@ -93,9 +93,9 @@ def services(stack: LocalStack, *wanted: Service) -> Iterator[list[RunningServic
             each.process.stop(20)
 
 
-def submit(rig: Rig, stack: LocalStack, jobs: int) -> float:
+def submit(harness: Harness, stack: LocalStack, jobs: int) -> float:
     settings = stack.settings
-    with JobClient(settings.connection, settings.catalogue) as client, rig.step("submit", jobs) as advance:
+    with JobClient(settings.connection, settings.catalogue) as client, harness.step("submit", jobs) as advance:
         began, done = time.perf_counter(), 0
         while done < jobs:
             done += len(client.submit_many([NewJob("bench.noop", {"n": n}) for n in range(1000)]))
@@ -103,14 +103,14 @@ def submit(rig: Rig, stack: LocalStack, jobs: int) -> float:
         return round(jobs / (time.perf_counter() - began), 1)
 
 
-def read_outcomes(rig: Rig, stack: LocalStack, jobs: int) -> list[JobEvent]:
+def read_outcomes(harness: Harness, stack: LocalStack, jobs: int) -> list[JobEvent]:
     """Every event, read by an outsider, once each job has its outcome."""
     settings, codec = stack.settings, stack.settings.codec
     consumer = Consumer(settings.connection.consumer("bench"))
     partitions = consumer.list_topics(settings.catalogue.events, 10).topics[settings.catalogue.events].partitions
     consumer.assign([TopicPartition(settings.catalogue.events, number, 0) for number in partitions])
     values: list[bytes] = []
-    with rig.step("worker", 3 * jobs) as advance:
+    with harness.step("worker", 3 * jobs) as advance:
         deadline = time.monotonic() + GIVE_UP_AFTER_S
         # Two events a job besides the one that announced it.
         while len(values) < 3 * jobs:
@@ -123,9 +123,9 @@ def read_outcomes(rig: Rig, stack: LocalStack, jobs: int) -> list[JobEvent]:
     return [codec.decode(value, JobEvent) for value in values]
 
 
-def rate(rig: Rig, name: str, total: int, count: Callable[[], int]) -> float:
+def rate(harness: Harness, name: str, total: int, count: Callable[[], int]) -> float:
     """Units a second of something that is counted from outside, between its first and its last unit."""
-    with rig.step(name, total) as advance:
+    with harness.step(name, total) as advance:
         deadline = time.monotonic() + GIVE_UP_AFTER_S
         began, first, before = 0.0, 0, 0
         while True:
@@ -148,7 +148,7 @@ def tracked(stack: LocalStack) -> int:
         return 0
 
 
-def trickle(rig: Rig, stack: LocalStack, seconds: int) -> list[float]:
+def trickle(harness: Harness, stack: LocalStack, seconds: int) -> list[float]:
     """Submit at an even pace; returns each job's wait in milliseconds."""
     settings, codec = stack.settings, stack.settings.codec
     consumer = Consumer(settings.connection.consumer("bench-trickle"))
@@ -163,7 +163,7 @@ def trickle(rig: Rig, stack: LocalStack, seconds: int) -> list[float]:
     total = PACE_PER_S * seconds
     with (
         JobClient(settings.connection, settings.catalogue, linger_ms=0) as client,
-        rig.step("50 jobs/s", total) as step,
+        harness.step("50 jobs/s", total) as step,
     ):
         began = time.perf_counter()
         for number in range(total):

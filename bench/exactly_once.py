@@ -31,10 +31,10 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from event_load import events
-from rig import Rig, Value
+from harness import Harness, Value
 
 from millstream.analytics import connect, migrate
-from millstream.analytics.agreement import disagreements, rollup_names
+from millstream.analytics.warehouse.reconciliation import disagreements, rollup_names
 from millstream.local.broker import ApacheKafka
 from millstream.local.clickhouse.process import EmbeddedClickHouse
 from millstream.local.process import ChildProcess
@@ -128,23 +128,23 @@ class Cluster:
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    plan = QUICK if rig.quick else FULL
+    harness = Harness(__doc__)
+    plan = QUICK if harness.quick else FULL
     draw = random.Random(os.urandom(8))
     with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder:
         cluster = Cluster(Path(folder))
         try:
             cluster.start()
-            with rig.step("sending events", plan.events) as advance:
+            with harness.step("sending events", plan.events) as advance:
                 sending = Sending(cluster, plan, advance)
                 sending.start()
                 for victim in deaths(plan, draw):
                     time.sleep(draw.uniform(0.3, 1.7) * plan.seconds / (plan.sink_kills + plan.clickhouse_stops + 2))
-                    let_die(rig, cluster, victim, draw)
+                    let_die(harness, cluster, victim, draw)
                 sending.join()
             if sending.error:
                 raise sending.error
-            found = verdict(rig, cluster)
+            found = verdict(harness, cluster)
         finally:
             cluster.stop()
     results: dict[str, Value] = {
@@ -157,7 +157,7 @@ def main() -> None:
         **found,
         "broker": "apache, 3 nodes",
     }
-    rig.finish(results)
+    harness.finish(results)
     if any(found[name] for name in ("missing", "doubled", "never_committed", "rollups_that_disagree")):
         raise SystemExit(1)
 
@@ -168,23 +168,23 @@ def deaths(plan: Plan, draw: random.Random) -> Iterator[str]:
     yield from victims
 
 
-def let_die(rig: Rig, cluster: Cluster, victim: str, draw: random.Random) -> None:
+def let_die(harness: Harness, cluster: Cluster, victim: str, draw: random.Random) -> None:
     """Kill it, leave it dead for a moment, and start it again."""
     if victim == "sink":
         number = draw.randrange(SINKS)
         cluster.sinks[number].kill()
-        rig.say(f"killed sink {number}")
+        harness.say(f"killed sink {number}")
         cluster.sinks[number].start()
     elif victim == "clickhouse":
         kill = draw.random() < 0.5
         (cluster.clickhouse.kill if kill else cluster.clickhouse.stop)()
-        rig.say("killed ClickHouse" if kill else "stopped ClickHouse")
+        harness.say("killed ClickHouse" if kill else "stopped ClickHouse")
         time.sleep(draw.uniform(0.5, 3))
         cluster.clickhouse.start()
     else:
         node = cluster.kafka.node(draw.randrange(3) + 1)
         node.kill()
-        rig.say(f"killed broker {node.number}")
+        harness.say(f"killed broker {node.number}")
         time.sleep(draw.uniform(1, 4))
         node.start()
 
@@ -267,12 +267,12 @@ class Sending(threading.Thread):
             self._producer = self._connect()
 
 
-def verdict(rig: Rig, cluster: Cluster) -> dict[str, int]:
+def verdict(harness: Harness, cluster: Cluster) -> dict[str, int]:
     """Both sides, counted after the sinks have caught up and were given time to write something twice."""
     time.sleep(SETTLED_S)
-    read = committed_offsets(rig, cluster)
+    read = committed_offsets(harness, cluster)
     expected = sum(map(len, read.values()))
-    await_rows(rig, cluster, expected)
+    await_rows(harness, cluster, expected)
     time.sleep(SETTLED_S)
     client = cluster.client()
     rows, distinct = client.query(
@@ -281,9 +281,11 @@ def verdict(rig: Rig, cluster: Cluster) -> dict[str, int]:
     written = {partition: stored_offsets(client, partition) for partition in range(PARTITIONS)}
     disagreeing = disagreements(client)
     for each in disagreeing:
-        rig.say(f"[red]{each}[/]")
-    rig.say(f"read_committed reader: {expected:,} records; ClickHouse: {rows:,} rows, {distinct:,} distinct offsets")
-    rig.say(f"compared with the raw table: {', '.join(rollup_names())}")
+        harness.say(f"[red]{each}[/]")
+    harness.say(
+        f"read_committed reader: {expected:,} records; ClickHouse: {rows:,} rows, {distinct:,} distinct offsets"
+    )
+    harness.say(f"compared with the raw table: {', '.join(rollup_names())}")
     return {
         "clickhouse_rows": rows,
         "distinct_offsets": distinct,
@@ -296,14 +298,14 @@ def verdict(rig: Rig, cluster: Cluster) -> dict[str, int]:
     }
 
 
-def committed_offsets(rig: Rig, cluster: Cluster) -> Offsets:
+def committed_offsets(harness: Harness, cluster: Cluster) -> Offsets:
     """What a read_committed reader finds on the topic, from its first record to its end."""
     partitions = range(PARTITIONS)
     consumer = Consumer(cluster.connection.consumer("independent", enable_partition_eof=True))
     consumer.assign([TopicPartition(cluster.topics.events, number, 0) for number in partitions])
     found: defaultdict[int, list[int]] = defaultdict(list)
     ended: set[int] = set()
-    with rig.step("reading the topic", 0) as advance:
+    with harness.step("reading the topic", 0) as advance:
         while len(ended) < len(partitions):
             messages = consumer.consume(10_000, 0.2)
             for message in messages:
@@ -318,16 +320,16 @@ def committed_offsets(rig: Rig, cluster: Cluster) -> Offsets:
     return {number: np.array(found[number], dtype=np.int64) for number in partitions}
 
 
-def await_rows(rig: Rig, cluster: Cluster, expected: int) -> None:
+def await_rows(harness: Harness, cluster: Cluster, expected: int) -> None:
     deadline, rows = time.monotonic() + WITHIN_S, 0
-    with rig.step("waiting for the sinks", expected) as advance:
+    with harness.step("waiting for the sinks", expected) as advance:
         while rows < expected and time.monotonic() < deadline:
             try:
                 now = cluster.client().query("SELECT count() FROM job_events").result_rows[0][0]
                 advance(now - rows)
                 rows = now
             except ClickHouseError as error:
-                rig.say(str(error))
+                harness.say(str(error))
             time.sleep(0.5)
 
 

@@ -15,36 +15,36 @@ With --quick the flood is 800 jobs and the small tenant submits four jobs a seco
 import statistics
 from concurrent.futures import ThreadPoolExecutor
 
+from harness import Harness, Value
 from peers.systems import Millstream, PacedSystem, peers, working
-from rig import Rig, Value
 
 CONCURRENCY = 8
 NAP_S = 0.02
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    flood, per_second = (800, 4.0) if rig.quick else (10_000, 1.0)
+    harness = Harness(__doc__)
+    flood, per_second = (800, 4.0) if harness.quick else (10_000, 1.0)
     results: dict[str, Value] = {}
-    with rig.stack() as stack, peers(rig, stack) as others:
+    with harness.stack() as stack, peers(harness, stack) as others:
         systems: list[PacedSystem] = [Millstream(stack), *others]
         for system in systems:
             with others.trying(system):
                 small = round(flood * NAP_S / CONCURRENCY * per_second)
-                waits = small_waits(rig, system, flood, small, per_second)
+                waits = small_waits(harness, system, flood, small, per_second)
                 results[f"{system.name}_small_tenant_p95_wait_ms"] = p95(waits)
-        for larger in () if rig.quick else (100_000, 1_000_000):
-            waits = small_waits(rig, Millstream(stack), larger, 30, 1.0, to_the_end=False)
+        for larger in () if harness.quick else (100_000, 1_000_000):
+            waits = small_waits(harness, Millstream(stack), larger, 30, 1.0, to_the_end=False)
             results[f"millstream_small_tenant_{larger}_flood_p95_wait_ms"] = p95(waits)
     results["missing"] = others.missing
-    rig.finish(results)
+    harness.finish(results)
 
 
 def small_waits(
-    rig: Rig, system: PacedSystem, flood: int, small: int, per_second: float, to_the_end: bool = True
+    harness: Harness, system: PacedSystem, flood: int, small: int, per_second: float, to_the_end: bool = True
 ) -> list[float]:
     """The wait of each job of the small tenant, in milliseconds. Does not wait for the flood unless `to_the_end`."""
-    with rig.step(f"{system.name}, {flood:,}", small) as advance, working(system, 1, CONCURRENCY) as worker:
+    with harness.step(f"{system.name}, {flood:,}", small) as advance, working(system, 1, CONCURRENCY) as worker:
         warm_up = system.submit("nap", 1)
         worker.wait_for(warm_up)
         with ThreadPoolExecutor(1) as flooding:

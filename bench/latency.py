@@ -10,33 +10,33 @@ missing                                          peers that could not be run her
 
 import statistics
 
+from harness import Harness, Value
 from peers.systems import Millstream, PacedSystem, peers, working
-from rig import Rig, Value
 
 PER_SECOND = 50
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    seconds = 2 if rig.quick else 30
+    harness = Harness(__doc__)
+    seconds = 2 if harness.quick else 30
     results: dict[str, Value] = {}
-    with rig.stack() as stack, peers(rig, stack) as others:
+    with harness.stack() as stack, peers(harness, stack) as others:
         systems: list[PacedSystem] = [Millstream(stack), *others]
         for system in systems:
             with others.trying(system):
-                waits = trickle(rig, system, seconds)
+                waits = trickle(harness, system, seconds)
                 prefix = "" if system.name == "millstream" else f"{system.name}_"
                 quantiles = statistics.quantiles(waits, n=100, method="inclusive")
                 results |= {
                     f"{prefix}submit_to_start_p{rank}_ms": round(quantiles[rank - 1], 2) for rank in (50, 95, 99)
                 }
     results["missing"] = others.missing
-    rig.finish(results)
+    harness.finish(results)
 
 
-def trickle(rig: Rig, system: PacedSystem, seconds: int) -> list[float]:
+def trickle(harness: Harness, system: PacedSystem, seconds: int) -> list[float]:
     """Waits at an even pace, in milliseconds, in the order of the starts."""
-    with rig.step(system.name, PER_SECOND * seconds) as advance, working(system) as worker:
+    with harness.step(system.name, PER_SECOND * seconds) as advance, working(system) as worker:
         warm_up = system.submit("nap", 1)
         worker.wait_for(warm_up)
         total = warm_up + system.pace(PER_SECOND, PER_SECOND * (seconds + 1))

@@ -1,9 +1,9 @@
 """How long every question takes on 20 million attempts of one day, and how much it reads.
 
-The attempts are pretended inside ClickHouse (`analytics/sample/`): 19.35 million jobs of 40 tenants and 25 job types,
-60 million events, through the landing table and every rollup, as the sink would have inserted them. Then each panel of
-the Grafana dashboard is asked for the whole day, several times over HTTP; a time is from sending the query to holding
-the answer.
+The attempts are synthetic, made inside ClickHouse (`analytics/warehouse/synthetic/`): 19.35 million jobs of 40 tenants
+and 25 job types, 60 million events, through the landing table and every rollup, as the sink would have inserted them.
+Then each panel of the Grafana dashboard is queried for the whole day, several times over HTTP; a time is from sending
+the query to holding the answer.
 
 Panels on rollups have to answer within 300 ms. The others read rows one by one, are for looking closer, and are asked
 for one hour. Tables that are there already (on a server named by `--clickhouse`) are not filled again. With --quick:
@@ -18,11 +18,12 @@ from typing import Any
 
 import httpx
 from clickhouse_connect.driver.client import Client
-from rig import Rig
+from harness import Harness
 
-from millstream.analytics import connect, migrate, sample
-from millstream.analytics.catalogue import view
-from millstream.analytics.dashboard import PANELS, Panel, asked
+from millstream.analytics import connect, migrate
+from millstream.analytics.warehouse import synthetic
+from millstream.analytics.warehouse.catalogue import view
+from millstream.analytics.warehouse.dashboard import PANELS, Panel, asked
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 KEPT_DAYS = 20_000
@@ -33,26 +34,26 @@ Figure = dict[str, Any]
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    jobs, seconds, rounds = (580_000, 3600, 3) if rig.quick else (19_350_000, 86_400, 15)
-    with rig.clickhouse() as url:
+    harness = Harness(__doc__)
+    jobs, seconds, rounds = (580_000, 3600, 3) if harness.quick else (19_350_000, 86_400, 15)
+    with harness.clickhouse() as url:
         client = connect(url, query_timeout=1800)
         migrate(client, DATABASE, raw_days=KEPT_DAYS, rollup_days=KEPT_DAYS)
         present = int(client.query("SELECT count() FROM jobs").result_rows[0][0])
         filled_s = 0.0
         if present < jobs:
             began = time.perf_counter()
-            with rig.step("pretending jobs", jobs) as advance:
-                sample.fill(client, jobs, START, seconds, advance)
+            with harness.step("pretending jobs", jobs) as advance:
+                synthetic.fill(client, jobs, START, seconds, advance)
             filled_s = round(time.perf_counter() - began, 1)
-            rig.say("merging parts as a server would have by now")
+            harness.say("merging parts as a server would have by now")
             settle(client)
         attempts = int(client.query("SELECT count() FROM job_attempts").result_rows[0][0])
         whole, hour = (seconds, rounds), (min(3600, seconds), 3)
         questions = [(panel, *(whole if rollups_only(panel) else hour)) for panel in PANELS]
         figures = {}
         total = sum(times for _, _, times in questions)
-        with rig.step("asking", total) as advance, httpx.Client(base_url=url, timeout=600) as http:
+        with harness.step("asking", total) as advance, httpx.Client(base_url=url, timeout=600) as http:
             for panel, window, times in questions:
                 found = []
                 for _ in range(times):
@@ -62,10 +63,10 @@ def main() -> None:
     for title, figure in figures.items():
         times_ms = f"{figure['p50_ms']:>9,.1f} ms p50 {figure['p95_ms']:>9,.1f} ms p95"
         read = f"{figure['bytes_read'] / 1e6:>10,.1f} MB {figure['rows_read']:>12,} rows"
-        rig.say(f"{title:<30} {figure['window_s'] // 3600:>3} h {times_ms} {read}")
+        harness.say(f"{title:<30} {figure['window_s'] // 3600:>3} h {times_ms} {read}")
     dashboard = {panel.title: figures[panel.title]["p95_ms"] for panel in PANELS if rollups_only(panel)}
     slow = {title: p95 for title, p95 in dashboard.items() if p95 > LIMIT_MS}
-    rig.finish(
+    harness.finish(
         {
             "attempts": attempts,
             "fill_seconds": filled_s,
@@ -76,7 +77,7 @@ def main() -> None:
             "panels": figures,
         }
     )
-    if slow and not rig.quick:
+    if slow and not harness.quick:
         raise SystemExit(f"over {LIMIT_MS:g} ms: {json.dumps(slow)}")
 
 

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from harness import show
 from rca_baselines import BASELINES
 from rca_cases import DEFAULT, Case, Judged, Name, cases, judge, summary
-from rig import show
 
 from millstream.analytics.rca import attribute
 

@@ -10,8 +10,8 @@ import numpy as np
 from rca_cases import Name
 
 from millstream.analytics.rca import Leaves
-from millstream.analytics.rca.leaves import Amounts
-from millstream.analytics.rca.scan import Candidate, Group, groups
+from millstream.analytics.rca.attribution.leaves import Amounts
+from millstream.analytics.rca.attribution.scan import Candidate, Group, groups
 
 KEPT = 10
 

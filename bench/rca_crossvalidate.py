@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from harness import show
 from rca_accuracy import engine
 from rca_cases import DEFAULT, Case, Judged, cases, summary
-from rig import show
 
-from millstream.analytics.rca import attribute, baseline, scan, table_file
-from millstream.analytics.rca.confidence import features
+from millstream.analytics.rca import attribute
+from millstream.analytics.rca.attribution import baseline, scan, table_file
+from millstream.analytics.rca.attribution.confidence import features
 
 GRID = {
     (scan, "WANDER"): (0.15, 0.25, 0.4),

@@ -20,10 +20,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from harness import Harness
 from numpy.typing import NDArray
-from rig import Rig
 
-from millstream.analytics.rca.detection import Kind, Nature, Series, deviations
+from millstream.analytics.rca.detection.detection import Kind, Nature, Series, deviations
 
 Values = NDArray[np.float64]
 
@@ -46,12 +46,12 @@ TRACES = Path(__file__).parents[2] / "shared" / "data" / "jobs"
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    rounds = 4 if rig.quick else 40
-    quiet = quiet_days(rig, rounds)
-    real = real_arrivals(rig, 2 if rig.quick else 10)
-    found, delays, errors = planted(rig, rounds)
-    rig.finish(
+    harness = Harness(__doc__)
+    rounds = 4 if harness.quick else 40
+    quiet = quiet_days(harness, rounds)
+    real = real_arrivals(harness, 2 if harness.quick else 10)
+    found, delays, errors = planted(harness, rounds)
+    harness.finish(
         {
             "quiet_series_days": rounds * len(JOBS_A_STEP) * LOOKED_AT * 4,
             "false_alarms_per_series_day": quiet,
@@ -108,11 +108,11 @@ def alarms(series: Series, upward: bool, end: int | None = None) -> list[tuple[i
     return [((each.start - START) // STEP, (each.end - START) // STEP if each.end else last) for each in found]
 
 
-def quiet_days(rig: Rig, rounds: int) -> dict[str, float]:
+def quiet_days(harness: Harness, rounds: int) -> dict[str, float]:
     kinds = {"count_up": (Nature.COUNT, True), "stall": (Nature.COUNT, False)}
     kinds |= {"share": (Nature.SHARE, True), "size": (Nature.SIZE, True)}
     found = dict.fromkeys(kinds, 0)
-    with rig.step("quiet days", rounds * len(JOBS_A_STEP)) as advance:
+    with harness.step("quiet days", rounds * len(JOBS_A_STEP)) as advance:
         for seed in range(rounds):
             for jobs_a_step in JOBS_A_STEP:
                 days = Days(5000 + seed, jobs_a_step)
@@ -123,13 +123,13 @@ def quiet_days(rig: Rig, rounds: int) -> dict[str, float]:
     return {name: round(count / looked_at, 4) for name, count in found.items()}
 
 
-def real_arrivals(rig: Rig, rounds: int) -> tuple[int, float]:
+def real_arrivals(harness: Harness, rounds: int) -> tuple[int, float]:
     """False alarms of failure rates on the arrivals of real traces, and the number of days that were looked at."""
     traces = sorted(TRACES.glob("*.csv.gz"))
     if not traces:
-        rig.say(f"no traces in {TRACES}: real arrivals are left out")
+        harness.say(f"no traces in {TRACES}: real arrivals are left out")
     found, days = 0, 0.0
-    with rig.step("real arrivals", rounds * len(traces)) as advance:
+    with harness.step("real arrivals", rounds * len(traces)) as advance:
         for path in traces:
             moments, outcomes = zip(*trace(path), strict=True)
             steps = int(max(moments) // STEP.total_seconds()) + 1
@@ -156,12 +156,12 @@ def trace(path: Path) -> Iterator[tuple[float, bool]]:
             yield at, row["new_status"] != "Pass"
 
 
-def planted(rig: Rig, rounds: int) -> tuple[dict[str, dict[str, float]], dict[str, float], dict[str, float]]:
+def planted(harness: Harness, rounds: int) -> tuple[dict[str, dict[str, float]], dict[str, float], dict[str, float]]:
     """Share found by jobs a step, delay and error of the beginning, for each sort of incident."""
     found: dict[str, dict[str, float]] = {}
     delays: dict[str, float] = {}
     errors: dict[str, float] = {}
-    with rig.step("planted incidents", rounds * len(JOBS_A_STEP) * len(PLANTED)) as advance:
+    with harness.step("planted incidents", rounds * len(JOBS_A_STEP) * len(PLANTED)) as advance:
         for name, nature, upward, times in PLANTED:
             late: list[float] = []
             off: list[float] = []

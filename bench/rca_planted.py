@@ -10,10 +10,10 @@ import sys
 import time
 from collections import defaultdict
 
+from harness import show
 from rca_planting import KINDS, SHARES, TRACES, Planted, Trace, plant, read_trace
 from rich.console import Console
 from rich.table import Table
-from rig import show
 
 from millstream.analytics.rca import Attribution, attribute
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from clickhouse_connect.driver.client import Client
-from rig import show
+from harness import show
 
 from millstream.analytics import connect, migrate, rca
 from millstream.local.clickhouse.process import EmbeddedClickHouse

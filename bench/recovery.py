@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 from confluent_kafka import Consumer, Producer, TopicPartition
-from rig import Rig
+from harness import Harness
 
 from millstream.local.broker import ApacheKafka
 from millstream.local.process import ChildProcess
@@ -193,18 +193,18 @@ def kill_workers(fleet: Fleet, kills: int, dice: random.Random, advance: Callabl
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    kills = 2 if rig.quick else 20
+    harness = Harness(__doc__)
+    kills = 2 if harness.quick else 20
     dice = random.Random(7)
     results: dict[str, float | int] = {"kills_each": kills}
     with tempfile.TemporaryDirectory(prefix="millstream-bench-") as name:
         folder = Path(name)
-        broker = ApacheKafka(folder, say=rig.say, stock=True)
+        broker = ApacheKafka(folder, say=harness.say, stock=True)
         broker.start()
         try:
             for kind, kill in (("child", kill_children), ("worker", kill_workers)):
                 fleet = Fleet(broker.bootstrap, f"{kind}.", folder)
-                with rig.step(f"kill -9 of a {kind}", kills) as advance:
+                with harness.step(f"kill -9 of a {kind}", kills) as advance:
                     taken = kill(fleet, kills, dice, advance)
                 results[f"{kind}_recovery_p50_s"] = percentile(taken, 50)
                 results[f"{kind}_recovery_p95_s"] = percentile(taken, 95)
@@ -212,7 +212,7 @@ def main() -> None:
                 fleet.close()
         finally:
             broker.stop()
-    rig.finish(results)
+    harness.finish(results)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ missing                                         peers that could not be run here
 
 from dataclasses import asdict
 
+from harness import Harness, Value
 from peers.systems import BareLoop, Millstream, Run, System, measure, peers, working
-from rig import Rig, Value
 
 JOBS = {"millstream": 150_000, "bare_loop": 600_000, "celery": 6_000}
 PEER_JOBS = 15_000
@@ -24,16 +24,16 @@ QUICK = 10
 
 
 def main() -> None:
-    rig = Rig(__doc__)
+    harness = Harness(__doc__)
     results: dict[str, Value] = {}
     rates: dict[str, float] = {}
-    with rig.stack() as stack, peers(rig, stack) as others:
+    with harness.stack() as stack, peers(harness, stack) as others:
         own: list[System] = [Millstream(stack), BareLoop(stack)]
-        for processes in (1,) if rig.quick else (1, 2):
+        for processes in (1,) if harness.quick else (1, 2):
             for system in [*own, *others]:
-                jobs = JOBS.get(system.name, PEER_JOBS) // (QUICK if rig.quick else 1)
+                jobs = JOBS.get(system.name, PEER_JOBS) // (QUICK if harness.quick else 1)
                 with others.trying(system):
-                    run = run_jobs(rig, system, jobs, processes)
+                    run = run_jobs(harness, system, jobs, processes)
                     name = system.name if processes == 1 else f"{system.name}_{processes}_processes"
                     results |= {f"{name}_{key}": value for key, value in asdict(run).items()}
                     rates.setdefault(system.name, run.jobs_per_s)
@@ -43,11 +43,11 @@ def main() -> None:
         "ratio_to_bare_loop": ratio(rates["millstream"], rates["bare_loop"]),
         "missing": others.missing,
     }
-    rig.finish(results)
+    harness.finish(results)
 
 
-def run_jobs(rig: Rig, system: System, jobs: int, processes: int) -> Run:
-    with rig.step(f"{system.name}, {processes} processes" if processes > 1 else system.name, jobs) as advance:
+def run_jobs(harness: Harness, system: System, jobs: int, processes: int) -> Run:
+    with harness.step(f"{system.name}, {processes} processes" if processes > 1 else system.name, jobs) as advance:
         total = system.submit("noop", jobs)
         with working(system, processes) as worker:
             run = measure(worker, total // 5, total)

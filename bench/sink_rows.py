@@ -38,8 +38,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from confluent_kafka import Consumer, Message, Producer
 from event_load import CODEC, events
+from harness import Harness, Stopwatch
 from rich.console import Console
-from rig import Rig, Stopwatch
 
 from millstream.analytics import connect, migrate
 from millstream.consumers.sink import SinkConfig
@@ -58,26 +58,28 @@ SILENT_S = 30.0
 
 
 def main() -> None:
-    rig = Rig(__doc__, lambda parser: parser.add_argument("--rows", type=int, help="events (default: 10,000,000)"))
-    rows: int = rig.options.rows or (300_000 if rig.quick else 10_000_000)
+    harness = Harness(
+        __doc__, lambda parser: parser.add_argument("--rows", type=int, help="events (default: 10,000,000)")
+    )
+    rows: int = harness.options.rows or (300_000 if harness.quick else 10_000_000)
     decoded = min(rows, MOST_DECODED)
-    with rig.stack() as stack:
-        produce(rig, stack, rows)
+    with harness.stack() as stack:
+        produce(harness, stack, rows)
         rates = {
-            "raw_consume_rows_per_s": raw_consume(rig, stack, rows),
-            "clickhouse_insert_rows_per_s": clickhouse_insert(rig, stack, rows),
-            "sink_rows_per_s": sink(rig, stack, rows),
+            "raw_consume_rows_per_s": raw_consume(harness, stack, rows),
+            "clickhouse_insert_rows_per_s": clickhouse_insert(harness, stack, rows),
+            "sink_rows_per_s": sink(harness, stack, rows),
         }
         missing = {}
         try:
-            rates["kafka_engine_rows_per_s"] = kafka_engine(rig, stack, rows)
+            rates["kafka_engine_rows_per_s"] = kafka_engine(harness, stack, rows)
         except Unavailable as error:
             missing["kafka_engine"] = str(error)
-        rates["decode_insert_rows_per_s"] = decode_insert(rig, stack, decoded, decode_with_codec)
-        if not rig.quick:
-            rates["fastavro_insert_rows_per_s"] = decode_insert(rig, stack, decoded, decode_with_fastavro)
+        rates["decode_insert_rows_per_s"] = decode_insert(harness, stack, decoded, decode_with_codec)
+        if not harness.quick:
+            rates["fastavro_insert_rows_per_s"] = decode_insert(harness, stack, decoded, decode_with_fastavro)
     sink_rate = rates["sink_rows_per_s"]
-    rig.finish(
+    harness.finish(
         {
             "kafka_engine_rows_per_s": None,
             **rates,
@@ -90,9 +92,9 @@ def main() -> None:
     )
 
 
-def produce(rig: Rig, stack: LocalStack, rows: int) -> None:
+def produce(harness: Harness, stack: LocalStack, rows: int) -> None:
     producer = Producer(stack.settings.connection.producer(linger_ms=20, queue_buffering_max_messages=1_000_000))
-    with rig.step("producing events", rows) as advance:
+    with harness.step("producing events", rows) as advance:
         for number, (key, value) in enumerate(events(rows)):
             producer.produce(stack.settings.catalogue.events, value, key)
             if number % 5000 == 4999:
@@ -114,9 +116,9 @@ def consume(stack: LocalStack, rows: int, group: str) -> Iterator[list[Message]]
     consumer.close()
 
 
-def raw_consume(rig: Rig, stack: LocalStack, rows: int) -> float:
+def raw_consume(harness: Harness, stack: LocalStack, rows: int) -> float:
     watch = Stopwatch()
-    with rig.step("raw consume", rows) as advance:
+    with harness.step("raw consume", rows) as advance:
         for messages in consume(stack, rows, f"bench-raw-{datetime.now(UTC)}"):
             watch.begin()
             advance(len(messages))
@@ -129,7 +131,7 @@ def fresh_tables(stack: LocalStack, name: str) -> Client:
     return client
 
 
-def sink(rig: Rig, stack: LocalStack, rows: int) -> float:
+def sink(harness: Harness, stack: LocalStack, rows: int) -> float:
     """`millstream sink` as a process of its own; counts from its first row in ClickHouse to the last."""
     database = "bench_sink"
     client = fresh_tables(stack, database)
@@ -142,7 +144,7 @@ def sink(rig: Rig, stack: LocalStack, rows: int) -> float:
     running.start()
     first = done = 0
     watch = Stopwatch()
-    with rig.step("sink", rows) as advance:
+    with harness.step("sink", rows) as advance:
         while done < rows:
             if not running.process.is_alive():
                 raise SystemExit(f"the sink ended:\n{running.process.tail}")
@@ -171,7 +173,7 @@ def decode_with_fastavro(value: bytes) -> Iterable[Any]:
     return event.values()  # type: ignore[no-any-return]
 
 
-def decode_insert(rig: Rig, stack: LocalStack, rows: int, decode: Callable[[bytes], Iterable[Any]]) -> float:
+def decode_insert(harness: Harness, stack: LocalStack, rows: int, decode: Callable[[bytes], Iterable[Any]]) -> float:
     name = decode.__name__
     client = fresh_tables(stack, f"bench_{name}")
     names = [*JobEvent.model_fields, "kafka_partition", "kafka_offset"]
@@ -183,7 +185,7 @@ def decode_insert(rig: Rig, stack: LocalStack, rows: int, decode: Callable[[byte
             column.clear()
 
     watch = Stopwatch()
-    with rig.step(name.replace("_", " "), rows) as advance:
+    with harness.step(name.replace("_", " "), rows) as advance:
         for messages in consume(stack, rows, f"bench-{name}"):
             watch.begin()
             for message in messages:
@@ -200,13 +202,13 @@ def decode_insert(rig: Rig, stack: LocalStack, rows: int, decode: Callable[[byte
     return rate
 
 
-def clickhouse_insert(rig: Rig, stack: LocalStack, rows: int) -> float:
+def clickhouse_insert(harness: Harness, stack: LocalStack, rows: int) -> float:
     client = fresh_tables(stack, "bench_insert")
     file = AvroFile(EVENT_SCHEMA_OF_WRITER)
     values = (value for _, value in events(rows))
     with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder:
         paths: list[Path] = []
-        with rig.step("making files", rows) as advance:
+        with harness.step("making files", rows) as advance:
             while some := list(itertools.islice(values, BATCH_ROWS)):
                 first = BATCH_ROWS * len(paths)
                 paths.append(Path(folder) / str(len(paths)))
@@ -219,7 +221,7 @@ def clickhouse_insert(rig: Rig, stack: LocalStack, rows: int) -> float:
 
         watch = Stopwatch()
         with (
-            rig.step("ClickHouse's own insert", rows) as advance,
+            harness.step("ClickHouse's own insert", rows) as advance,
             ThreadPoolExecutor(SinkConfig().parallel_inserts) as pool,
         ):
             watch.begin()
@@ -250,7 +252,7 @@ class SchemaAnswer(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-def kafka_engine(rig: Rig, stack: LocalStack, rows: int) -> float:
+def kafka_engine(harness: Harness, stack: LocalStack, rows: int) -> float:
     client = fresh_tables(stack, "bench_kafka_engine")
     described = client.query("DESCRIBE TABLE job_events_landing").result_rows
     columns = ", ".join(f"{name} {kind}" for name, kind, *_ in described if name in JobEvent.model_fields)
@@ -273,7 +275,7 @@ def kafka_engine(rig: Rig, stack: LocalStack, rows: int) -> float:
             "CREATE MATERIALIZED VIEW job_events_from_kafka TO job_events AS "
             "SELECT *, toInt32(_partition) AS kafka_partition, toInt64(_offset) AS kafka_offset FROM from_kafka"
         )
-        with rig.step("ClickHouse's Kafka engine", rows) as advance:
+        with harness.step("ClickHouse's Kafka engine", rows) as advance:
             heard = time.monotonic()
             while done < rows:
                 time.sleep(0.2)

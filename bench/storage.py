@@ -1,7 +1,7 @@
 """Which sorting key and which codecs for attempts and events? Bytes a row, and the time of the usual questions.
 
-A million pretended jobs (`analytics/sample/`); the rows of `job_attempts` are copied into one table for each
-alternative, merged to one part a day, and asked: one tenant's hour, one hour of all, one job by its id, all by host.
+A million synthetic jobs (`analytics/warehouse/synthetic/`); the rows of `job_attempts` are copied into one table for
+each alternative, merged to one part a day, and queried: one tenant's hour, one hour of all, one job by its id, all by host.
 Times are the best of several rounds with warm caches, so what differs is the work, not the disk.
 """
 
@@ -10,9 +10,10 @@ import time
 from datetime import UTC, datetime
 
 from clickhouse_connect.driver.client import Client
-from rig import Rig
+from harness import Harness
 
-from millstream.analytics import connect, migrate, sample
+from millstream.analytics import connect, migrate
+from millstream.analytics.warehouse import synthetic
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 DATABASE = "bench_storage"
@@ -43,26 +44,28 @@ QUESTIONS = {
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    jobs, rounds = (100_000, 3) if rig.quick else (1_000_000, 7)
+    harness = Harness(__doc__)
+    jobs, rounds = (100_000, 3) if harness.quick else (1_000_000, 7)
     found: dict[str, dict[str, float]] = {}
-    with rig.clickhouse() as url:
+    with harness.clickhouse() as url:
         client = connect(url, query_timeout=1800)
         migrate(client, DATABASE, raw_days=20_000, rollup_days=20_000)
-        with rig.step("pretending jobs", jobs) as advance:
-            sample.fill(client, jobs, START, 86_400, advance)
+        with harness.step("pretending jobs", jobs) as advance:
+            synthetic.fill(client, jobs, START, 86_400, advance)
         definition = str(client.query("SHOW CREATE TABLE job_attempts").result_rows[0][0])
         alternatives = {f"key: {name}": with_key(definition, key) for name, key in KEYS.items()}
         alternatives |= {f"codec: {name}": with_codecs(definition, codecs) for name, codecs in CODECS.items()}
-        with rig.step("alternatives", len(alternatives)) as advance:
+        with harness.step("alternatives", len(alternatives)) as advance:
             for number, (name, text) in enumerate(alternatives.items()):
                 found[name] = measure(client, f"alternative_{number}", text, rounds)
                 advance(1)
         events = sizes(client, "job_events")
         client.command(f"DROP DATABASE {DATABASE} SYNC")
     for name, figures in found.items():
-        rig.say(f"{name:<52}" + "".join(f" {value:>9.2f}" for value in figures.values()))
-    rig.finish({"job_events_bytes_per_row": events, "columns": list(found["codec: as chosen"]), "alternatives": found})
+        harness.say(f"{name:<52}" + "".join(f" {value:>9.2f}" for value in figures.values()))
+    harness.finish(
+        {"job_events_bytes_per_row": events, "columns": list(found["codec: as chosen"]), "alternatives": found}
+    )
 
 
 def with_key(definition: str, key: str) -> str:

@@ -15,8 +15,8 @@ missing                               peers that could not be run here, each wit
 import asyncio
 import time
 
+from harness import Harness, Value
 from peers.systems import BATCH, Millstream, peers
-from rig import Rig, Value
 
 from millstream.local.stack import LocalStack
 from millstream.producers import AsyncJobClient, NewJob
@@ -25,17 +25,17 @@ PAYLOAD = {"at": None, "seconds": 0.0}
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    bulk, peers_bulk, singles = (60_000, 3_000, 500) if rig.quick else (600_000, 20_000, 5_000)
+    harness = Harness(__doc__)
+    bulk, peers_bulk, singles = (60_000, 3_000, 500) if harness.quick else (600_000, 20_000, 5_000)
     results: dict[str, Value] = {}
-    with rig.stack() as stack, peers(rig, stack) as others:
-        with rig.step("millstream", 5) as advance:
+    with harness.stack() as stack, peers(harness, stack) as others:
+        with harness.step("millstream", 5) as advance:
             results |= one_client(stack, bulk, singles)
             advance(3)
             results |= asyncio.run(one_async_client(stack, bulk, singles))
             advance(2)
         for peer in others:
-            with others.trying(peer), rig.step(peer.name, 2) as advance:
+            with others.trying(peer), harness.step(peer.name, 2) as advance:
                 results[f"{peer.name}_bulk_submits_per_s"] = rate(peers_bulk, peer.drive("bulk", "noop", peers_bulk, 0))
                 advance(1)
                 results[f"{peer.name}_one_by_one_submits_per_s"] = rate(
@@ -46,7 +46,7 @@ def main() -> None:
     mine = float(str(results["millstream_bulk_submits_per_s"]))
     results["bulk_ratio_to_best_peer"] = round(mine / max(rivals), 2) if rivals else None
     results["missing"] = others.missing
-    rig.finish(results)
+    harness.finish(results)
 
 
 def one_client(stack: LocalStack, bulk: int, singles: int) -> dict[str, Value]:

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from clickhouse_connect.driver.client import Client
+from harness import Harness
 from rich.console import Console
-from rig import Rig
 
 from millstream.clickhouse import connect
 from millstream.local.services import RunningService, Service, ServiceLog
@@ -46,18 +46,18 @@ class Planned:
 
 
 def main() -> None:
-    rig = Rig(__doc__)
-    seconds = 12 if rig.quick else 60
+    harness = Harness(__doc__)
+    seconds = 12 if harness.quick else 60
     jobs = list(plan(seconds))
-    with rig.stack() as stack:
+    with harness.stack() as stack:
         client = connect(stack.settings)
         with service(stack, Service("sink", ("sink",))):
-            began, ended = run(rig, stack, client, jobs, LARGE)
+            began, ended = run(harness, stack, client, jobs, LARGE)
             foretold = simulate(stack, began, ended)
-            began, ended = run(rig, stack, client, jobs, SMALL)
+            began, ended = run(harness, stack, client, jobs, SMALL)
             measured = waits(client, began, ended)
     p50, p95 = foretold["p50_s"], foretold["p95_s"]
-    rig.finish(
+    harness.finish(
         {
             "jobs": len(jobs),
             "recorded_concurrency": LARGE,
@@ -92,7 +92,7 @@ def service(stack: LocalStack, wanted: Service) -> Iterator[None]:
 
 
 def run(
-    rig: Rig, stack: LocalStack, client: Client, jobs: Sequence[Planned], concurrency: int
+    harness: Harness, stack: LocalStack, client: Client, jobs: Sequence[Planned], concurrency: int
 ) -> tuple[datetime, datetime]:
     """Submit each job when it is due and wait until all have ended; returns the window of this run."""
     worker = Service(
@@ -101,7 +101,7 @@ def run(
         {"MILLSTREAM_WORKER__LIMIT": "fixed"},
         ready_event="worker is ready",
     )
-    with service(stack, worker), rig.step(f"running {concurrency} at once", len(jobs)) as advance:
+    with service(stack, worker), harness.step(f"running {concurrency} at once", len(jobs)) as advance:
         began = datetime.now(UTC)
         asyncio.run(submit(stack, jobs))
         await_ends(client, began, len(jobs), advance)

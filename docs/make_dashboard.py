@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from millstream.analytics.dashboard import dashboard
+from millstream.analytics.warehouse.dashboard import dashboard
 
 if __name__ == "__main__":
     file = Path(__file__).parents[1] / "deploy" / "grafana" / "millstream.json"

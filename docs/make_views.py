@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from millstream.analytics import connect
-from millstream.analytics.reference import prepare, reference
+from millstream.analytics.warehouse.view_docs import prepare, reference
 from millstream.local.clickhouse.process import EmbeddedClickHouse
 
 

@@ -2,8 +2,8 @@
 
 from millstream.producers.async_client import AsyncJobClient
 from millstream.producers.client import JobClient
+from millstream.producers.commands import OrderNotTaken, OrdersUnreadable, give_order, standing_orders
 from millstream.producers.delivery import SubmitError
-from millstream.producers.orders import OrderNotTaken, OrdersUnreadable, give_order, standing_orders
 from millstream.producers.request import InvalidJob, NewJob
 
 __all__ = [

@@ -12,6 +12,7 @@ from millstream.schemas.models import (
     DeadLetter,
     DeadReason,
     EventKind,
+    Heartbeat,
     InFlight,
     JobEvent,
     JobRequest,
@@ -19,7 +20,6 @@ from millstream.schemas.models import (
     Record,
     Scope,
     State,
-    WorkerBeat,
     WorkerState,
 )
 from millstream.schemas.registry import (
@@ -46,6 +46,7 @@ __all__ = [
     "DecodeError",
     "EventBytes",
     "EventKind",
+    "Heartbeat",
     "InFlight",
     "JobEvent",
     "JobRequest",
@@ -63,7 +64,6 @@ __all__ = [
     "Topic",
     "TopicCatalogue",
     "UnknownSchema",
-    "WorkerBeat",
     "WorkerState",
     "event_form",
     "event_part",

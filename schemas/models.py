@@ -136,8 +136,8 @@ class InFlight(Record):
     since: Timestamp
 
 
-class WorkerBeat(Record):
-    """A worker's sign of life: the value of a record on `jobs.beats`."""
+class Heartbeat(Record):
+    """A worker's sign of life: the value of a record on `jobs.heartbeats`."""
 
     worker_id: str
     transactional_id: str = ""

@@ -64,8 +64,8 @@ class TopicCatalogue:
         return f"{self.prefix}jobs.events"
 
     @property
-    def beats(self) -> str:
-        return f"{self.prefix}jobs.beats"
+    def heartbeats(self) -> str:
+        return f"{self.prefix}jobs.heartbeats"
 
     @property
     def commands(self) -> str:
@@ -95,7 +95,7 @@ class TopicCatalogue:
         for tier in DELAY_TIERS:
             yield Topic(self.delay(tier), "JobRequest", "job id", f"jobs due in {tier} or more", wide, None)
         yield Topic(self.events, "JobEvent", "job id", "the life of every attempt", wide, days)
-        yield Topic(self.beats, "WorkerBeat", "worker id", "signs of life, once a second", 1, DAY_MS)
+        yield Topic(self.heartbeats, "Heartbeat", "worker id", "signs of life, once a second", 1, DAY_MS)
         yield Topic(self.commands, "Command", "scope, target and kind", "orders to the workers", 1, None, "compact")
         yield Topic(self.dead, "DeadLetter", "job id", "records given up, with the cause", wide, 4 * days)
         # The tracker co-partitions its table with the events, so both have the same number of partitions.

@@ -13,10 +13,10 @@ from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
-from millstream.streams.hearing import LOOK_EVERY_S, Hearing, SecondReader
+from millstream.streams.http_api import add_views
+from millstream.streams.stall_detector import LOOK_EVERY_S, Hearing, SecondReader
 from millstream.streams.tracker import Tracker
 from millstream.streams.transport import FlowControl, TrackerTransport
-from millstream.streams.views import add_views
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from millstream import analytics
 from millstream.local.broker import ApacheKafka, Broker, Tansu
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from millstream.topics import apply_topics
-from tests import brokers
+from tests.support import brokers
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,7 +1,7 @@
 """Root cause analysis: which tenants, types, hosts or releases a change comes from, with the evidence."""
 
-from millstream.analytics.rca.attempts import BaselineKind, Window
-from millstream.analytics.rca.attribution import (
+from millstream.analytics.rca.attribution.attempts import BaselineKind, Window
+from millstream.analytics.rca.attribution.attribution import (
     Attribution,
     Control,
     Counts,
@@ -11,10 +11,10 @@ from millstream.analytics.rca.attribution import (
     Verdict,
     attribute,
 )
-from millstream.analytics.rca.leaves import Dimension, Leaves, UnevenLeaves
-from millstream.analytics.rca.live import Change, Evidence, Explanation, explain
+from millstream.analytics.rca.attribution.explain import Change, Evidence, Explanation, explain
+from millstream.analytics.rca.attribution.leaves import Dimension, Leaves, UnevenLeaves
+from millstream.analytics.rca.attribution.table_file import Columns, TableFile, UnreadableTable, read_table
 from millstream.analytics.rca.metrics import Metric
-from millstream.analytics.rca.table_file import Columns, TableFile, UnreadableTable, read_table
 
 __all__ = [
     "Attribution",

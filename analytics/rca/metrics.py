@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from millstream.analytics.rca.attribution import Direction
+from millstream.analytics.rca.attribution.attribution import Direction
 from millstream.analytics.rca.statements import quoted
 
 Metric = Literal["failure_rate", "queue_wait", "run_time", "cost", "throughput_drop", "retries"]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from string import Template
 
-from millstream.analytics.sql_file import sql_file
+from millstream.analytics.sql import sql_file
 
 
 def statement(name: str, **parts: object) -> str:

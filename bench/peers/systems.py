@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import psutil
 from confluent_kafka.admin import AdminClient, NewTopic
-from rig import Rig, Stopwatch
+from harness import Harness, Stopwatch
 
 from millstream.local.ports import free_port
 from millstream.local.process import ChildProcess
@@ -223,8 +223,8 @@ PEERS = (
 class Peers:
     """The systems of other projects, and which of them do not work here and why."""
 
-    def __init__(self, rig: Rig, installed: Sequence[Peer], missing: Mapping[str, str]) -> None:
-        self._rig = rig
+    def __init__(self, harness: Harness, installed: Sequence[Peer], missing: Mapping[str, str]) -> None:
+        self._rig = harness
         self._installed = installed
         self.missing = dict(missing)
 
@@ -245,27 +245,27 @@ class Peers:
 
 
 @contextmanager
-def peers(rig: Rig, stack: LocalStack) -> Iterator[Peers]:
+def peers(harness: Harness, stack: LocalStack) -> Iterator[Peers]:
     """The peers, installed if need be, with a Redis of their own."""
     try:
-        python = installed(rig)
+        python = installed(harness)
     except (subprocess.CalledProcessError, OSError) as error:
         reason = f"not installed: {getattr(error, 'stderr', '') or error}"
-        rig.say(f"[red]no peers[/] {reason}")
-        yield Peers(rig, (), {name: reason for name, _, _ in PEERS})
+        harness.say(f"[red]no peers[/] {reason}")
+        yield Peers(harness, (), {name: reason for name, _, _ in PEERS})
         return
     with tempfile.TemporaryDirectory(prefix="bench-redis-") as folder, redis(python, Path(folder)) as url:
         environment = {"BENCH_REDIS": url, "BENCH_KAFKA": stack.settings.kafka.bootstrap}
-        yield Peers(rig, [Peer(*peer, python, environment) for peer in PEERS], {})
+        yield Peers(harness, [Peer(*peer, python, environment) for peer in PEERS], {})
 
 
-def installed(rig: Rig) -> Path:
+def installed(harness: Harness) -> Path:
     """The Python of the environment that holds the peers, made at first use in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millstream"
     environment = cache / f"bench-peers-{sys.version_info.major}.{sys.version_info.minor}"
     python, stamp = environment / "bin" / "python", environment / "installed.txt"
     if not stamp.exists() or stamp.read_bytes() != REQUIREMENTS.read_bytes():
-        rig.say(f"installing Dramatiq, Celery, taskiq and Redis into {environment} (about 10 s, once)")
+        harness.say(f"installing Dramatiq, Celery, taskiq and Redis into {environment} (about 10 s, once)")
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         for command in (
             [sys.executable, "-m", "venv", "--clear", str(environment)],

@@ -19,7 +19,7 @@ class Limits:
     rows: int
     bytes: int
     seconds: float
-    worthwhile_rows: int
+    target_rows: int
     """So many rows are worth an insert whatever their age."""
 
 
@@ -90,7 +90,7 @@ class PartitionBuffer:
         return now - self._oldest_at if self.records.offsets else 0.0
 
     def _due(self, limits: Limits, now: float) -> bool:
-        full = len(self.records) >= min(limits.rows, limits.worthwhile_rows) or self.size >= limits.bytes
+        full = len(self.records) >= min(limits.rows, limits.target_rows) or self.size >= limits.bytes
         return full or self.age(now) >= limits.seconds
 
     def _cut_exact(self, start: int, end: int) -> Batch | None:

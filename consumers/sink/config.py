@@ -16,7 +16,7 @@ class SinkConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     group: str = Field("millstream-sink", description="Consumer group; its commits are the sink's only state.")
-    worthwhile_rows: Positive = Field(
+    target_rows: Positive = Field(
         100_000, description="A batch of so many rows is inserted as soon as there is a free writer, else it grows."
     )
     max_rows: int = Field(100_000, ge=1, le=MOST_ROWS, description="Rows of a batch at most.")

@@ -29,11 +29,11 @@ from confluent_kafka.admin import AdminClient
 
 from millstream.consumers.sink.batch import Batch, Limits, PartitionBuffer
 from millstream.consumers.sink.config import SinkConfig
-from millstream.consumers.sink.dead import DeadLetterSender
+from millstream.consumers.sink.dead_letters import DeadLetterSender
+from millstream.consumers.sink.insert_order import order_inserts
 from millstream.consumers.sink.intent import read_intent
 from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.sources import EVENTS, Source
-from millstream.consumers.sink.turns import take_turns
 from millstream.consumers.sink.writer import Writer, Written
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
@@ -223,7 +223,9 @@ class Sink:
         waiting = [part for part in self._partitions.values() if part.insert is None]
         busy = len(self._partitions) - len(waiting)
         config = self.config
-        ready = take_turns(waiting, busy, config.parallel_inserts, self._limits(), config.max_seconds, time.monotonic())
+        ready = order_inserts(
+            waiting, busy, config.parallel_inserts, self._limits(), config.max_seconds, time.monotonic()
+        )
         intents = [self._position(part, batch.range.start, batch.range.metadata) for part, batch in ready]
         if not self._commit(intents):
             return
@@ -236,7 +238,7 @@ class Sink:
         # Batches grow older while inserts are slow, so that small ones leave ClickHouse time for others.
         busy = self._insert_seconds * len(self._partitions) / config.parallel_inserts
         patience = min(config.max_seconds, max(config.min_seconds, 3 * busy))
-        return Limits(config.max_rows, config.max_bytes, patience, config.worthwhile_rows)
+        return Limits(config.max_rows, config.max_bytes, patience, config.target_rows)
 
     def _insert(self, partition: _Partition, batch: Batch, writer: Writer) -> Written:
         """On a writer thread: insert until it is done or the partition is released."""

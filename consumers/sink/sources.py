@@ -35,8 +35,8 @@ class Source:
 
 
 EVENTS = Source("JobEvent", "job_events")
-QUIET = (
-    Source("WorkerBeat", "worker_beats"),
+LOW_VOLUME = (
+    Source("Heartbeat", "worker_heartbeats"),
     Source("Alert", "alerts"),
     Source("DeadLetter", "dead_letters"),
     Source("Change", "changes"),

@@ -19,7 +19,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.batch import Batch
 from millstream.consumers.sink.records import Records
-from millstream.consumers.sink.refusals import Unreadable, find_refused, may_be_the_data
+from millstream.consumers.sink.rejected import Unreadable, find_rejected, may_be_the_data
 from millstream.consumers.sink.sources import Source
 from millstream.schemas.codec import DecodeError, schema_id_of
 from millstream.schemas.registry import Registry, UnknownSchema
@@ -97,7 +97,7 @@ class Writer:
             self._columns = frozenset()
             if not may_be_the_data(error):
                 raise
-            refused = find_refused(records, lambda some: self._refusal(file, partition, some))
+            refused = find_rejected(records, lambda some: self._refusal(file, partition, some))
             if not refused:
                 raise
         bad = {found.offset for found in refused}

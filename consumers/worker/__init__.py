@@ -1,12 +1,12 @@
 """The execution runtime: handlers, their context, and the worker that runs them."""
 
 from millstream.consumers.worker.config import WorkerConfig
-from millstream.consumers.worker.context import JobContext
-from millstream.consumers.worker.jobs import JobTypes, job, registered
-from millstream.consumers.worker.quotas import Quota
-from millstream.consumers.worker.runtime import Drained, Worker
-from millstream.consumers.worker.slots import claim_worker_id
-from millstream.consumers.worker.supervisor import Supervisor, end_with_parent
+from millstream.consumers.worker.coordination.supervisor import Supervisor, end_with_parent
+from millstream.consumers.worker.coordination.worker_id import claim_worker_id
+from millstream.consumers.worker.execution.job_context import JobContext
+from millstream.consumers.worker.execution.registry import JobTypes, job, registered
+from millstream.consumers.worker.scheduling.quotas import Quota
+from millstream.consumers.worker.worker import Drained, Worker
 
 __all__ = [
     "Drained",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from millstream.consumers.worker.quotas import Quota
+from millstream.consumers.worker.scheduling.quotas import Quota
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -64,8 +64,8 @@ class WorkerConfig(BaseModel):
     transaction_timeout_ms: Positive = Field(
         10_000, description="Longest life of a transaction that a dead worker left open, in ms."
     )
-    missed_beats: Positive = Field(
-        3, description="Beats, one a second, that a worker may miss before another one fences it."
+    heartbeat_misses: Positive = Field(
+        3, description="HeartbeatSender, one a second, that a worker may miss before another one fences it."
     )
     revoke_grace_s: float = Field(
         5.0, ge=0, description="How long running jobs may finish before their partition is handed over, in seconds."

@@ -7,7 +7,7 @@ import typer
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from millstream import settings as settings_module
-from millstream.analytics.analysts import (
+from millstream.analytics.access import (
     ROLE,
     Limits,
     Schema,

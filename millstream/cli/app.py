@@ -6,15 +6,15 @@ import typer
 
 import millstream
 from millstream.cli.analysts import app as analyst_commands
+from millstream.cli.commands import app as control_commands
 from millstream.cli.config import app as config_commands
-from millstream.cli.control import app as control_commands
+from millstream.cli.cost import budgets as budget_commands
+from millstream.cli.cost import cost as cost_commands
+from millstream.cli.cost import prices as price_commands
 from millstream.cli.demo import demo
 from millstream.cli.doctor import doctor
 from millstream.cli.job import app as job_commands
 from millstream.cli.migrate import migrate
-from millstream.cli.money import budgets as budget_commands
-from millstream.cli.money import cost as cost_commands
-from millstream.cli.money import prices as price_commands
 from millstream.cli.output import out
 from millstream.cli.rca import app as rca_commands
 from millstream.cli.report import report

@@ -9,7 +9,7 @@ from millstream import settings as settings_module
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer
 from millstream.clickhouse import connect
-from millstream.diagnosis import diagnose
+from millstream.doctor import diagnose
 
 
 def doctor(as_json: AsJson = False) -> None:

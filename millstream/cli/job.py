@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from millstream import settings as settings_module
-from millstream.cli.control import give
+from millstream.cli.commands import give
 from millstream.cli.options import AsJson
 from millstream.cli.output import Failure, answer
 from millstream.schemas import Action, Scope

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from millstream.rca import Page, html, terminal
+from millstream.pages import Page, html, terminal
 
 PIPED_WIDTH = 120
 """Columns to write for when the output is no terminal and so has no width of its own."""

@@ -13,23 +13,23 @@ from clickhouse_connect.driver.client import Client
 from rich.progress import Progress
 
 from millstream import settings as settings_module
-from millstream.analytics.rca.attempts import Window
-from millstream.analytics.rca.bottleneck import find_bottleneck
-from millstream.analytics.rca.compare import Side, compare
-from millstream.analytics.rca.course import Course, course
-from millstream.analytics.rca.deploys import deploy_effects
-from millstream.analytics.rca.errors import error_families
-from millstream.analytics.rca.incidents import Incident, UnknownIncident, find_incidents, incidents, record
-from millstream.analytics.rca.job import UnknownJob, job_story
-from millstream.analytics.rca.postmortem import SLO, postmortem
-from millstream.analytics.rca.tenants import tenant_pressure
+from millstream.analytics.rca.attribution.attempts import Window
+from millstream.analytics.rca.detection.incidents import Incident, UnknownIncident, find_incidents, incidents, record
+from millstream.analytics.rca.questions.bottleneck import find_bottleneck
+from millstream.analytics.rca.questions.compare import Side, compare
+from millstream.analytics.rca.questions.deploys import deploy_effects
+from millstream.analytics.rca.questions.errors import error_families
+from millstream.analytics.rca.questions.job import UnknownJob, job_story
+from millstream.analytics.rca.questions.noisy_neighbours import tenant_pressure
+from millstream.analytics.rca.questions.postmortem import SLO, postmortem
+from millstream.analytics.rca.questions.timeseries import Course, course
 from millstream.cli.options import AsHtml, AsJson
 from millstream.cli.output import Failure, err, show, write
 from millstream.cli.rca_explain import explain
 from millstream.cli.timespan import From, Last, To, length, timespan
 from millstream.clickhouse import connect
-from millstream.rca import markdown
-from millstream.rca.answers import (
+from millstream.pages import markdown
+from millstream.pages.answers import (
     bottleneck_page,
     comparison_page,
     deploys_page,

@@ -7,7 +7,7 @@ from millstream.cli.options import AsJson
 from millstream.cli.output import answer, out
 from millstream.cli.timespan import From, Last, To, timespan
 from millstream.clickhouse import connect
-from millstream.report import gather, render
+from millstream.pages.report import gather, render
 
 
 def report(last: Last = "1h", start: From = None, end: To = None, as_json: AsJson = False) -> None:

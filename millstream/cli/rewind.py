@@ -8,13 +8,13 @@ import typer
 from rich.table import Table
 
 from millstream import settings as settings_module
-from millstream.analytics.rebuild import Loss, empty, losses, tables_behind
+from millstream.analytics.warehouse.rebuild import Loss, empty, losses, tables_behind
 from millstream.cli.options import AsJson
 from millstream.cli.output import Failure, answer, err
 from millstream.clickhouse import connect
 from millstream.consumers.sink import (
     EVENTS,
-    QUIET,
+    LOW_VOLUME,
     SinkConfig,
     SinkRunning,
     Source,
@@ -23,9 +23,9 @@ from millstream.consumers.sink import (
     read_again,
     rewind,
 )
-from millstream.consumers.sink.fleet import quiet
+from millstream.consumers.sink.all_sinks import quiet
 
-SOURCES = {source.table: source for source in (EVENTS, *QUIET)}
+SOURCES = {source.table: source for source in (EVENTS, *LOW_VOLUME)}
 
 
 def rewind_command(

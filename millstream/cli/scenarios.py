@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
-from millstream.analytics.simulation import Scenario
+from millstream.analytics.simulation.simulation import Scenario
 
 MOST = 100_000
 """Workers, slots of one worker, or workers of a lane: more than anyone has, and few enough to replay."""

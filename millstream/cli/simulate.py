@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from millstream import settings as settings_module
-from millstream.analytics import recorded
-from millstream.analytics.recorded import Jobs, Workers
-from millstream.analytics.simulation import Arrival, Outcome, Scenario, Unserved, simulate
+from millstream.analytics.simulation import replay
+from millstream.analytics.simulation.replay import Jobs, Workers
+from millstream.analytics.simulation.simulation import Arrival, Outcome, Scenario, Unserved, simulate
 from millstream.cli.options import AsJson
 from millstream.cli.output import Failure, answer, err, out
 from millstream.cli.scenarios import parsed, urgency
@@ -50,7 +50,7 @@ def simulate_command(
     settings = settings_module.load()
     client = connect(settings)
     window = {"from": f"{start:%Y-%m-%d %H:%M:%S}", "to": f"{end:%Y-%m-%d %H:%M:%S}"}
-    jobs, fleet = recorded.jobs(client, window), recorded.workers(client, window)
+    jobs, fleet = replay.jobs(client, window), replay.workers(client, window)
     if not jobs.arrivals:
         raise Failure(f"no first attempt ended between {start} and {end} UTC", "choose a window with work in it")
     known = list(dict.fromkeys((*settings.topics.lanes, *sorted({job.lane for job in jobs.arrivals}))))

@@ -13,7 +13,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
-from millstream.analytics.catalogue import View, views
+from millstream.analytics.warehouse.catalogue import View, views
 
 HISTORY = Path.home() / ".millstream_sql_history"
 KEYWORDS = (

@@ -17,9 +17,9 @@ from rich.table import Table
 
 from millstream.analytics import queries
 from millstream.analytics.queries import AttemptCounts
-from millstream.analytics.rca.attempts import Window
-from millstream.analytics.rca.course import course
-from millstream.analytics.rca.live import explain
+from millstream.analytics.rca.attribution.attempts import Window
+from millstream.analytics.rca.attribution.explain import explain
+from millstream.analytics.rca.questions.timeseries import course
 from millstream.clickhouse import connect
 from millstream.demo.incident import note_changes
 from millstream.demo.trace import read_trace
@@ -28,10 +28,10 @@ from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, INCIDENT_BEGINS,
 from millstream.local.process import DidNotStart
 from millstream.local.services import RunningService, Service, ServiceLog, stop_all
 from millstream.local.stack import LocalStack
+from millstream.pages import terminal
+from millstream.pages.answers import explanation_page
+from millstream.pages.report import gather, render
 from millstream.producers import JobClient, NewJob
-from millstream.rca import terminal
-from millstream.rca.answers import explanation_page
-from millstream.report import gather, render
 from millstream.settings import Settings
 
 SUBMIT_AT_ONCE = 200

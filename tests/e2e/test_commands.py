@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from millstream.local.process import ChildProcess
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MILLSTREAM_")}
 

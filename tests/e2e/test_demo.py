@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-TRACE = Path(__file__).parents[3] / "shared" / "data" / "jobs" / "helios_15000.csv.gz"
+from tests.support.paths import SHARED_DATA
+
+TRACE = SHARED_DATA / "jobs" / "helios_15000.csv.gz"
 LAST_LINE = re.compile(
     r"demo: submitted=(\d+) finished=(\d+) outcomes=(\d+) in_clickhouse=(\d+) lost=(\d+) doubled=(\d+) "
     r"seconds=\d+ broker=(apache|tansu)$"

@@ -9,7 +9,7 @@ from millstream.local.broker import Broker
 from millstream.local.process import ChildProcess
 from millstream.producers import JobClient, NewJob
 from millstream.schemas import KafkaConnection, TopicCatalogue
-from tests.eventlog import EventLog
+from tests.support.eventlog import EventLog
 
 HANDLERS = """
 from pydantic import BaseModel

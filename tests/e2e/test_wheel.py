@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 
 def run(*argv: str | Path, cwd: Path) -> str:
@@ -35,8 +35,8 @@ def test_the_wheel_holds_one_top_level_package_with_schemas_and_sql(wheel: Path)
     for needed in (
         "millstream/schemas/avro/JobEvent.avsc",
         "millstream/schemas/avro/pinned/2-JobEvent.avsc",
-        "millstream/analytics/migrations/0001_job_events.sql",
-        "millstream/analytics/views/failures.sql",
+        "millstream/analytics/warehouse/migrations/0001_job_events.sql",
+        "millstream/analytics/warehouse/views/failures.sql",
         "millstream/local/broker/pom.xml",
         "millstream/local/broker/recovery.properties",
         "millstream/py.typed",
@@ -56,7 +56,8 @@ def test_a_wheel_from_the_sdist_runs_in_an_empty_environment_and_finds_its_files
     found = run(
         python,
         "-c",
-        "from millstream.schemas.registry import pinned_schemas; from millstream.analytics.migrate import view_names;"
+        "from millstream.schemas.registry import pinned_schemas;"
+        "from millstream.analytics.warehouse.migrate import view_names;"
         "print(len(pinned_schemas()), 'failures' in view_names())",
         cwd=tmp_path,
     )

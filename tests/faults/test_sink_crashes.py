@@ -13,15 +13,15 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from millstream.analytics import connect, migrate
-from millstream.analytics.agreement import disagreements
+from millstream.analytics.warehouse.reconciliation import disagreements
 from millstream.consumers.sink import Sink, SinkConfig
 from millstream.local.broker import Broker
 from millstream.local.clickhouse.process import EmbeddedClickHouse
 from millstream.local.ports import free_port
 from millstream.local.process import ChildProcess
 from millstream.schemas import KafkaConnection, TopicCatalogue
-from tests.job_events import CODEC, many_events
-from tests.rollups import counts
+from tests.support.job_events import CODEC, many_events
+from tests.support.rollups import counts
 
 EVENTS = 120_000
 

@@ -15,10 +15,10 @@ from millstream.local.broker import ApacheKafka, Broker
 from millstream.producers import NewJob
 from millstream.schemas import EventKind, KafkaConnection, TopicCatalogue
 from millstream.topics import apply_topics
-from tests.faults.fleet import Fleet
-from tests.faults.guarantees import Guarantee, NoJobLost, NoStarvation, OneOutcomePerAttempt, OrderPerKey, report
-from tests.integration.worker.handlers import jobs as handlers
-from tests.running_worker import RunningWorker
+from tests.integration.consumers.worker.handlers import jobs as handlers
+from tests.support.fleet import Fleet
+from tests.support.guarantees import Guarantee, NoJobLost, NoStarvation, OneOutcomePerAttempt, OrderPerKey, report
+from tests.support.running_worker import RunningWorker
 
 ALWAYS: list[Guarantee] = [NoJobLost(), OneOutcomePerAttempt(), OrderPerKey(), NoStarvation(timedelta(seconds=45))]
 STORM_RESTARTS = int(os.environ.get("MILLSTREAM_TEST_STORM_RESTARTS", "16"))
@@ -115,7 +115,7 @@ def test_a_worker_stopped_past_its_session_is_fenced_and_starts_over(fleet: Flee
 
 def test_handlers_that_hang_eat_memory_and_exit_cost_only_themselves(fleet: Fleet) -> None:
     with fleet:
-        fleet.start(1, "--processes", "1", handlers="tests.faults.misbehaving")
+        fleet.start(1, "--processes", "1", handlers="tests.support.misbehaving")
         good = fleet.submit([NewJob("well-behaved", {"seconds": 0.01}) for _ in range(200)])
         bad = fleet.submit([NewJob(kind, {}) for kind in ("never-returns", "eats-memory", "exits", "never-returns")])
         good += fleet.submit([NewJob("well-behaved", {"seconds": 0.01}) for _ in range(200)])

@@ -2,21 +2,21 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics import sample
+from millstream.analytics.warehouse import synthetic
+from tests.support.paths import ROOT
 
-NOTEBOOK = Path(__file__).parents[3] / "examples" / "asking.ipynb"
+NOTEBOOK = ROOT / "examples" / "asking.ipynb"
 
 
 def test_every_cell_of_the_notebook_runs_and_answers(
     clickhouse: Client, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sample.fill(clickhouse, 2_000, datetime.now(UTC) - timedelta(minutes=40), 1800)
+    synthetic.fill(clickhouse, 2_000, datetime.now(UTC) - timedelta(minutes=40), 1800)
     monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__URL", clickhouse_url)
     monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__DATABASE", clickhouse.database or "")
     names: dict[str, Any] = {}

@@ -9,7 +9,7 @@ import pytest
 from millstream.local.broker import Broker
 from millstream.producers import AsyncJobClient, InvalidJob, JobClient, NewJob, SubmitError
 from millstream.schemas import EventKind, JobRequest, KafkaConnection, TopicCatalogue
-from tests.eventlog import EventLog, TopicReader
+from tests.support.eventlog import EventLog, TopicReader
 
 
 @pytest.fixture

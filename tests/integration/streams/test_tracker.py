@@ -21,14 +21,14 @@ from millstream.schemas import Codec, EventKind, JobEvent, JobState, KafkaConnec
 from millstream.schemas.models import new_id
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.app import EXIT_UNFIT
-from millstream.streams.hearing import PATIENCE, SecondReader
+from millstream.streams.stall_detector import PATIENCE, SecondReader
 from millstream.topics import apply_topics
-from tests.brokers import set_largest_record
-from tests.eventlog import TopicReader
-from tests.waiting import eventually
+from tests.support.brokers import set_largest_record
+from tests.support.eventlog import TopicReader
+from tests.support.paths import ROOT
+from tests.support.waiting import eventually
 
 CODEC = Codec()
-ROOT = Path(__file__).parents[3]
 
 
 class RunningTracker:
@@ -271,7 +271,9 @@ def test_a_tracker_that_stays_deaf_ends_and_the_next_one_hears_everything(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
     job_id = new_id()
-    deaf = RunningTracker(kafka.bootstrap, topics, tmp_path, program="tests.deaf_tracker", PYTHONPATH=str(ROOT))
+    deaf = RunningTracker(
+        kafka.bootstrap, topics, tmp_path, program="tests.support.stalled_tracker", PYTHONPATH=str(ROOT)
+    )
     with deaf:
         # Nothing that it could read is nothing to end for.
         writer.write(life(new_id()), commit=False)

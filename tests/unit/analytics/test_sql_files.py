@@ -7,7 +7,9 @@ import pytest
 
 from millstream.analytics import view_names, view_text
 
-MIGRATIONS = sorted((resources.files("millstream.analytics") / "migrations").iterdir(), key=lambda file: file.name)
+MIGRATIONS = sorted(
+    (resources.files("millstream.analytics.warehouse") / "migrations").iterdir(), key=lambda file: file.name
+)
 
 
 @pytest.mark.parametrize("view", view_names())

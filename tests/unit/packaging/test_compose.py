@@ -10,7 +10,9 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-COMPOSE = Path(__file__).parents[3] / "docker-compose.yml"
+from tests.support.paths import ROOT
+
+COMPOSE = ROOT / "docker-compose.yml"
 
 
 def test_it_is_valid_by_the_compose_specification() -> None:

@@ -97,7 +97,7 @@ def test_an_announced_range_that_retention_has_emptied_is_an_empty_batch() -> No
 def test_nothing_is_cut_before_a_limit_is_met() -> None:
     buffer = PartitionBuffer(0)
     buffer.add(Records.of([(0, None, OLD)]), now=5.0)
-    waiting = Limits(rows=2, bytes=100, seconds=1.0, worthwhile_rows=2)
+    waiting = Limits(rows=2, bytes=100, seconds=1.0, target_rows=2)
     assert buffer.cut(waiting, now=5.9) is None
     buffer.add(Records.of([(1, None, OLD)]), now=5.9)
     assert buffer.cut(waiting, now=5.9) is not None
@@ -123,7 +123,7 @@ def test_a_partition_without_a_commit_starts_at_its_first_record() -> None:
 
 def test_a_worthwhile_number_of_rows_is_cut_at_any_age_and_as_large_as_it_has_grown() -> None:
     buffer = PartitionBuffer(0)
-    limits = Limits(rows=100, bytes=1000, seconds=9.0, worthwhile_rows=3)
+    limits = Limits(rows=100, bytes=1000, seconds=9.0, target_rows=3)
     buffer.add(Records.of([(0, None, OLD), (1, None, OLD)]), now=0.0)
     assert buffer.cut(limits, now=0.0) is None
     buffer.add(Records.of([(number, None, OLD) for number in range(2, 50)]), now=0.0)

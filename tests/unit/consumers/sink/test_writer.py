@@ -15,7 +15,7 @@ from millstream.consumers.sink.avro_file import RECORD_END
 from millstream.consumers.sink.batch import Batch
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.records import Records
-from millstream.consumers.sink.refusals import find_refused
+from millstream.consumers.sink.rejected import find_rejected
 from millstream.consumers.sink.sources import EVENTS
 from millstream.consumers.sink.writer import Writer
 from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry, RegistryUnavailable
@@ -203,4 +203,4 @@ def test_halving_finds_exactly_the_refused_ones(bad: set[int], count: int) -> No
     def refusal(some: Records) -> str | None:
         return "no" if bad.intersection(some.offsets) else None
 
-    assert [found.offset for found in find_refused(records, refusal)] == sorted(b for b in bad if b < count)
+    assert [found.offset for found in find_rejected(records, refusal)] == sorted(b for b in bad if b < count)

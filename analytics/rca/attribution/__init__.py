@@ -1,0 +1,1 @@
+"""Which combination of dimension values explains a change."""

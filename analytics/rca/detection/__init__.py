@@ -1,0 +1,1 @@
+"""When a metric left its usual range."""

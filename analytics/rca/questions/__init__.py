@@ -1,0 +1,1 @@
+"""The on-call engineer's questions, each one module."""

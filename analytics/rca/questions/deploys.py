@@ -1,0 +1,116 @@
+"""Did a change make it worse: before against after, and the new release against the old one while both ran."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from clickhouse_connect.driver.client import Client
+
+from millstream.analytics.rca.attribution.attempts import Window
+from millstream.analytics.rca.questions.performance import Metrics, metrics, metrics_by
+from millstream.analytics.rca.questions.rates import SURE, standard_errors
+from millstream.analytics.sql import ask, window
+
+AROUND = timedelta(minutes=30)
+SLOWER = 1.5
+"""A p95 so many times that of before is called slower."""
+
+FEWEST = 30
+"""Attempts on either side under which a p95 is not compared."""
+
+
+@dataclass(frozen=True)
+class DeployedChange:
+    """A row of `changes`."""
+
+    occurred_at: datetime
+    kind: str
+    service: str
+    version: str
+    author: str
+    summary: str
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A release against all others in the same time, on the job types that both ran."""
+
+    version: str
+    new: Metrics
+    old: Metrics
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What happened around one change: `verdict` is worse, better, no difference or too little data; `why` says it."""
+
+    change: DeployedChange
+    before_window: Window
+    after_window: Window
+    before: Metrics
+    after: Metrics
+    verdict: str
+    why: str
+    canary: Canary | None
+
+
+def deploy_effects(client: Client, span: Window, around: timedelta = AROUND) -> list[Effect]:
+    """The effect of each change in `span`, by the attempts of up to `around` before and after it, oldest first.
+
+    The time before reaches back no further than the change before, the time after ends with the next one.
+    """
+    changes = ask(client, DeployedChange, "rca_changes", window(span.start, span.end))
+    return [_effect(client, each, before, after) for each, before, after in _windows(changes, around)]
+
+
+def judge(before: Metrics, after: Metrics) -> tuple[str, str]:
+    """(verdict, why) of two sets of attempts: by failures first, then by run time, then by waiting."""
+    if min(before.attempts, after.attempts) == 0:
+        return "too little data", f"{before.attempts} attempts before, {after.attempts} after"
+    errors = standard_errors(before.failures, after.failures)
+    if abs(errors) >= SURE:
+        why = f"failures {before.failure_rate:.1%} → {after.failure_rate:.1%}"
+        return ("worse" if errors > 0 else "better"), why
+    if min(before.attempts, after.attempts) < FEWEST:
+        return "too little data", f"{before.attempts} attempts before, {after.attempts} after"
+    for name, was, now, least_ms in (
+        ("run time p95", before.run_p95_ms, after.run_p95_ms, 20.0),
+        ("queue wait p95", before.wait_p95_ms, after.wait_p95_ms, 50.0),
+    ):
+        why = f"{name} {was:,.0f} ms → {now:,.0f} ms"
+        if now + least_ms >= SLOWER * (was + least_ms):
+            return "worse", why
+        if was + least_ms >= SLOWER * (now + least_ms):
+            return "better", why
+    return "no difference", f"failures {before.failure_rate:.1%} → {after.failure_rate:.1%}"
+
+
+def _windows(changes: list[DeployedChange], around: timedelta) -> Iterator[tuple[DeployedChange, Window, Window]]:
+    for each in changes:
+        others = [other.occurred_at for other in changes if other.occurred_at != each.occurred_at]
+        at = each.occurred_at
+        begin = max([at - around, *(moment for moment in others if moment < at)])
+        end = min([at + around, *(moment for moment in others if moment > at)])
+        yield each, Window(begin, at), Window(at, end)
+
+
+def _effect(client: Client, change: DeployedChange, before: Window, after: Window) -> Effect:
+    earlier, later = metrics(client, before), metrics(client, after)
+    canary = _canary(client, change.version, after)
+    verdict, why = judge(earlier, later)
+    if canary is not None and canary.verdict == "worse":
+        verdict, why = "worse", judge(canary.old, canary.new)[1] + f" from other releases to {change.version}"
+    return Effect(change, before, after, earlier, later, verdict, why, canary)
+
+
+def _canary(client: Client, version: str, span: Window) -> Canary | None:
+    """The release against the others in `span`; None when it did not run beside another one."""
+    by_version = {each.value: each for each in metrics_by(client, span, "worker_version")}
+    new = by_version.pop(version, None)
+    others = list(by_version.values())
+    if not version or new is None or not others:
+        return None
+    old = max(others, key=lambda each: each.attempts)
+    return Canary(version, new, old, judge(old, new)[0])

@@ -1,0 +1,71 @@
+"""Who hurts whom: whose attempts ran while other tenants' jobs waited."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from clickhouse_connect.driver.client import Client
+
+from millstream.analytics.rca.attribution.attempts import Window
+from millstream.analytics.rca.questions.performance import Metrics, metrics_by
+from millstream.analytics.sql import ask, window
+
+NOTICED_MS = 1000.0
+"""A tenant whose p95 wait is shorter is not hurt."""
+
+BLAMED = 0.5
+"""Share of a victim's waiting from which one tenant is named as its cause."""
+
+
+@dataclass(frozen=True)
+class Blame:
+    """Waiting of `victim` on `lane`, in seconds, while attempts of `culprit` ran.
+
+    `share`: of the victim's waiting on the lane; `busy_share`: of the lane's run time that was the culprit's.
+    """
+
+    lane: str
+    victim: str
+    culprit: str
+    waited_s: float
+    share: float
+    busy_share: float
+
+
+@dataclass(frozen=True)
+class TenantPressure:
+    """How the tenants of a window got on beside each other."""
+
+    span: Window
+    verdicts: list[str]
+    tenants: list[Metrics]
+    blames: list[Blame]
+
+
+def tenant_pressure(client: Client, span: Window) -> TenantPressure:
+    """Who waited, and behind whom."""
+    blames = ask(client, Blame, "rca_blame", window(span.start, span.end))
+    tenants = metrics_by(client, span, "tenant")
+    return TenantPressure(span, list(judge(tenants, blames)), tenants, blames)
+
+
+def judge(tenants: Sequence[Metrics], blames: Sequence[Blame]) -> Iterator[str]:
+    """One line for each tenant that is hurt, longest wait first; a line that says so when none is."""
+    hurt = sorted((each for each in tenants if each.wait_p95_ms >= NOTICED_MS), key=lambda each: -each.wait_p95_ms)
+    for tenant in hurt:
+        behind = [each for each in blames if each.victim == tenant.value]
+        waits = f"{tenant.value} waits {tenant.wait_p95_ms / 1000:,.1f} s (p95)"
+        if not behind:
+            yield f"{waits} while nothing else ran on its lanes: not a matter of other tenants"
+            continue
+        most = max(behind, key=lambda each: each.waited_s)
+        if most.culprit == tenant.value:
+            yield f"{waits} mostly behind its own jobs ({most.share:.0%} on lane {most.lane})"
+        elif most.share >= BLAMED:
+            yield (
+                f"{waits} behind {most.culprit}, which took {most.busy_share:.0%} of the run time of lane {most.lane} "
+                f"({most.share:.0%} of the waiting)"
+            )
+        else:
+            yield f"{waits} behind several tenants, most behind {most.culprit} ({most.share:.0%} on lane {most.lane})"
+    if not hurt:
+        yield f"no tenant waits longer than {NOTICED_MS / 1000:.0f} s (p95)"

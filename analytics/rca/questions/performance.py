@@ -1,0 +1,44 @@
+"""How the attempts of a window did, by one dimension: what deploys, comparisons and bottlenecks are judged by."""
+
+from dataclasses import dataclass
+
+from clickhouse_connect.driver.client import Client
+
+from millstream.analytics.rca.attribution.attempts import Window
+from millstream.analytics.rca.questions.rates import Rate
+from millstream.analytics.sql import ask, window
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Attempts of one value of a dimension: counts, shares from 0 to 1, milliseconds."""
+
+    value: str
+    attempts: int
+    jobs: int
+    failed: int
+    failure_rate: float
+    retries: int
+    wait_p50_ms: float
+    wait_p95_ms: float
+    run_p50_ms: float
+    run_p95_ms: float
+    cpu_share: float
+    busy_slots: float
+
+    @property
+    def failures(self) -> Rate:
+        return Rate(self.failed, self.attempts)
+
+
+NOTHING = Metrics("", 0, 0, 0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def metrics_by(client: Client, span: Window, dimension: str) -> list[Metrics]:
+    """One row for each value of `dimension`, a column of `job_attempts` or a label; most attempts first."""
+    return ask(client, Metrics, "rca_metrics", window(span.start, span.end) | {"by": ("String", dimension)})
+
+
+def metrics(client: Client, span: Window) -> Metrics:
+    """All attempts of a window together."""
+    return next(iter(metrics_by(client, span, "")), NOTHING)

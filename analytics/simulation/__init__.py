@@ -1,0 +1,1 @@
+"""What-if: recorded jobs replayed through other workers."""

@@ -1,0 +1,1 @@
+"""The ClickHouse schema: migrations, views, retention, and checks of the tables."""

@@ -1,0 +1,20 @@
+"""A record to write in a transaction, and the assignment that allows it."""
+
+from typing import NamedTuple
+
+from millstream.consumers.kafka.assignment import Assignment
+
+
+class OutgoingRecord(NamedTuple):
+    """A record to write. One with an `assignment` may be written only while that partition is held, together with its
+    offset; one without may be written at any time. A record without a value deletes its key from a compacted topic."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    assignment: Assignment | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the value."""
+        return len(self.value or b"")

@@ -1,0 +1,46 @@
+"""The sinks of one process: one for the events, one for each quiet topic."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from clickhouse_connect.driver.client import Client
+
+from millstream.consumers.sink.config import SinkConfig
+from millstream.consumers.sink.sink import Sink
+from millstream.consumers.sink.sources import LOW_VOLUME, Source
+from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
+
+QUIET_SECONDS = 3.0
+"""Age at which a batch of a quiet topic is inserted: each insert makes a part in every table behind it."""
+
+
+def all_sinks(
+    connection: KafkaConnection, topics: TopicCatalogue, client: Client, codec: Codec, config: SinkConfig
+) -> list[Sink]:
+    """A sink for every topic that has a table, the events' first."""
+    events = Sink(connection, topics, client, codec, config)
+    return [events, *(Sink(connection, topics, client, codec, quiet(config, each), each) for each in LOW_VOLUME)]
+
+
+def quiet(config: SinkConfig, source: Source) -> SinkConfig:
+    """The configuration of a quiet topic's sink."""
+    return config.model_copy(
+        update={
+            "group": f"{config.group}-{source.table}",
+            "min_seconds": QUIET_SECONDS,
+            "max_seconds": max(QUIET_SECONDS, config.max_seconds),
+            "max_buffered_bytes": config.max_buffered_bytes // 8,
+            "parallel_inserts": 1,
+        }
+    )
+
+
+def run_together(sinks: Sequence[Sink], stop: threading.Event) -> None:
+    """Run all until `stop` is set, or until one of them cannot go on: then all stop and its error is raised."""
+    with ThreadPoolExecutor(len(sinks), thread_name_prefix="sink") as pool:
+        running = [pool.submit(sink.run, stop) for sink in sinks]
+        wait(running, return_when=FIRST_EXCEPTION)
+        stop.set()
+        for each in running:
+            each.result()

@@ -1,0 +1,83 @@
+"""Sends records that ClickHouse cannot read to `jobs.dead`, as they were and with the reason."""
+
+import re
+import threading
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from millstream.consumers.sink.rejected import Unreadable
+from millstream.schemas import Codec, DeadLetter, DeadReason, KafkaConnection, TopicCatalogue
+
+UUID_TEXT = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class DeadLetterSender:
+    """Connects at the first letter. Thread-safe."""
+
+    def __init__(
+        self, connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, sender: str, source: str
+    ) -> None:
+        """`source` is the topic that the records were read from."""
+        self._connection = connection
+        self._topics = topics
+        self._codec = codec
+        self._sender = sender
+        self._source = source
+        self._lock = threading.Lock()
+        self._producer: Producer | None = None
+
+    def send(self, partition: int, unreadable: Sequence[Unreadable], timeout: float = 30) -> None:
+        """Returns when the broker has all of them; raises `KafkaException` otherwise. A repeat sends them again."""
+        if not unreadable:
+            return
+        producer = self._connect()
+        failures: list[KafkaError] = []
+        delivered: list[Message] = []
+
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                delivered.append(message)
+            else:
+                failures.append(error)
+
+        for found in unreadable:
+            letter = self._letter(partition, found)
+            try:
+                producer.produce(
+                    self._topics.dead, self._codec.encode(letter), letter.record_key, on_delivery=on_delivery
+                )
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise
+                # The record just fitted into its topic; with a letter around it, it does not. It is still where it was.
+                small = letter.model_copy(update={"record_value": None})
+                producer.produce(
+                    self._topics.dead, self._codec.encode(small), letter.record_key, on_delivery=on_delivery
+                )
+        producer.flush(timeout)
+        if failures:
+            raise KafkaException(failures[0])
+        if len(delivered) < len(unreadable):
+            raise KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT, "dead letters were not acknowledged in time"))
+
+    def _letter(self, partition: int, found: Unreadable) -> DeadLetter:
+        key = found.key or b""
+        return DeadLetter(
+            job_id=key.decode() if UUID_TEXT.fullmatch(key) else "",
+            reason=DeadReason.SINK_UNREADABLE,
+            error_type="SinkUnreadable",
+            error_message=found.reason[:2000],
+            worker_id=self._sender,
+            topic=self._source,
+            partition=partition,
+            offset=found.offset,
+            record_key=found.key,
+            record_value=found.value,
+        )
+
+    def _connect(self) -> Producer:
+        with self._lock:
+            if self._producer is None:
+                self._producer = Producer(self._connection.producer(client_id=self._sender))
+            return self._producer

@@ -1,0 +1,1 @@
+"""Runs handlers and decides how each attempt ended."""

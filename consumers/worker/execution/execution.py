@@ -1,0 +1,93 @@
+"""One attempt of one job: from the record that asks for it to the records that tell its outcome."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from millstream.consumers.kafka.assignment import Assignment
+from millstream.consumers.worker.execution.job_context import JobContext
+from millstream.consumers.worker.execution.outcome import Outcome
+from millstream.schemas import ReadRequest
+from millstream.schemas.models import new_id
+
+
+class Execution:
+    """A request taken from a partition. The event loop runs it, the poll thread writes its outcome.
+
+    `lane` is the lane it was read from: `default.overflow` for what came back from the overflow of `default`.
+    `event_start` are the bytes with which each event of this attempt begins. `stop_running` ends a run under way; None
+    while there is nothing to stop. `ordered_off`: an order to cancel the job stands. Times in `_us` are microseconds
+    since 1970, 0 before the moment they name.
+    """
+
+    # What most executions never change is not set for each of them.
+    context: JobContext | None = None
+    stop_running: Callable[[], object] | None = None
+    cancelled = ""
+    ordered_off = False
+    event_start = b""
+    outcome: Outcome | None = None
+    started_us = 0
+    finished_us = 0
+    wait_ms = 0.0
+    run_ms = 0.0
+    cpu_ns = 0
+    rss_bytes: int | None = None
+    _began = 0.0
+
+    def __init__(self, assignment: Assignment, offset: int, value: bytes, read: ReadRequest) -> None:
+        alike = read.alike
+        self.assignment = assignment
+        self.offset = offset
+        self.value = value
+        self.read = read
+        self.tenant = alike.tenant
+        self.job_type = alike.job_type
+        self.lane = assignment.lane
+        self.ordering_key = read.ordering_key
+        self.execution_id = new_id()
+
+    @property
+    def job_id(self) -> str:
+        return self.read.key.decode()
+
+    @property
+    def live(self) -> bool:
+        return self.assignment.starting
+
+    @property
+    def started_at(self) -> datetime | None:
+        return datetime.fromtimestamp(self.started_us / 1e6, UTC) if self.started_us else None
+
+    @property
+    def cpu_ms(self) -> float:
+        return self.cpu_ns / 1e6
+
+    def begin(self) -> None:
+        """Note the start: the wait is over, the run begins."""
+        self._began = time.perf_counter()
+        self.started_us = time.time_ns() // 1000
+        # Clocks of two hosts may disagree; a wait is never negative.
+        self.wait_ms = max(0, self.started_us - self.read.due_us) / 1000
+
+    def cancel(self, reason: str) -> None:
+        """Ask a run under way to end; a plain function in a thread only sees it in its context."""
+        self.cancelled = reason
+        self.call_off()
+        if self.stop_running is not None:
+            self.stop_running()
+
+    def call_off(self) -> None:
+        """Tell the handler, if it listens, that nobody waits for it any more."""
+        if self.context is not None:
+            self.context.cancelled = True
+
+    def stop_clock(self) -> None:
+        """Note the end of the run; what follows, such as describing an error, is not the job's time."""
+        if not self.finished_us:
+            self.run_ms = (time.perf_counter() - self._began) * 1000
+            self.finished_us = time.time_ns() // 1000
+
+    def end(self, outcome: Outcome) -> None:
+        self.stop_clock()
+        self.outcome = outcome

@@ -1,0 +1,140 @@
+"""What runs in a child process: one handler at a time, asked for and answered over a pipe."""
+
+import asyncio
+import contextlib
+import ctypes
+import importlib
+import inspect
+import os
+import resource
+import signal
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from millstream.consumers.worker.execution import outcome
+from millstream.consumers.worker.execution.job_context import JobContext
+from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
+from millstream.consumers.worker.execution.registry import JobType, describe
+from millstream.schemas import DeadReason, JobRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job for a child: its handler by name, and the request."""
+
+    module: str
+    qualname: str
+    job_type: str
+    execution_id: str
+    request: JobRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    execution_id: str
+    fraction: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The handler is alive."""
+
+    execution_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a task ended and what it used: CPU time in ms, peak resident memory in bytes."""
+
+    execution_id: str
+    outcome: Outcome
+    cpu_ms: float
+    peak_rss_bytes: int
+
+
+def serve(pipe: Connection) -> None:
+    """Answer tasks until the pipe is closed. The entry point of a spawned process."""
+    _die_with_parent()
+    # A ctrl-C in the terminal reaches the whole group; the worker decides when its children end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    known: dict[str, JobType] = {}
+    while True:
+        try:
+            task: Task = pipe.recv()
+        except EOFError:
+            return
+        # Starting an interpreter is not the handler's time: its clock runs from here.
+        pipe.send(Alive(task.execution_id))
+        _reset_peak()
+        begun = _cpu_ms()
+        ended = _run(task, known, pipe)
+        pipe.send(Answer(task.execution_id, ended, _cpu_ms() - begun, _peak_rss_bytes()))
+
+
+def _run(task: Task, known: dict[str, JobType], pipe: Connection) -> Outcome:
+    try:
+        if task.job_type not in known:
+            known[task.job_type] = _find(task)
+        job_type = known[task.job_type]
+        context = JobContext(
+            task.request,
+            task.execution_id,
+            lambda fraction, message: pipe.send(Progress(task.execution_id, fraction, message)),
+            lambda: pipe.send(Alive(task.execution_id)),
+        )
+        try:
+            arguments = job_type.arguments(task.request.payload, context)
+        except ValidationError as error:
+            return outcome.refused(DeadReason.INVALID_PAYLOAD, error)
+        if inspect.iscoroutinefunction(job_type.handler):
+            asyncio.run(job_type.handler(*arguments))
+        else:
+            job_type.handler(*arguments)
+    except BaseException as error:
+        # SystemExit raised by a handler is the job's failure, not the child's end.
+        return outcome.failed(error)
+    return SUCCEEDED
+
+
+def _find(task: Task) -> JobType:
+    found: Any = importlib.import_module(task.module)
+    for part in task.qualname.split("."):
+        found = getattr(found, part)
+    return describe(task.job_type, found)
+
+
+def _cpu_ms() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return (used.ru_utime + used.ru_stime) * 1000
+
+
+def _reset_peak() -> None:
+    """Let the kernel forget this process's peak memory, so that the next task's is its own. A sandbox may forbid it;
+    then the peak is the process's."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_rss_bytes() -> int:
+    if sys.platform == "linux":
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        # PR_SET_PDEATHSIG is 1: a worker that is killed takes its children along.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if os.getppid() == 1:
+            os._exit(1)

@@ -1,0 +1,271 @@
+"""What a worker tells Prometheus: every metric with its type, its unit, its labels, and when it moves.
+
+Names follow OpenTelemetry's conventions for messaging where there is one. The counts are plain numbers that the poll
+thread adds to, a fraction of a microsecond each; they become samples only when somebody asks.
+"""
+
+import json
+import time
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from millstream.consumers.worker.execution.execution import Execution
+
+if TYPE_CHECKING:
+    from millstream.consumers.worker.execution.executor import Executor
+
+Labels = TypeVar("Labels", bound=tuple[str, ...])
+MetricFamily = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+_FAMILIES: dict[str, type[MetricFamily]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+
+BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+MOST_TENANTS = 200
+OTHER = "other"
+"""The label of job types that no handler has: whatever tenants send, there are only so many labels."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What Prometheus is told about a metric. `name` is without the suffix that its type gives it."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    unit: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+TAKEN = Metric(
+    "messaging_client_consumed_messages",
+    "counter",
+    "requests",
+    (),
+    "Requests taken from the lanes; moves when a record is taken.",
+)
+OUTCOMES = Metric(
+    "millstream_job_outcomes",
+    "counter",
+    "attempts",
+    ("job_type", "kind"),
+    "Attempts that ended; moves when an outcome is collected.",
+)
+WAIT = Metric(
+    "millstream_job_wait_seconds",
+    "histogram",
+    "seconds",
+    ("job_type",),
+    "From due to started; moves when an attempt ends.",
+)
+RUN = Metric(
+    "messaging_process_duration_seconds",
+    "histogram",
+    "seconds",
+    ("job_type",),
+    "Run time of the handler; moves when an attempt ends.",
+)
+CPU = Metric(
+    "millstream_job_cpu_seconds",
+    "counter",
+    "seconds",
+    ("job_type",),
+    "CPU time of the handlers; moves when an attempt ends.",
+)
+IN_FLIGHT = Metric("millstream_jobs_in_flight", "gauge", "attempts", (), "Attempts that run now.")
+QUEUED = Metric(
+    "millstream_jobs_queued",
+    "gauge",
+    "jobs",
+    ("tenant",),
+    "Jobs taken that wait for a place, of the tenants with the longest queues.",
+)
+LIMIT = Metric("millstream_concurrency_limit", "gauge", "jobs", (), "Jobs that may run at once on the event loop now.")
+LOOP_LATE = Metric(
+    "millstream_event_loop_late_seconds",
+    "gauge",
+    "seconds",
+    (),
+    "For how long a coroutine has been blocking the event loop; 0 is well.",
+)
+MOVED = Metric(
+    "millstream_overflow_records",
+    "counter",
+    "requests",
+    (),
+    "Requests moved to an overflow topic because their tenant was over its share.",
+)
+ABORTED = Metric(
+    "millstream_transactions_aborted",
+    "counter",
+    "transactions",
+    (),
+    "Transactions that were aborted and written again.",
+)
+TRANSACTION = Metric(
+    "millstream_transaction_duration_seconds",
+    "histogram",
+    "seconds",
+    (),
+    "From beginning to committed; moves with each transaction.",
+)
+FENCED = Metric(
+    "millstream_workers_fenced", "counter", "workers", (), "Silent workers whose transaction this one ended."
+)
+RESTARTS = Metric(
+    "millstream_worker_restarts",
+    "counter",
+    "restarts",
+    (),
+    "Times this worker lost its transactional producer and started over.",
+)
+LAG = Metric(
+    "messaging_kafka_consumer_lag",
+    "gauge",
+    "records",
+    ("topic", "partition"),
+    "Records of a partition behind this worker, as librdkafka saw it last.",
+)
+RTT = Metric(
+    "messaging_kafka_broker_rtt_seconds",
+    "gauge",
+    "seconds",
+    ("consumer", "broker"),
+    "Mean round trip of a lane's consumer to a broker, lately.",
+)
+
+METRICS = (
+    TAKEN,
+    OUTCOMES,
+    WAIT,
+    RUN,
+    CPU,
+    IN_FLIGHT,
+    QUEUED,
+    LIMIT,
+    LOOP_LATE,
+    MOVED,
+    ABORTED,
+    TRANSACTION,
+    FENCED,
+    RESTARTS,
+    LAG,
+    RTT,
+)
+"""Every metric of a worker, in the order of a job's way through it."""
+
+
+class Histogram:
+    """Counts of durations in seconds by bound."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS_S) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative counts as Prometheus wants them."""
+        rows, below = [], 0
+        for bound, count in zip([*map(str, BOUNDS_S), "+Inf"], self.counts, strict=True):
+            below += count
+            rows.append((bound, float(below)))
+        return rows
+
+
+class Metrics(Collector):
+    """The counts of one worker. `job_types`: those it has handlers of."""
+
+    def __init__(self, job_types: Iterable[str] = ()) -> None:
+        self._job_types = frozenset(job_types)
+        self.taken = 0
+        self.moved = 0
+        self.aborted = 0
+        self.fenced = 0
+        self.restarts = 0
+        self.limit = 0
+        self.loop_late_s = 0.0
+        self.executor: Executor | None = None
+        self.transactions = Histogram()
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._waits: dict[str, Histogram] = {}
+        self._runs: dict[str, Histogram] = {}
+        self._cpu_s: defaultdict[str, float] = defaultdict(float)
+        self._lag: dict[str, dict[tuple[str, str], float]] = {}
+        self._rtt_s: dict[str, dict[str, float]] = {}
+
+    def ended(self, execution: Execution) -> None:
+        """Count an attempt that has its outcome."""
+        name = execution.job_type if execution.job_type in self._job_types else OTHER
+        assert execution.outcome is not None
+        self._outcomes[name, execution.outcome.kind] += 1
+        waits = self._waits.get(name)
+        if waits is None:
+            waits = self._waits[name] = Histogram()
+            self._runs[name] = Histogram()
+        waits.observe(execution.wait_ms / 1000)
+        self._runs[name].observe(execution.run_ms / 1000)
+        self._cpu_s[name] += execution.cpu_ns / 1e9
+
+    def timed_transaction(self, began: float) -> None:
+        """Count a transaction that began at this moment of the monotonic clock."""
+        self.transactions.observe(time.monotonic() - began)
+
+    def read_statistics(self, consumer: str, text: str) -> None:
+        """Take lag and round trips from the statistics of one of the worker's consumers."""
+        statistics = json.loads(text)
+        self._lag[consumer] = {
+            (topic, number): partition["consumer_lag"]
+            for topic, about in statistics.get("topics", {}).items()
+            for number, partition in about["partitions"].items()
+            if partition.get("consumer_lag", -1) >= 0
+        }
+        self._rtt_s[consumer] = {
+            broker["nodename"]: broker["rtt"]["avg"] / 1e6
+            for broker in statistics.get("brokers", {}).values()
+            if broker.get("rtt", {}).get("cnt")
+        }
+
+    def collect(self) -> Iterator[MetricFamily]:
+        """What Prometheus asks for."""
+        yield _family(TAKEN, {(): self.taken})
+        yield _family(OUTCOMES, self._outcomes)
+        yield _family(WAIT, {(name,): waits for name, waits in self._waits.copy().items()})
+        yield _family(RUN, {(name,): runs for name, runs in self._runs.copy().items()})
+        yield _family(CPU, {(name,): cpu_s for name, cpu_s in self._cpu_s.copy().items()})
+        if (executor := self.executor) is not None:
+            yield _family(IN_FLIGHT, {(): executor.running})
+            queued = executor.queued_by_tenant().most_common(MOST_TENANTS)
+            yield _family(QUEUED, {(tenant,): count for tenant, count in queued})
+        yield _family(LIMIT, {(): self.limit})
+        yield _family(LOOP_LATE, {(): self.loop_late_s})
+        yield _family(MOVED, {(): self.moved})
+        yield _family(ABORTED, {(): self.aborted})
+        yield _family(TRANSACTION, {(): self.transactions})
+        yield _family(FENCED, {(): self.fenced})
+        yield _family(RESTARTS, {(): self.restarts})
+        lag = {place: records for of_one in list(self._lag.values()) for place, records in of_one.items()}
+        yield _family(LAG, lag)
+        yield _family(
+            RTT, {(consumer, node): s for consumer, of_one in list(self._rtt_s.items()) for node, s in of_one.items()}
+        )
+
+
+def _family(metric: Metric, rows: Mapping[Labels, float | Histogram]) -> MetricFamily:
+    family = _FAMILIES[metric.type](metric.name, metric.meaning, labels=metric.labels)
+    for labels, value in list(rows.items()):
+        told = (value.buckets(), value.total) if isinstance(value, Histogram) else (value,)
+        family.add_metric(list(labels), *told)
+    return family

@@ -1,0 +1,1 @@
+"""What an attempt's outcome becomes: records and retries."""

@@ -1,0 +1,1 @@
+"""Which job starts next, and how many run at once."""

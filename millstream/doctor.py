@@ -1,0 +1,187 @@
+"""Is everything there that Millstream needs, and if not, what to do about it.
+
+Each check looks at one thing and never raises: what it could not find out is its finding.
+"""
+
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Literal
+
+import httpx
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from millstream.analytics.warehouse.migrate import pending
+from millstream.settings import Settings
+from millstream.topics import inspect_topics
+
+CLOCK_SKEW_S = 2.0
+KAFKA_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `fix` says what to do when the status is not "ok"."""
+
+    check: str
+    status: Literal["ok", "warning", "failed"]
+    detail: str
+    fix: str = ""
+
+
+def diagnose(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[Finding]:
+    """All findings, one after the other. `connect` opens the ClickHouse client."""
+    yield _versions()
+    yield from _kafka(settings)
+    yield from _clickhouse(settings, connect)
+    yield _tracker(settings)
+    yield _local_tools()
+
+
+def _versions() -> Finding:
+    names = ("millstream", "confluent-kafka", "faust-streaming", "clickhouse-connect")
+    found = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    return Finding("versions", "ok", f"Python {platform.python_version()}, {found}")
+
+
+def _kafka(settings: Settings) -> Iterator[Finding]:
+    admin = AdminClient(settings.connection.quiet.client(socket_timeout_ms=int(KAFKA_TIMEOUT_S * 1000)))
+    try:
+        cluster = admin.list_topics(timeout=KAFKA_TIMEOUT_S)
+    except KafkaException as error:
+        yield Finding(
+            "kafka",
+            "failed",
+            f"{settings.kafka.bootstrap} does not answer: {error.args[0].str()}",
+            "start one with `millstream up`, or set MILLSTREAM_KAFKA__BOOTSTRAP",
+        )
+        return
+    count = len(cluster.brokers)
+    yield Finding("kafka", "ok", f"{settings.kafka.bootstrap}: {count} broker{'s' if count > 1 else ''}")
+    yield _topics(settings)
+    yield from _broker_settings(settings, admin, next(iter(cluster.brokers)))
+
+
+def _topics(settings: Settings) -> Finding:
+    wrong = [each for each in inspect_topics(settings.connection.quiet, settings.catalogue) if each.status != "ok"]
+    if not wrong:
+        return Finding("topics", "ok", f"all {len(list(settings.catalogue))} are as they should be")
+    shown = "; ".join(f"{each.topic.name}: {', '.join(each.problems)}" for each in wrong[:3])
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    missing = any(each.status == "missing" for each in wrong)
+    return Finding("topics", "failed" if missing else "warning", shown + more, "millstream topics apply")
+
+
+def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Iterator[Finding]:
+    try:
+        resource = ConfigResource(ResourceType.BROKER, str(broker))
+        entries = next(iter(admin.describe_configs([resource], request_timeout=KAFKA_TIMEOUT_S).values())).result()
+        values = {name: entry.value for name, entry in entries.items()}
+    except KafkaException as error:
+        yield Finding("broker settings", "warning", f"cannot be read: {error.args[0].str()}", "check them by hand")
+        return
+    if "transaction.max.timeout.ms" not in values:
+        yield Finding(
+            "broker settings",
+            "warning",
+            "this is not Apache Kafka (Tansu?): data is in memory only, a commit's metadata is not kept, so finished "
+            "jobs may run again after a crash, and aborted transactions are seen by readers",
+            "fit to try Millstream; run Apache Kafka for anything else",
+        )
+        return
+    session, shortest = settings.worker.session_timeout_ms, int(values.get("group.min.session.timeout.ms", 6000))
+    if session < shortest:
+        yield Finding(
+            "broker settings",
+            "failed",
+            f"worker.session_timeout_ms is {session}, the broker takes {shortest} or more",
+            f"set MILLSTREAM_WORKER__SESSION_TIMEOUT_MS={shortest}",
+        )
+    yield from _group_protocol(settings, values)
+    metadata_limit = int(values.get("offset.metadata.max.bytes", 4096))
+    if metadata_limit < 4096:
+        yield Finding(
+            "broker settings",
+            "warning",
+            f"offset.metadata.max.bytes is {metadata_limit}: commits with more metadata are refused",
+            "set it to 4096, the default",
+        )
+    yield Finding("broker settings", "ok", f"sessions from {shortest} ms, {metadata_limit} bytes of commit metadata")
+
+
+def _group_protocol(settings: Settings, values: dict[str, str | None]) -> Iterator[Finding]:
+    """KIP-848 takes the session from the broker: what that means for a dead worker's jobs."""
+    session_ms = int(values.get("group.consumer.session.timeout.ms") or 45_000)
+    if settings.worker.group_protocol == "consumer" and session_ms > settings.worker.session_timeout_ms:
+        yield Finding(
+            "group protocol",
+            "warning",
+            f"with worker.group_protocol=consumer a dead worker's jobs wait {session_ms / 1000:g} s for another one",
+            "set group.consumer.session.timeout.ms and group.consumer.min.session.timeout.ms on the brokers to "
+            f"{settings.worker.session_timeout_ms}, or use worker.group_protocol=classic",
+        )
+
+
+def _clickhouse(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[Finding]:
+    try:
+        client = connect(settings)
+        asked = time.time()
+        version, now = client.query("SELECT version(), toUnixTimestamp64Micro(now64(6))").result_rows[0]
+        answered = time.time()
+    except (ClickHouseError, OSError) as error:
+        yield Finding(
+            "clickhouse",
+            "failed",
+            f"{settings.clickhouse.url} does not answer: {str(error).splitlines()[0]}",
+            "start one with `millstream up`, or set MILLSTREAM_CLICKHOUSE__URL",
+        )
+        return
+    yield Finding("clickhouse", "ok", f"{settings.clickhouse.url}: version {version}")
+    yield _clock(asked, answered, now / 1e6)
+    waiting = pending(client)
+    if waiting:
+        names = ", ".join(waiting)
+        yield Finding("tables", "failed", f"migrations not applied: {names}", "millstream migrate")
+    else:
+        yield Finding("tables", "ok", "all migrations are applied")
+
+
+def _clock(asked: float, answered: float, theirs: float) -> Finding:
+    """Compares this clock with ClickHouse's; what the question took is no skew."""
+    skew = 0.0 if asked <= theirs <= answered else min(abs(theirs - asked), abs(theirs - answered))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if skew > CLOCK_SKEW_S:
+        detail = f"this clock ({now}) and ClickHouse's differ by {skew:.1f} s: waits and rollups will be off"
+        return Finding("clock", "warning", detail, "run NTP on both hosts")
+    return Finding("clock", "ok", f"{now}, within {skew:.3f} s of ClickHouse's")
+
+
+def _tracker(settings: Settings) -> Finding:
+    url = settings.tracker.url
+    try:
+        answer = httpx.get(f"{url}/health", timeout=3)
+    except httpx.HTTPError as error:
+        fix = "millstream tracker (jobs run without it; `millstream job show` needs it)"
+        return Finding("tracker", "warning", f"{url} does not answer: {error}", fix)
+    if answer.status_code != httpx.codes.OK:
+        return Finding("tracker", "warning", f"{url} is not ready: {answer.text[:100]}", "wait until it has recovered")
+    return Finding("tracker", "ok", url)
+
+
+def _local_tools() -> Finding:
+    found = [name for name in ("java", "mvn", "docker") if shutil.which(name)]
+    if {"java", "mvn"} <= set(found):
+        return Finding("local stack", "ok", "`millstream up` can run Apache Kafka (java and mvn are on the PATH)")
+    return Finding(
+        "local stack",
+        "warning",
+        "java and mvn are not both on the PATH: `millstream up` will run Tansu, in memory only",
+        "install Java 17 and Maven, or name a broker with --broker HOST:PORT",
+    )

@@ -1,0 +1,58 @@
+"""A page as Markdown, for the postmortem that is kept."""
+
+from collections.abc import Iterator
+
+from millstream.pages.page import Block, Chart, Grid, Lines, Page
+
+BARS = "▁▂▃▄▅▆▇█"
+SPARKS = 60
+
+
+def markdown(page: Page) -> str:
+    """The page as one Markdown document; a chart is a line of bars with the incident in brackets."""
+    parts = [f"# {page.title}", page.subtitle, "\n".join(f"- **{each}**" for each in page.verdicts)]
+    parts += [part for block in page.blocks for part in _block(block)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _block(block: Block) -> Iterator[str]:
+    yield f"## {block.title}"
+    if isinstance(block, Grid):
+        yield _table(block)
+        if block.note:
+            yield block.note
+    elif isinstance(block, Lines):
+        yield "\n".join(f"- {line}" for line in block.lines)
+    elif isinstance(block, Chart):
+        yield f"`{_sparkline(block)}` {_range(block)}"
+    else:
+        yield f"```\n{block.text}\n```"
+
+
+def _table(grid: Grid) -> str:
+    rule = [":--" if number in grid.left else "--:" for number in range(len(grid.columns))]
+    rows = [list(grid.columns), rule, *(list(row) for row in grid.rows)]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
+    )
+
+
+def _sparkline(chart: Chart) -> str:
+    width = max(1, -(-len(chart.values) // SPARKS))
+    highest = max((value for value in chart.values if value is not None), default=0.0) or 1.0
+    line, was_inside = "", False
+    for start in range(0, len(chart.values), width):
+        values = [value for value in chart.values[start : start + width] if value is not None]
+        inside = chart.marked is not None and chart.marked[0] <= chart.moments[start] < chart.marked[1]
+        line += ("[" if inside else "]") if inside != was_inside else ""
+        line += BARS[min(7, int(max(values) / highest * 8))] if values else " "
+        was_inside = inside
+    return line + ("]" if was_inside else "")
+
+
+def _range(chart: Chart) -> str:
+    values = [value for value in chart.values if value is not None]
+    if not values:
+        return "no values"
+    first, last = chart.moments[0], chart.moments[-1]
+    return f"0 to {max(values):,.4g} {chart.unit}, {first:%Y-%m-%d %H:%M:%S} to {last:%H:%M:%S} UTC"

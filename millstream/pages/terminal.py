@@ -1,0 +1,87 @@
+"""A page in the terminal."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import plotext
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from millstream.pages.page import Block, Chart, Grid, Lines, Page
+
+PLOT_WIDTH, PLOT_HEIGHT = 100, 12
+STYLES = {"good": "green", "bad": "red", "neutral": "bold"}
+
+
+def terminal(page: Page, width: int) -> RenderableType:
+    """The page for a terminal of `width` columns."""
+    return Group(_headline(page), *(part for block in page.blocks for part in _block(block, width)))
+
+
+def _headline(page: Page) -> RenderableType:
+    verdicts = Text("\n".join(page.verdicts), style=STYLES[page.tone])
+    return Panel(verdicts, title=f"{page.title}, {page.subtitle}", title_align="left", box=box.ROUNDED)
+
+
+def _block(block: Block, width: int) -> Iterator[RenderableType]:
+    yield Text()
+    yield Text(block.title, style="bold")
+    if isinstance(block, Chart):
+        yield _plot(block, min(width, PLOT_WIDTH))
+    elif isinstance(block, Grid):
+        yield _table(block)
+    elif isinstance(block, Lines):
+        yield Text("\n".join(block.lines))
+    else:
+        yield Text(block.text, style="cyan", no_wrap=False, overflow="fold")
+
+
+def _table(grid: Grid) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", caption_justify="left", caption=grid.note)
+    for number, column in enumerate(grid.columns):
+        # Figures stay whole; text gives way where the terminal is narrow.
+        is_text = number in grid.left
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _plot(chart: Chart, width: int) -> RenderableType:
+    """The course in blue, what lies in the incident in red, begin and end of it and the marks as vertical lines."""
+    if not any(value is not None for value in chart.values):
+        return Text("no values", style="dim")
+    first = chart.moments[0]
+
+    def at(moment: datetime) -> float:
+        return (moment - first).total_seconds()
+
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.limit_size(False, False)
+    plotext.plot_size(width, PLOT_HEIGHT)
+    for part, colour, label in _parts(chart):
+        plotext.plot([at(moment) for moment, _ in part], [value for _, value in part], color=colour, label=label)
+    for moment in chart.marked or ():
+        plotext.vline(at(moment), "red")
+    for moment, _ in chart.marks:
+        plotext.vline(at(moment), "yellow")
+    plotext.ylim(0, None)
+    plotext.xlabel(f"seconds since {first:%Y-%m-%d %H:%M:%S} UTC")
+    names = "".join(f"\n│ {moment:%H:%M:%S} {name}" for moment, name in chart.marks)
+    return Group(Text.from_ansi(plotext.build()), Text(names.strip(), style="yellow"))
+
+
+def _parts(chart: Chart) -> Iterator[tuple[list[tuple[datetime, float]], str, str]]:
+    """Points before, in and after the incident, each with colour and label; parts without a point are left out."""
+    points = [(moment, value) for moment, value in zip(chart.moments, chart.values, strict=True) if value is not None]
+    begin, end = chart.marked or (chart.moments[-1] + timedelta(1), chart.moments[-1] + timedelta(1))
+    parts = (
+        ([point for point in points if point[0] < begin], "blue", chart.unit),
+        ([point for point in points if begin <= point[0] < end], "red", "in the incident"),
+        ([point for point in points if point[0] >= end], "blue", ""),
+    )
+    yield from ((part, colour, label) for part, colour, label in parts if part)

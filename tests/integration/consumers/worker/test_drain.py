@@ -1,0 +1,74 @@
+"""Stopping a worker: it says what it does, finishes what runs, and can be hurried."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+from millstream.consumers.worker import Drained
+from millstream.local.broker import Broker
+from millstream.local.ports import free_port
+from millstream.local.process import ChildProcess
+from millstream.producers import JobClient
+from millstream.schemas import TopicCatalogue
+from tests.integration.consumers.worker.handlers import jobs
+from tests.support.eventlog import EventLog
+from tests.support.paths import ROOT
+from tests.support.running_worker import RunningWorker
+
+
+def until_started(log: EventLog, job_id: str) -> None:
+    deadline = time.monotonic() + 60
+    while job_id not in log.started:
+        assert time.monotonic() < deadline
+        log.read()
+
+
+def test_a_worker_that_drains_is_alive_and_not_ready_and_finishes_what_runs(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    port = free_port()
+    with RunningWorker(kafka.bootstrap, topics, jobs, health_port=port) as running:
+        job_id = client.submit("sleep", {"seconds": 2})
+        until_started(log, job_id)
+        running.worker.stop()
+        time.sleep(0.3)
+        looped_at = running.worker.looped_at
+        time.sleep(0.3)
+        assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 503
+        live = httpx.get(f"http://127.0.0.1:{port}/live")
+        assert (live.status_code, live.text) == (200, "draining\n")
+        assert running.worker.looped_at > looped_at, "a long drain is not taken for a stuck worker"
+        log.until_finished([job_id])
+    assert running.drained is Drained.CLEAN
+
+
+def test_a_second_sigterm_ends_the_grace_period_and_the_exit_code_is_4(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog, tmp_path: Path
+) -> None:
+    worker = ChildProcess(
+        [sys.executable, "-m", "millstream", "worker", "tests.support.misbehaving", "--name", f"{topics.prefix}w"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "MILLSTREAM_KAFKA__BOOTSTRAP": kafka.bootstrap,
+            "MILLSTREAM_TOPICS__PREFIX": topics.prefix,
+            "MILLSTREAM_WORKER__GROUP": f"{topics.prefix}workers",
+            "MILLSTREAM_WORKER__DRAIN_GRACE_S": "600",
+        },
+    )
+    worker.start()
+    try:
+        job_id = client.submit("well-behaved", {"seconds": 600})
+        until_started(log, job_id)
+        worker.terminate()
+        time.sleep(1)
+        assert worker.is_alive(), "it waits for what runs"
+        worker.terminate()
+        assert worker.wait(30) == 4, worker.tail
+    finally:
+        worker.kill()
+    assert job_id not in log.finished

@@ -1,0 +1,1 @@
+"""What several tests share: brokers, processes, recorded events, and the guarantees as objects."""

@@ -1,0 +1,128 @@
+"""Worker processes that a test may kill, jobs that keep coming, and the history of it all."""
+
+import os
+import random
+import sys
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from millstream.local.process import ChildProcess
+from millstream.producers import JobClient, NewJob
+from millstream.schemas import KafkaConnection, TopicCatalogue
+from tests.support.eventlog import EventLog
+from tests.support.guarantees import History
+from tests.support.paths import ROOT
+
+TENANTS = ("acme", "globex", "initech")
+KEYS = tuple(f"key-{number}" for number in range(8))
+
+
+class Fleet:
+    """Workers named w0, w1 ... of one topic prefix, with the demo's handlers."""
+
+    def __init__(self, bootstrap: str, topics: TopicCatalogue, folder: Path, seed: int) -> None:
+        self.topics = topics
+        self.dice = random.Random(seed)
+        self._bootstrap = bootstrap
+        self._folder = folder
+        self._client = JobClient(KafkaConnection(bootstrap), topics, delivery_timeout_s=120)
+        self._log = EventLog(bootstrap, topics.events)
+        self._accepted: list[str] = []
+        self._keys: dict[str, list[str]] = defaultdict(list)
+        self._stop = threading.Event()
+        self._feeder: threading.Thread | None = None
+        self._names: set[str] = set()
+        self.workers: list[ChildProcess] = []
+
+    def __enter__(self) -> "Fleet":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._feeder is not None:
+            self._feeder.join(150)
+        for worker in self.workers:
+            worker.kill()
+        self._client.close()
+        self._log.close()
+
+    def start(self, count: int, *arguments: str, handlers: str = "millstream.demo.jobs") -> None:
+        """Start workers; returns before they are ready."""
+        for number in range(count):
+            name = f"{self.topics.prefix}w{number}"
+            worker = ChildProcess(
+                [sys.executable, "-m", "millstream", "worker", handlers, "--name", name, *arguments],
+                cwd=self._folder,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT),
+                    "MILLSTREAM_KAFKA__BOOTSTRAP": self._bootstrap,
+                    "MILLSTREAM_TOPICS__PREFIX": self.topics.prefix,
+                    "MILLSTREAM_WORKER__GROUP": f"{self.topics.prefix}workers",
+                    "MILLSTREAM_WORKER__CONCURRENCY": "20",
+                },
+            )
+            worker.start()
+            self._names.add(name)
+            self.workers.append(worker)
+
+    def submit(self, jobs: list[NewJob]) -> list[str]:
+        """Submit and note what Kafka acknowledged."""
+        ids = self._client.submit_many(jobs)
+        for job, job_id in zip(jobs, ids, strict=True):
+            if job.ordering_key:
+                self._keys[f"{job.tenant}/{job.ordering_key}"].append(job_id)
+        self._accepted += ids
+        return ids
+
+    def feed(self, per_second: int = 100) -> None:
+        """Keep submitting short jobs of all tenants, a quarter of them with an ordering key, until `history`."""
+
+        def run() -> None:
+            while not self._stop.wait(0.1):
+                self.submit([self._job(number) for number in range(per_second // 10)])
+
+        self._feeder = threading.Thread(target=run, daemon=True)
+        self._feeder.start()
+
+    def await_ends(self, count: int) -> None:
+        """Read until so many jobs more have ended."""
+        wanted, deadline = len(self._log.finished) + count, time.monotonic() + 120
+        while len(self._log.finished) < wanted:
+            assert time.monotonic() < deadline, f"only {len(self._log.finished)} of {wanted} jobs ended"
+            self._log.read()
+
+    def await_everyone(self) -> None:
+        """Read until each worker has ended a job."""
+        deadline = time.monotonic() + 120
+        while idle := self._names - {event.worker_id for event in self._log.events}:
+            assert time.monotonic() < deadline, f"nothing was done by {', '.join(sorted(idle))}"
+            self._log.read()
+
+    def pause(self, least_s: float, most_s: float) -> None:
+        """Let a random time go by."""
+        deadline = time.monotonic() + self.dice.uniform(least_s, most_s)
+        while time.monotonic() < deadline:
+            self._log.read(0.05)
+
+    def history(self, within_s: float = 180) -> History:
+        """Stop feeding, wait until every accepted job has ended, and read on a little for what may come twice."""
+        self._stop.set()
+        if self._feeder is not None:
+            self._feeder.join(150)
+            assert not self._feeder.is_alive()
+        wanted, deadline = set(self._accepted), time.monotonic() + within_s
+        while not wanted <= self._log.finished and time.monotonic() < deadline:
+            assert all(worker.is_alive() for worker in self.workers), [worker.tail for worker in self.workers]
+            self._log.read()
+        for _ in range(10):
+            self._log.read(0.1)
+        return History(list(self._accepted), list(self._log.events), dict(self._keys))
+
+    def _job(self, number: int) -> NewJob:
+        dice = self.dice
+        key = dice.choice(KEYS) if number % 4 == 0 else ""
+        seconds = 0.005 if key else dice.uniform(0.005, 0.15)
+        return NewJob("demo.sleep", {"seconds": seconds}, tenant=dice.choice(TENANTS), ordering_key=key)

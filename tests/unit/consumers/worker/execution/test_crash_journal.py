@@ -1,0 +1,96 @@
+"""The journal: what ran when a process died is known to the next one of its name."""
+
+from pathlib import Path
+
+from millstream.consumers.worker.execution.crash_journal import CrashJournal
+from millstream.schemas.models import new_id
+
+EXECUTION = new_id()
+
+
+def test_what_ran_at_two_deaths_in_a_row_is_suspect(tmp_path: Path) -> None:
+    ended, once, twice = (new_id() for _ in range(3))
+    dies = CrashJournal(tmp_path / "w", 10)
+    for job_id in (ended, once, twice):
+        dies.begin(job_id.encode(), job_id)
+    dies.end(ended)
+    dies_too = CrashJournal(tmp_path / "w", 10)
+    assert dies_too.suspects == set()
+    dies_too.begin(twice.encode(), twice)
+    assert CrashJournal(tmp_path / "w", 10).suspects == {twice}
+    assert CrashJournal(tmp_path / "w", 10).suspects == set()
+
+
+def test_what_ended_between_two_deaths_is_not_suspect(tmp_path: Path) -> None:
+    job_id = new_id().encode()
+    for _ in range(3):
+        dies = CrashJournal(tmp_path / "w", 10)
+        dies.begin(job_id, EXECUTION)
+        assert CrashJournal(tmp_path / "w", 10).suspects == set()
+        again = CrashJournal(tmp_path / "w", 10)
+        again.begin(job_id, EXECUTION)
+        again.end(EXECUTION)
+
+
+def test_nothing_is_suspect_after_an_orderly_end(tmp_path: Path) -> None:
+    job_id = new_id().encode()
+    CrashJournal(tmp_path / "w", 10).begin(job_id, EXECUTION)
+    ends = CrashJournal(tmp_path / "w", 10)
+    ends.begin(job_id, EXECUTION)
+    ends.close()
+    assert CrashJournal(tmp_path / "w", 10).suspects == set()
+
+
+def test_what_does_not_fit_is_not_noted_and_harms_nothing(tmp_path: Path) -> None:
+    ids = [new_id().encode() for _ in range(5)]
+    for _ in range(2):
+        journal = CrashJournal(tmp_path / "w", 3)
+        for job_id in ids:
+            journal.begin(job_id, job_id.decode())
+        for job_id in ids:
+            journal.end(job_id.decode())
+        journal.begin(ids[0], EXECUTION)
+    assert CrashJournal(tmp_path / "w", 3).suspects == {ids[0].decode()}
+
+
+def test_a_file_of_something_else_is_no_suspicion(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"\xff" * 100)
+    assert CrashJournal(tmp_path / "w", 3).suspects == set()
+
+
+def test_a_job_that_runs_twice_at_once_holds_a_place_for_each_run_and_frees_both(tmp_path: Path) -> None:
+    job_id, last = new_id().encode(), new_id()
+    for _ in range(2):
+        dies = CrashJournal(tmp_path / "w", 2)
+        for _ in range(5):
+            dies.begin(job_id, "first")
+            dies.begin(job_id, "second")
+            dies.end("first")
+            dies.end("second")
+        dies.begin(last.encode(), last)
+    assert CrashJournal(tmp_path / "w", 2).suspects == {last}
+
+
+def test_a_process_that_ends_because_of_one_job_leaves_no_suspicion_on_the_others(tmp_path: Path) -> None:
+    guilty, innocent = new_id(), new_id()
+    for _ in range(2):
+        ends = CrashJournal(tmp_path / "w", 3)
+        ends.begin(guilty.encode(), "guilty")
+        ends.begin(innocent.encode(), "innocent")
+        ends.freeze("guilty")
+        ends.end("guilty")
+        ends.begin(new_id().encode(), "late")
+        ends.clear()
+        ends.close()
+    assert CrashJournal(tmp_path / "w", 3).suspects == {guilty}
+
+
+def test_when_no_job_is_known_to_be_guilty_all_that_ran_are_suspect(tmp_path: Path) -> None:
+    ids = {new_id(), new_id()}
+    for _ in range(2):
+        ends = CrashJournal(tmp_path / "w", 3)
+        for job_id in ids:
+            ends.begin(job_id.encode(), job_id)
+        ends.freeze(None)
+        ends.close()
+    assert CrashJournal(tmp_path / "w", 3).suspects == ids

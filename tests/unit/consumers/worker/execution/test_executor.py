@@ -1,0 +1,250 @@
+"""Running coroutines one after the other in one task: each is as if it had a task of its own."""
+
+import asyncio
+import contextvars
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from opentelemetry import trace
+
+from millstream.consumers.kafka.assignment import Assignment
+from millstream.consumers.worker import JobTypes, WorkerConfig
+from millstream.consumers.worker.execution.crash_journal import CrashJournal
+from millstream.consumers.worker.execution.execution import Execution
+from millstream.consumers.worker.execution.executor import Executor
+from millstream.consumers.worker.outcomes.outcome_records import OutcomeRecords
+from millstream.schemas import Codec, EventKind, JobRequest, RequestReader, TopicCatalogue
+from tests.support.waiting import until
+
+CODEC = Codec()
+LIMIT = 3
+jobs = JobTypes()
+who = contextvars.ContextVar("who", default="nobody")
+seen: list[str] = []
+
+
+@jobs.job("at-once")
+async def at_once() -> None:
+    seen.append(who.get())
+    who.set("somebody")
+
+
+@jobs.job("waits")
+async def waits() -> None:
+    await asyncio.sleep(0.01)
+
+
+@jobs.job("waits-long")
+async def waits_long() -> None:
+    await asyncio.sleep(60)
+
+
+@jobs.job("times-out-inside")
+async def times_out_inside() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await asyncio.sleep(60)
+
+
+@jobs.job("cancels-itself")
+async def cancels_itself() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+
+@jobs.job("limited", timeout_s=0.02)
+async def limited() -> None:
+    await asyncio.sleep(60)
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+
+@jobs.job("raises-unspeakable")
+async def raises_unspeakable() -> None:
+    raise Unspeakable
+
+
+@jobs.job("exits-in-a-task")
+async def exits_in_a_task() -> None:
+    async def exits() -> None:
+        sys.exit(1)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(exits())
+
+
+@jobs.job("blocks")
+async def blocks() -> None:
+    time.sleep(0.6)  # noqa: ASYNC251
+
+
+traces: dict[str, int] = {}
+
+
+@jobs.job("traced")
+async def traced() -> None:
+    traces["traced"] = trace.get_current_span().get_span_context().trace_id
+    await asyncio.sleep(0.1)
+
+
+@jobs.job("untraced")
+async def untraced() -> None:
+    traces["untraced"] = trace.get_current_span().get_span_context().trace_id
+
+
+@jobs.job("waits-in-a-thread")
+def waits_in_a_thread() -> None:
+    time.sleep(0.3)
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[Executor]:
+    config = WorkerConfig(worker_id="w", concurrency=LIMIT)
+    narrator = OutcomeRecords(TopicCatalogue(), CODEC, config)
+    running = Executor(jobs, narrator, config, ["default"], CrashJournal(tmp_path / "journal", 50))
+    running.start()
+    yield running
+    running.stop()
+
+
+def executions(*kinds: str, **fields: object) -> list[Execution]:
+    reader, assignment = RequestReader(CODEC), Assignment("jobs.default", 0, "default")
+    common = {"tenant": "acme", "payload": b"{}", **fields}
+    values = [CODEC.encode(JobRequest.model_validate({**common, "job_type": kind})) for kind in kinds]
+    return [Execution(assignment, offset, value, reader.read(value)) for offset, value in enumerate(values)]
+
+
+def test_all_run_and_never_more_at_once_than_allowed(executor: Executor) -> None:
+    most = 0
+
+    def all_ended() -> bool:
+        nonlocal most
+        most = max(most, executor.running)
+        return len(executor.finished) == 200
+
+    executor.submit(executions(*["at-once", "waits", "at-once", "times-out-inside"] * 50))
+    until(all_ended)
+    assert 1 < most <= LIMIT
+    assert {each.outcome.kind for each in executor.finished if each.outcome} == {EventKind.SUCCEEDED}
+
+
+def test_what_one_sets_in_its_context_the_next_does_not_see(executor: Executor) -> None:
+    seen.clear()
+    executor.submit(executions(*["at-once"] * 20))
+    until(lambda: len(executor.finished) == 20)
+    assert seen == ["nobody"] * 20
+
+
+def test_one_that_is_cancelled_or_cancels_itself_or_times_out_ends_no_other(executor: Executor) -> None:
+    stuck = executions(*["waits-long"] * LIMIT)
+    executor.submit(stuck)
+    until(lambda: executor.running == LIMIT)
+    executor.submit(executions(*["at-once", "cancels-itself", "limited", "waits", "times-out-inside"] * 10))
+    for each in stuck:
+        executor.cancel(each.job_id, "called off")
+    until(lambda: len(executor.finished) == LIMIT + 50)
+    kinds: dict[str, set[EventKind]] = {}
+    for each in executor.finished:
+        assert each.outcome is not None
+        kinds.setdefault(each.job_type, set()).add(each.outcome.kind)
+    assert kinds == {
+        "waits-long": {EventKind.CANCELLED},
+        "at-once": {EventKind.SUCCEEDED},
+        "cancels-itself": {EventKind.SUCCEEDED},
+        "limited": {EventKind.TIMED_OUT},
+        "waits": {EventKind.SUCCEEDED},
+        "times-out-inside": {EventKind.SUCCEEDED},
+    }
+
+
+def test_many_that_wait_for_nothing_leave_the_event_loop_its_turns(executor: Executor) -> None:
+    executor.submit(executions("waits"))
+    executor.submit(executions(*["at-once"] * 20_000))
+    until(lambda: len(executor.finished) == 20_001)
+    place = [each.job_type for each in executor.finished].index("waits")
+    assert place < 20_000
+
+
+def test_an_error_whose_text_cannot_be_made_ends_its_attempt(executor: Executor) -> None:
+    executor.submit(executions("raises-unspeakable", "at-once"))
+    until(lambda: len(executor.finished) == 2 and not executor.running)
+    ended = {each.job_type: each.outcome.kind for each in executor.finished if each.outcome}
+    assert ended == {"raises-unspeakable": EventKind.FAILED, "at-once": EventKind.SUCCEEDED}
+
+
+def test_a_task_of_a_job_that_exits_is_the_jobs_failure_and_the_loop_goes_on(executor: Executor) -> None:
+    executor.submit(executions("exits-in-a-task"))
+    until(lambda: len(executor.finished) == 1)
+    executor.submit(executions("at-once"))
+    until(lambda: len(executor.finished) == 2)
+    ended = {each.job_type: each.outcome for each in executor.finished if each.outcome}
+    assert ended["exits-in-a-task"].kind is EventKind.FAILED
+    assert ended["exits-in-a-task"].error["error_type"] == "SystemExit"
+    assert executor.alive
+
+
+@pytest.mark.parametrize("kind", ["waits-long", "waits-in-a-thread"])
+@pytest.mark.parametrize("left_s", [-1.0, 0.1])
+def test_a_job_whose_deadline_has_passed_is_not_tried_again(executor: Executor, kind: str, left_s: float) -> None:
+    executor.submit(executions(kind, deadline=datetime.now(UTC) + timedelta(seconds=left_s), max_attempts=1000))
+    until(lambda: len(executor.finished) == 1)
+    ended = executor.finished.popleft().outcome
+    assert ended is not None
+    assert ended.kind is EventKind.TIMED_OUT
+    assert not ended.retryable
+
+
+def test_a_job_that_runs_out_of_its_own_time_may_be_tried_again(executor: Executor) -> None:
+    executor.submit(executions("limited", deadline=datetime.now(UTC) + timedelta(hours=1)))
+    until(lambda: len(executor.finished) == 1)
+    ended = executor.finished.popleft().outcome
+    assert ended is not None
+    assert ended.kind is EventKind.TIMED_OUT
+    assert ended.retryable
+
+
+def test_a_job_without_a_trace_runs_in_none_though_another_job_made_way_for_it(executor: Executor) -> None:
+    traceparent = f"00-{5:032x}-{6:016x}-01"
+    executor.submit([*executions("traced", traceparent=traceparent), *executions("untraced")])
+    until(lambda: len(executor.finished) == 2)
+    assert traces == {"traced": 5, "untraced": 0}
+
+
+def test_a_coroutine_that_blocks_the_event_loop_is_found_while_it_does(executor: Executor) -> None:
+    until(lambda: executor.watch.late_s() == 0)
+    blocking = executions("blocks")[0]
+    executor.submit([blocking])
+    until(lambda: executor.watch.late_s() > 0.3)
+    job, stack = executor.watch.driven()
+    assert job is blocking
+    assert "time.sleep(0.6)" in stack
+    until(lambda: len(executor.finished) == 1 and executor.watch.late_s() == 0)
+    assert executor.watch.driven()[0] is None
+
+
+def test_a_loop_that_nobody_looked_at_for_long_is_not_said_to_be_blocked(executor: Executor) -> None:
+    executor.watch.late_s()
+    executor.submit(executions("blocks", "blocks"))
+    time.sleep(1.1)
+    assert executor.watch.late_s() < 0.1
+
+
+def test_what_waits_for_a_partition_that_was_given_up_is_forgotten_though_its_tenant_is_paused(
+    executor: Executor,
+) -> None:
+    executor.change_quotas(lambda quotas: quotas.pause("tenant", "acme"))
+    waiting = executions("at-once", "waits", "waits")
+    executor.submit(waiting)
+    until(lambda: executor.waiting == 3)
+    waiting[0].assignment.give_up()
+    executor.cancel_lost()
+    until(lambda: executor.waiting == 0)
+    assert not executor.queued_by_tenant()

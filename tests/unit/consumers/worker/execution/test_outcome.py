@@ -1,0 +1,124 @@
+"""How errors are told apart and told."""
+
+import asyncio
+import contextvars
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from millstream.consumers.worker.execution.metering import metered
+from millstream.consumers.worker.execution.outcome import MESSAGE_LENGTH, STACK_LENGTH, failed, fingerprint
+
+
+@dataclass
+class Spent:
+    cpu_ns: int = 0
+
+
+def charge(amount: int) -> None:
+    raise ValueError(f"card declined for {amount}")
+
+
+def refund() -> None:
+    raise ValueError("card declined")
+
+
+def caught(function: object, *arguments: object) -> Exception:
+    try:
+        function(*arguments)  # type: ignore[operator]
+    except Exception as error:
+        return error
+    raise AssertionError("it did not fail")
+
+
+def test_errors_of_one_cause_share_a_fingerprint_whatever_their_message() -> None:
+    assert fingerprint(caught(charge, 1)) == fingerprint(caught(charge, 2))
+    assert fingerprint(caught(charge, 1)) != fingerprint(caught(refund))
+
+
+def test_huge_errors_are_cut_to_what_an_event_may_hold() -> None:
+    def deep(depth: int) -> None:
+        if depth:
+            deep(depth - 1)
+        raise RuntimeError("x" * 100_000)
+
+    told = failed(caught(deep, 500)).error
+    assert len(told["error_message"]) == MESSAGE_LENGTH
+    assert len(told["stack"]) <= STACK_LENGTH
+    assert told["error_type"] == "RuntimeError"
+
+
+def test_an_error_whose_text_utf_8_cannot_hold_is_told_in_escapes() -> None:
+    def opens() -> None:
+        raise OSError("no such file: caf\udce9.txt")
+
+    told = failed(caught(opens)).error
+    assert told["error_message"] == "no such file: caf\\udce9.txt"
+    assert all(text.encode() for text in told.values())
+
+
+def test_an_error_whose_text_cannot_be_made_is_told_all_the_same() -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise KeyError("no text")
+
+    def fails() -> None:
+        raise Unspeakable
+
+    told = failed(caught(fails)).error
+    assert told["error_type"].endswith("Unspeakable")
+    assert "__str__ raised KeyError" in told["error_message"]
+
+
+async def test_only_a_coroutines_own_steps_are_counted() -> None:
+    async def busy() -> str:
+        for _ in range(30):
+            until = time.thread_time() + 0.001
+            while time.thread_time() < until:
+                pass
+            await asyncio.sleep(0)
+        return "done"
+
+    async def idle() -> None:
+        await asyncio.sleep(0.03)
+
+    worker, sleeper, waits = Spent(), Spent(), Counter[str]()
+    results = await asyncio.gather(
+        metered(worker, busy(), lambda: waits.update(["worker"])),
+        metered(sleeper, idle(), lambda: waits.update(["sleeper"])),
+    )
+    assert results == ["done", None]
+    assert worker.cpu_ns > 5 * sleeper.cpu_ns
+    assert waits == {"worker": 1, "sleeper": 1}
+
+
+async def test_what_a_coroutine_sets_in_its_context_is_not_seen_by_the_next_in_the_same_task() -> None:
+    who = contextvars.ContextVar("who", default="nobody")
+    seen = []
+
+    async def handler(name: str) -> None:
+        seen.append(who.get())
+        who.set(name)
+        await asyncio.sleep(0)
+        seen.append(who.get())
+
+    for name in ("first", "second"):
+        await metered(Spent(), handler(name), lambda: None)
+    assert seen == ["nobody", "first", "nobody", "second"]
+
+
+async def test_a_metered_coroutine_can_be_cancelled_and_cleans_up() -> None:
+    cleaned = asyncio.Event()
+
+    async def waits() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaned.set()
+
+    task = asyncio.ensure_future(metered(Spent(), waits(), lambda: None))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert cleaned.is_set()
+    assert task.cancelled()

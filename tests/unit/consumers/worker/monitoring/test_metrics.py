@@ -1,0 +1,82 @@
+"""What a worker tells Prometheus is what the list of metrics says."""
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from millstream.consumers.kafka.assignment import Assignment
+from millstream.consumers.worker.execution.execution import Execution
+from millstream.consumers.worker.execution.outcome import SUCCEEDED, cancelled
+from millstream.consumers.worker.monitoring.metrics import METRICS, OTHER, Metric, Metrics
+from millstream.schemas import Codec, JobRequest, RequestReader
+from tests.support.paths import ROOT
+
+CODEC = Codec()
+DOCS = ROOT / "docs"
+
+
+def ended(job_type: str, outcome: Any = SUCCEEDED) -> Execution:
+    value = CODEC.encode(JobRequest(tenant="acme", job_type=job_type, payload=b"{}"))
+    execution = Execution(Assignment("jobs.default", 0, "default"), 0, value, RequestReader(CODEC).read(value))
+    execution.begin()
+    execution.cpu_ns = 2_000_000_000
+    execution.end(outcome)
+    return execution
+
+
+@pytest.fixture
+def moved() -> Metrics:
+    """Metrics of which every one has moved."""
+    metrics = Metrics(["mail.send"])
+    executor: Any = SimpleNamespace(running=3, queued_by_tenant=lambda: Counter(acme=4))
+    metrics.executor = executor
+    metrics.ended(ended("mail.send"))
+    metrics.transactions.observe(0.02)
+    metrics.read_statistics(
+        "default",
+        '{"topics": {"jobs.default": {"partitions": {"0": {"consumer_lag": 7}, "-1": {"consumer_lag": -1}}}},'
+        ' "brokers": {"b": {"nodename": "host:1", "rtt": {"avg": 1500, "cnt": 2}}}}',
+    )
+    return metrics
+
+
+def test_every_metric_of_the_list_is_told_with_its_type_and_labels_and_no_other(moved: Metrics) -> None:
+    told = {family.name: family for family in moved.collect()}
+    assert list(told) == [metric.name for metric in METRICS]
+    for metric in METRICS:
+        family = told[metric.name]
+        assert (family.type, family.documentation) == (metric.type, metric.meaning)
+        labels = {name for sample in family.samples for name in sample.labels} - {"le"}
+        assert labels == set(metric.labels), metric.name
+        assert family.samples
+
+
+def test_seconds_are_named_and_counted_in_seconds(moved: Metrics) -> None:
+    assert all((metric.unit == "seconds") == metric.name.endswith("_seconds") for metric in METRICS)
+    told = {sample.name: sample.value for family in moved.collect() for sample in family.samples}
+    assert told["millstream_job_cpu_seconds_total"] == 2
+    assert told["messaging_kafka_broker_rtt_seconds"] == 0.0015
+    assert told["messaging_kafka_consumer_lag"] == 7
+
+
+def test_job_types_that_no_handler_has_share_one_label() -> None:
+    metrics = Metrics(["mail.send"])
+    for number in range(1000):
+        metrics.ended(ended(f"made.up.{number}", cancelled("no")))
+    metrics.ended(ended("mail.send"))
+    labels = {
+        sample.labels["job_type"]
+        for family in metrics.collect()
+        for sample in family.samples
+        if "job_type" in sample.labels
+    }
+    assert labels == {"mail.send", OTHER}
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_the_documentation_lists_the_metric_as_it_is(metric: Metric) -> None:
+    labels = ", ".join(f"`{label}`" for label in metric.labels) or "-"
+    row = f"| `{metric.name}` | {metric.type} | {metric.unit} | {labels} | {metric.meaning} |"
+    assert row in (DOCS / "worker.md").read_text("utf-8").splitlines()

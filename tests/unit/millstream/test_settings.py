@@ -1,0 +1,102 @@
+"""Settings: where they come from, which one wins, and what is said of a wrong one."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from millstream.cli.config import show
+from millstream.settings import InvalidSettings, load, running_stack
+from millstream.settings_reference import reference
+from tests.support.paths import ROOT
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder without any MILLSTREAM_ variable."""
+    for name in [name for name in os.environ if name.startswith("MILLSTREAM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_local_stack(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load().kafka.bootstrap == "127.0.0.1:9092"
+    (elsewhere / ".millstream").mkdir()
+    stack = {"pid": os.getpid(), "settings": {"kafka": {"bootstrap": "stack:1"}, "tracker": {"port": 7777}}}
+    (elsewhere / ".millstream" / "stack.json").write_text(json.dumps(stack))
+    assert load().kafka.bootstrap == "stack:1"
+    assert load().tracker.url == "http://127.0.0.1:7777"
+    (elsewhere / "millstream.toml").write_text('[kafka]\nbootstrap = "file:1"\n[worker]\nconcurrency = 7\n')
+    assert load().kafka.bootstrap == "file:1"
+    monkeypatch.setenv("MILLSTREAM_KAFKA__BOOTSTRAP", "env:1")
+    assert load().kafka.bootstrap == "env:1"
+    assert load().worker.concurrency == 7
+
+
+def test_a_stack_whose_process_is_gone_is_not_used(elsewhere: Path) -> None:
+    (elsewhere / "stack.json").write_text(json.dumps({"pid": 2**22 - 3, "settings": {}}))
+    assert running_stack(elsewhere) is None
+    (elsewhere / "stack.json").write_text("half a fi")
+    assert running_stack(elsewhere) is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("MILLSTREAM_WORKER__WINDOW", "many", "worker.window = 'many'.*MILLSTREAM_WORKER__WINDOW"),
+        ("MILLSTREAM_TOPICS__PREFIX", "no spaces", "topics.prefix = 'no spaces'"),
+        ("MILLSTREAM_KAFKA__NOSUCH", "1", "kafka.nosuch"),
+        ("MILLSTREAM_LOG_LEVEL", "loud", "log_level = 'loud'"),
+        (
+            "MILLSTREAM_CLICKHOUSE__URL",
+            "localhost:8123",
+            "clickhouse.url = 'localhost:8123'.*such as http://localhost:8123",
+        ),
+        ("MILLSTREAM_CLICKHOUSE__URL", "http://localhost:81234", "clickhouse.url = .*Port out of range"),
+        ("MILLSTREAM_CLICKHOUSE__URL", "http://localhost:port", "clickhouse.url = .*[Pp]ort"),
+        ("MILLSTREAM_CLICKHOUSE__URL", "http://:8123", "clickhouse.url = 'http://:8123'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value_and_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidSettings, match=said):
+        load()
+
+
+def test_a_file_that_is_no_toml_is_named(elsewhere: Path) -> None:
+    (elsewhere / "millstream.toml").write_text("bootstrap = = 1")
+    with pytest.raises(InvalidSettings, match=r"millstream\.toml"):
+        load()
+
+
+def test_secrets_are_masked_wherever_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLSTREAM_KAFKA__SASL_USERNAME", "me")
+    monkeypatch.setenv("MILLSTREAM_KAFKA__SASL_PASSWORD", "hunter2")
+    monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__PASSWORD", "hunter2")
+    settings = load()
+    assert settings.connection.client()["sasl.password"] == "hunter2"
+    for printed in (repr(settings), settings.model_dump_json(), repr(settings.connection)):
+        assert "hunter2" not in printed
+
+
+def test_the_configuration_reference_is_the_one_the_settings_make() -> None:
+    page = ROOT / "docs" / "configuration.md"
+    assert page.read_text("utf-8") == reference(), "run: millstream config reference > docs/configuration.md"
+
+
+def test_a_secret_among_the_client_options_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"ssl.key.password": "hunter2", "sasl.oauthbearer.client.secret": "hunter2", "security.protocol": "ssl"}
+    monkeypatch.setenv("MILLSTREAM_KAFKA__OPTIONS", json.dumps(options))
+    for as_json in (True, False):
+        show(as_json)
+        printed = capsys.readouterr().out
+        assert "hunter2" not in printed
+        assert "security.protocol" in printed
