@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def worker() -> Service:
-    return Service("worker", ("worker", "noop_jobs", "--name", "bench"), ready_event="worker is ready")
+    return Service("worker", ("worker", "noop_jobs", "--name", "bench"), ready_event="worker_ready")
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def run(
         "worker",
         ("worker", "millstream.demo.jobs", "--name", f"worker-{concurrency}", "--concurrency", str(concurrency)),
         {"MILLSTREAM_WORKER__LIMIT": "fixed"},
-        ready_event="worker is ready",
+        ready_event="worker_ready",
     )
     with service(stack, worker), harness.step(f"running {concurrency} at once", len(jobs)) as advance:
         began = datetime.now(UTC)

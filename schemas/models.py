@@ -142,6 +142,7 @@ class Heartbeat(Record):
     worker_id: str
     transactional_id: str = ""
     occurred_at: Timestamp = Field(default_factory=lambda: datetime.now(UTC))
+    interval_s: float = 1.0
     host: str = ""
     region: str = ""
     instance_type: str = ""

@@ -1,4 +1,4 @@
-"""A partition in this worker's hands, from assignment to revocation."""
+"""One partition during one assignment, from the rebalance that assigns it to the one that takes it away."""
 
 from dataclasses import dataclass, field
 
@@ -9,12 +9,13 @@ from millstream.consumers.kafka.offset_ledger import OffsetLedger
 
 @dataclass(slots=True, eq=False)
 class Assignment:
-    """One partition during one assignment. The object is the epoch: the next assignment of the same partition is
-    another object, so a late completion of this one is told by identity and dropped.
+    """One partition during one assignment. The object itself is the assignment epoch: the next assignment of the same
+    partition is another object, so a late completion of this one is recognised by identity and dropped.
 
-    `first_offset`: where reading began. `born`: the number of the rebalance that gave it.
-    `starting`: its jobs may begin. `held`: outcomes may be written. `changed`: there is something to commit.
-    `paused`: nothing of it is fetched now. `lane`: the lane it belongs to, or `<lane>.overflow`.
+    `lane`: the lane of the topic, or `<lane>.overflow`. `overflow`: whether the topic is an overflow topic.
+    `first_offset`: where reading began. `rebalance`: the number of the rebalance that assigned it.
+    `may_start`: its jobs may start. `held`: its outcomes may be written. `uncommitted`: the ledger has changed since
+    the last commit. `paused`: nothing is fetched for it.
     """
 
     topic: str
@@ -23,33 +24,34 @@ class Assignment:
     overflow: bool = False
     ledger: OffsetLedger = field(default_factory=OffsetLedger)
     first_offset: int = OFFSET_BEGINNING
-    born: int = 0
-    starting: bool = True
+    rebalance: int = 0
+    may_start: bool = True
     held: bool = True
-    changed: bool = False
+    uncommitted: bool = False
     paused: bool = False
 
     @property
-    def place(self) -> tuple[str, int]:
+    def topic_partition(self) -> tuple[str, int]:
+        """The key under which a group member keeps it."""
         return self.topic, self.partition
 
     @property
     def next_offset(self) -> int:
-        """Where to go on reading."""
+        """The next offset to read."""
         return self.first_offset if self.ledger.next is None else self.ledger.next
 
     def finish(self, offset: int) -> None:
-        """Note that `offset` has its outcome."""
+        """Note that `offset` has its outcome. Raises `UnknownOffset` if it was never taken or already finished."""
         self.ledger.finish(offset)
-        self.changed = True
+        self.uncommitted = True
 
-    def give_up(self) -> None:
-        """The partition is another worker's: nothing of it may begin or be written here."""
-        self.starting = self.held = False
+    def release(self) -> None:
+        """The partition belongs to another member from here on: nothing of it starts or is written here."""
+        self.may_start = self.held = False
 
     def offset_to_commit(self) -> TopicPartition | None:
-        """What the next commit says of this partition; None when nothing changed since the last one."""
-        checkpoint = self.ledger.checkpoint() if self.changed else None
+        """Offset and metadata for the next commit; None when nothing has changed since the last one."""
+        checkpoint = self.ledger.checkpoint() if self.uncommitted else None
         if checkpoint is None:
             return None
         return TopicPartition(self.topic, self.partition, checkpoint.offset, checkpoint.metadata)

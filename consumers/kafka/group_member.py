@@ -1,30 +1,37 @@
-"""A worker's place in one consumer group.
-
-Each lane has a consumer group of its own, `<group>.<lane>`, and all overflow topics share one, `<group>.overflow`.
-Group protocols balance how many partitions a member has of all topics together, not of each: in one group for all
-lanes, the second of two workers is given half of all partitions in the order of their topics, which may be one lane
-whole and nothing of another. In a group for each lane every worker has its part of each lane.
-"""
+"""A member of one consumer group: its consumer, what it is assigned, and where it reads."""
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from millstream.consumers.kafka.assignment import Assignment
-from millstream.consumers.kafka.transaction import Commit, WriterBroken
+from millstream.consumers.kafka.transaction import Commit, ProducerLost
 
-TAKE_AT_ONCE = 500
-ASK_EVERY_S = 0.005
-"""How often a lane that had nothing is asked again."""
+FETCH_AT_ONCE = 500
+FETCH_INTERVAL_S = 0.005
+"""How soon a member that had nothing is asked again."""
 
-Rebalanced = Callable[["GroupMember", list[TopicPartition]], None]
+
+class RebalanceListener(Protocol):
+    """Reacts to rebalances. Called on the thread that polls, inside `fetch`, `poll` and `close` of the member."""
+
+    def on_assign(self, member: "GroupMember", partitions: list[TopicPartition]) -> None:
+        """The group assigned these partitions; call `member.assign` for those to read."""
+
+    def on_revoke(self, member: "GroupMember", partitions: list[TopicPartition]) -> None:
+        """The group wants these back. Until this returns no other member gets them; call `member.unassign` last."""
+
+    def on_lost(self, member: "GroupMember", partitions: list[TopicPartition]) -> None:
+        """The group went on without this member, so others may read these by now: write nothing more of them."""
 
 
 class GroupMember:
-    """One consumer and what it is assigned. Not thread-safe: the poll thread owns it.
+    """One consumer and its assignments. Not thread-safe: the poll thread owns it.
 
-    `lanes`: the lane of each of its topics. `joined`: the group has said what this worker's part is, perhaps nothing.
+    `lanes`: the lane of each topic it subscribes to. `overflow`: whether those are overflow topics. `joined`: the group
+    has sent this member its part, which may be empty. `rebalances`: how many there were so far.
     """
 
     def __init__(self, group: str, consumer: Consumer, lanes: dict[str, str], overflow: bool) -> None:
@@ -35,97 +42,116 @@ class GroupMember:
         self.rebalances = 0
         self.joined = False
         self.assignments: dict[tuple[str, int], Assignment] = {}
-        self._left_paused: set[tuple[str, int]] = set()
-        self._had_nothing_at = float("-inf")
+        self._removed_while_paused: set[tuple[str, int]] = set()
+        self._empty_at = float("-inf")
 
-    def join(self, on_assign: Rebalanced, on_revoke: Rebalanced, on_lost: Rebalanced) -> None:
-        """Subscribe; the callbacks run inside `arrived` and `wait`, and while closing."""
+    def join(self, listener: RebalanceListener) -> None:
+        """Subscribe. Returns at once; the group assigns partitions while the member is polled."""
 
-        def call(rebalanced: Rebalanced) -> Callable[[Consumer, list[TopicPartition]], None]:
+        def counted(
+            react: Callable[[GroupMember, list[TopicPartition]], None],
+        ) -> Callable[[Consumer, list[TopicPartition]], None]:
             def callback(_: Consumer, partitions: list[TopicPartition]) -> None:
                 self.rebalances += 1
-                rebalanced(self, partitions)
+                react(self, partitions)
 
             return callback
 
         self.consumer.subscribe(
-            list(self.lanes), on_assign=call(on_assign), on_revoke=call(on_revoke), on_lost=call(on_lost)
+            list(self.lanes),
+            on_assign=counted(listener.on_assign),
+            on_revoke=counted(listener.on_revoke),
+            on_lost=counted(listener.on_lost),
         )
 
     def assign(self, assignments: Sequence[Assignment]) -> None:
-        """Begin to read these, each from its first offset."""
-        self.assignments |= {each.place: each for each in assignments}
-        self.consumer.incremental_assign([TopicPartition(*each.place, each.first_offset) for each in assignments])
-        # A partition that was paused when it was handed over is still paused when it comes back.
-        self.consumer.resume([TopicPartition(*each.place) for each in assignments if each.place in self._left_paused])
-        self._left_paused -= {each.place for each in assignments}
+        """Start to read these, each from its first offset."""
+        self.assignments |= {each.topic_partition: each for each in assignments}
+        self.consumer.incremental_assign(
+            [TopicPartition(*each.topic_partition, each.first_offset) for each in assignments]
+        )
+        # librdkafka keeps a partition paused over revocation and reassignment.
+        paused = [each for each in assignments if each.topic_partition in self._removed_while_paused]
+        self.consumer.resume([TopicPartition(*each.topic_partition) for each in paused])
+        self._removed_while_paused -= {each.topic_partition for each in assignments}
         self.joined = True
 
-    def let_go(self, place: tuple[str, int]) -> Assignment | None:
-        """Forget a partition; returns its assignment, if there was one."""
-        assignment = self.assignments.pop(place, None)
+    def remove(self, topic_partition: tuple[str, int]) -> Assignment | None:
+        """Drop a partition from `assignments`; returns its assignment, if there was one."""
+        assignment = self.assignments.pop(topic_partition, None)
         if assignment is not None and assignment.paused:
-            self._left_paused.add(place)
+            self._removed_while_paused.add(topic_partition)
         return assignment
 
-    def arrived(self) -> list[Message]:
-        """What is there, without waiting. What had nothing a moment ago is not asked: each call gives the interpreter's
-        lock away, and while handlers compute it takes a while to come back."""
+    def unassign(self, partitions: list[TopicPartition]) -> None:
+        """Give partitions back to the group, at the end of `on_revoke` and `on_lost`."""
+        self.consumer.incremental_unassign(partitions)
+
+    def close(self) -> None:
+        """Leave the group. Blocks while a join is under way."""
+        self.consumer.close()
+
+    def fetch(self) -> list[Message]:
+        """What has arrived, without waiting. A member that had nothing a moment ago is not asked: each call gives up
+        the interpreter's lock, and while handlers compute it takes a while to get it back."""
         now = time.monotonic()
-        if now - self._had_nothing_at < ASK_EVERY_S:
+        if now - self._empty_at < FETCH_INTERVAL_S:
             return []
-        messages = self._fetch(lambda: self.consumer.consume(TAKE_AT_ONCE, 0))
+        messages = self._of_standing_assignments(lambda: self.consumer.consume(FETCH_AT_ONCE, 0))
         if not messages:
-            self._had_nothing_at = now
+            self._empty_at = now
         return messages
 
-    def wait(self, timeout_s: float) -> list[Message]:
-        """The next message, as soon as there is one; nothing after `timeout_s`."""
-        messages = self._fetch(lambda: [first] if (first := self.consumer.poll(timeout_s)) else [])
+    def poll(self, timeout_s: float) -> list[Message]:
+        """The next message as soon as there is one; empty after `timeout_s` seconds without one."""
+        messages = self._of_standing_assignments(lambda: [first] if (first := self.consumer.poll(timeout_s)) else [])
         if messages:
-            self._had_nothing_at = float("-inf")
+            self._empty_at = float("-inf")
         return messages
 
     def commit(self) -> Commit | None:
-        """What the next transaction says of this group; None when nothing changed since the last time."""
+        """The group's offsets for the next transaction; None when nothing has changed since the last one."""
         offsets = [offset for each in self.assignments.values() if (offset := each.offset_to_commit())]
         if not offsets:
             return None
         for assignment in self.assignments.values():
-            assignment.changed = False
+            assignment.uncommitted = False
         return Commit(offsets, self.consumer.consumer_group_metadata())
 
     def commit_again(self, commits: Sequence[Commit]) -> None:
-        """The transaction with these was aborted."""
+        """The transaction with these offsets was aborted: the next one commits them."""
         for commit in commits:
             for offset in commit.offsets:
                 if (assignment := self.assignments.get((offset.topic, offset.partition))) is not None:
-                    assignment.changed = True
+                    assignment.uncommitted = True
 
     def pause(self, assignments: Sequence[Assignment]) -> None:
-        self.consumer.pause([TopicPartition(*each.place) for each in assignments])
+        """Fetch nothing more for these."""
+        self.consumer.pause([TopicPartition(*each.topic_partition) for each in assignments])
 
     def resume(self, assignments: Sequence[Assignment]) -> None:
-        """Fetch again. Where the client would go on may be long before what was read, so it is told."""
-        self.consumer.resume([TopicPartition(*each.place) for each in assignments])
+        """Fetch again. librdkafka may resume at an older position, so seek to the next unread offset."""
+        self.consumer.resume([TopicPartition(*each.topic_partition) for each in assignments])
         for assignment in assignments:
-            self.go_to(assignment, assignment.next_offset)
+            self.seek(assignment, assignment.next_offset)
 
-    def go_to(self, assignment: Assignment, offset: int) -> None:
-        """Read on from there."""
+    def seek(self, assignment: Assignment, offset: int) -> None:
+        """Read on from `offset`. Raises `ProducerLost`, after which the worker starts over, when the client cannot."""
         try:
-            self.consumer.seek(TopicPartition(*assignment.place, offset))
+            self.consumer.seek(TopicPartition(*assignment.topic_partition, offset))
         except KafkaException as error:
-            raise WriterBroken(f"cannot go to offset {offset} of {assignment.place}: {error.args[0]}") from error
+            where = f"{assignment.topic}[{assignment.partition}]"
+            raise ProducerLost(f"cannot seek to offset {offset} of {where}: {error.args[0]}") from error
 
-    def _fetch(self, fetch: Callable[[], list[Message]]) -> list[Message]:
-        """Messages of partitions that stayed. When a rebalance ran while they were fetched, it cannot be told whether
-        one of a new assignment belongs to it or to the one before, so those partitions start from their commit."""
+    def _of_standing_assignments(self, fetch: Callable[[], list[Message]]) -> list[Message]:
+        """Messages of partitions that were assigned before the fetch. If a rebalance ran inside it, a message of a
+        partition that is assigned anew may belong to the assignment before, so those partitions are read again from
+        their first offset."""
         before = self.rebalances
         messages = fetch()
         if self.rebalances == before:
             return messages
-        new = {place: each for place, each in self.assignments.items() if each.born > before}
+        new = {key: each for key, each in self.assignments.items() if each.rebalance > before}
         for assignment in new.values():
-            self.go_to(assignment, assignment.first_offset)
+            self.seek(assignment, assignment.first_offset)
         return [each for each in messages if each.error() or (each.topic(), each.partition()) not in new]

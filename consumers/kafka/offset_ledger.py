@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import structlog
 
 METADATA_LIMIT = 4095
-"""Bytes of commit metadata that a stock broker takes (`offset.metadata.max.bytes` is 4096)."""
+"""Bytes of commit metadata that a broker accepts by default (`offset.metadata.max.bytes` is 4096)."""
 
 _RUNS, _BITS = "m1r:", "m1b:"
-_MOST_UNFINISHED = 1_000_000
+_MAX_UNFINISHED = 1_000_000
 _LARGEST_OFFSET = 2**63 - 1
-_SPARE_ORDER = 1000
+_COMPACT_AFTER = 1000
 
 log = structlog.get_logger(__name__)
 
@@ -38,15 +38,15 @@ class Checkpoint:
 class OffsetLedger:
     """The state of one partition during one assignment.
 
-    `resumed` is the last commit, or None for a partition without one. Metadata that is unknown or damaged is ignored
-    with a warning: its finished offsets run again, which is better than a loss.
+    `resumed` is the last commit, or None for a partition without one. Unknown or damaged metadata is ignored with
+    a warning: what had finished above the offset runs again, which is better than a loss.
     """
 
     def __init__(self, resumed: Checkpoint | None = None, metadata_limit: int = METADATA_LIMIT) -> None:
         self._limit = metadata_limit
         self._order: deque[int] = deque()
         self._unfinished: set[int] = set()
-        # Offsets that an earlier assignment left unfinished and that have not been delivered again yet.
+        # Offsets that the assignment before left unfinished and that have not been delivered again yet.
         self._awaited: deque[int] = deque()
         self._next = resumed.offset if resumed else None
         self._last_taken = -1
@@ -67,19 +67,19 @@ class OffsetLedger:
 
     @property
     def nearly_full(self) -> bool:
-        """Whether the last checkpoint's metadata neared the limit: time to stop taking until the watermark moves."""
+        """Whether the last checkpoint's metadata came near the limit: take no more until the watermark moves."""
         return self._metadata_bytes > self._limit * 0.75
 
     def take(self, offset: int) -> bool:
         """Note that `offset` was delivered. Offsets arrive ascending; gaps (markers, aborted records) are done.
 
-        False when it must not run again: it had finished before the last crash, or a client that went back delivers it
-        once more.
+        Returns False when it must not run again: it had finished before the last crash, or the client, having gone back
+        to an older position, delivers it once more.
         """
         if offset <= self._last_taken:
             return False
         self._last_taken = offset
-        # What was unfinished and is not delivered any more was deleted by retention.
+        # Unfinished offsets that are not delivered any more were deleted by retention.
         while self._awaited and self._awaited[0] < offset:
             self._unfinished.discard(self._awaited.popleft())
         self._next = max(self._next or 0, offset + 1)
@@ -90,8 +90,8 @@ class OffsetLedger:
             return False
         self._order.append(offset)
         self._unfinished.add(offset)
-        if len(self._order) > 2 * len(self._unfinished) + _SPARE_ORDER:
-            # While one job runs for hours, millions may finish above it.
+        if len(self._order) > 2 * len(self._unfinished) + _COMPACT_AFTER:
+            # Millions of offsets may finish above one job that runs for hours.
             self._order = deque(each for each in self._order if each in self._unfinished)
         return True
 
@@ -102,7 +102,7 @@ class OffsetLedger:
         self._unfinished.remove(offset)
 
     def checkpoint(self) -> Checkpoint | None:
-        """The commit to write now; None while nothing was ever read."""
+        """The commit to write now; None if nothing was ever read or committed."""
         while self._order and self._order[0] not in self._unfinished:
             self._order.popleft()
         if not self._order:
@@ -113,7 +113,7 @@ class OffsetLedger:
         metadata = _encode(self._unfinished, watermark, end)
         self._metadata_bytes = len(metadata)
         while len(metadata) > self._limit:
-            # Forgetting the newest completions costs duplicates after a crash, never a loss.
+            # Leaving out the newest completions costs duplicates after a crash, never a loss.
             end = watermark + (end - watermark) // 2
             metadata = _encode({offset for offset in self._unfinished if offset < end}, watermark, end)
         return Checkpoint(watermark, metadata)
@@ -122,7 +122,7 @@ class OffsetLedger:
         try:
             unfinished, end = _decode(resumed.metadata, resumed.offset)
         except ValueError as error:
-            log.warning("commit metadata ignored", metadata=resumed.metadata[:40], reason=str(error))
+            log.warning("commit_metadata_ignored", metadata=resumed.metadata[:40], reason=str(error))
             return
         self._order.extend(unfinished)
         self._awaited.extend(unfinished)
@@ -131,8 +131,8 @@ class OffsetLedger:
 
 
 def _encode(unfinished: set[int], start: int, end: int) -> str:
-    """The offsets of [start, end) as text: which are unfinished. The shorter of run lengths and a bitmap; of a range so
-    wide that a bitmap would be much longer, run lengths."""
+    """The unfinished offsets of [start, end) as text: the shorter of run lengths and a bitmap, or run lengths without
+    trying the bitmap where the range is so wide that it would be much longer."""
     if len(unfinished) == end - start:
         return ""
     ordered = sorted(unfinished)
@@ -148,7 +148,7 @@ def _encode(unfinished: set[int], start: int, end: int) -> str:
 
 
 def _run_lengths(ordered: list[int], end: int) -> list[int]:
-    """Lengths of the runs that unfinished and finished offsets form in turn, from the first unfinished one to `end`."""
+    """Lengths of the alternating runs of unfinished and finished offsets, from the first unfinished one to `end`."""
     lengths = []
     run_start = run_end = ordered[0]
     for offset in ordered:
@@ -160,7 +160,7 @@ def _run_lengths(ordered: list[int], end: int) -> list[int]:
 
 
 def _decode(metadata: str, start: int) -> tuple[list[int], int]:
-    """The unfinished offsets, ascending, and the end of the range. Raises ValueError when the text is not ours."""
+    """The unfinished offsets, ascending, and the end of the range. Raises ValueError for text of another format."""
     kind, text = metadata[:4], metadata[4:]
     if kind not in (_RUNS, _BITS):
         raise ValueError("unknown version")
@@ -174,7 +174,7 @@ def _decode(metadata: str, start: int) -> tuple[list[int], int]:
         while at < len(numbers):
             length, at = _read_varint(numbers, at)
             if offset + length > _LARGEST_OFFSET:
-                raise ValueError(f"damaged: it speaks of offset {offset + length}")
+                raise ValueError(f"damaged: it contains offset {offset + length}")
             if open_run:
                 _check_count(len(unfinished) + length)
                 unfinished.extend(range(offset, offset + length))
@@ -183,14 +183,14 @@ def _decode(metadata: str, start: int) -> tuple[list[int], int]:
     width, at = _read_varint(numbers, 0)
     bits = numbers[at:]
     if len(bits) != (width + 7) // 8:
-        raise ValueError("damaged: the bitmap has another length than it says")
+        raise ValueError("damaged: the bitmap does not have the length that it declares")
     _check_count(int.from_bytes(bits, "little").bit_count())
     return [start + index for index in range(width) if bits[index >> 3] >> (index & 7) & 1], start + width
 
 
 def _check_count(unfinished: int) -> None:
-    if unfinished > _MOST_UNFINISHED:
-        raise ValueError(f"damaged: it speaks of {unfinished} unfinished offsets")
+    if unfinished > _MAX_UNFINISHED:
+        raise ValueError(f"damaged: it contains {unfinished} unfinished offsets")
 
 
 def _varint(number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Writes outcomes and offsets in one Kafka transaction: both are visible or neither is."""
+"""Writes records and offsets in one Kafka transaction: both become visible or neither does."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,16 +10,15 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from millstream.consumers.kafka.outgoing import OutgoingRecord
-from millstream.consumers.worker.monitoring.metrics import Metrics
 from millstream.schemas import KafkaConnection
 
 log = structlog.get_logger(__name__)
 
 OPEN_WITHIN_S = 2.0
 ALONE_FROM_BYTES = 4096
-"""Where a record is too large, those from this size on are judged one by one, smaller ones together."""
+"""After a rejection for size, records from this size on are sent one by one, smaller ones together."""
 
-_REFUSED_FOR_GOOD = (
+_PERMANENT_ERRORS = (
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.INVALID_TRANSACTION_TIMEOUT,
@@ -27,37 +26,44 @@ _REFUSED_FOR_GOOD = (
 
 
 class TransactionAborted(RuntimeError):
-    """Nothing of the batch was written; writing it again is safe. `too_large` are the records that the broker refused
-    for their size, as far as that is known: the writes after an aborted one find out."""
+    """Nothing of the batch was written; writing it again is safe. `too_large`: the records that the broker rejected for
+    their size, as far as known. Only the write after an aborted one finds out which they are."""
 
     def __init__(self, reason: str, too_large: Sequence[OutgoingRecord] = ()) -> None:
         super().__init__(reason)
         self.too_large = too_large
 
 
-class WriterBroken(RuntimeError):
-    """The producer can do no more: fenced by its successor, or in a fatal state. Whether the batch was written is
-    unknown; the group's committed offsets tell."""
+class ProducerLost(RuntimeError):
+    """The transactional producer is unusable: fenced by its successor, or in a fatal state. Whether the last batch was
+    written is unknown until the group's committed offsets are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Offsets of one consumer group, and the group's metadata when they were taken."""
+    """Offsets of one consumer group, with the group's metadata at the time they were read from the ledgers."""
 
     offsets: Sequence[TopicPartition]
     group: Any
 
 
 class TransactionWriter:
-    """A transactional producer. Not thread-safe."""
+    """A transactional producer. Not thread-safe.
+
+    `on_committed` is called after each committed transaction with its duration in seconds, on the thread that writes.
+    """
 
     def __init__(
-        self, connection: KafkaConnection, transactional_id: str, transaction_timeout_ms: int, metrics: Metrics
+        self,
+        connection: KafkaConnection,
+        transactional_id: str,
+        transaction_timeout_ms: int,
+        on_committed: Callable[[float], None] = lambda duration_s: None,
     ) -> None:
-        self._metrics = metrics
-        self._careful = False
-        self._refused: set[str] = set()
-        self._newly_refused: set[str] = set()
+        self._on_committed = on_committed
+        self._one_by_one = False
+        self._rejecting: set[str] = set()
+        self._newly_rejecting: set[str] = set()
         self._producer = Producer(
             connection.producer(
                 transactional_id=transactional_id,
@@ -67,57 +73,57 @@ class TransactionWriter:
             )
         )
 
-    def open(self, go_on: Callable[[], bool] = lambda: True) -> bool:
-        """Fence every older producer of this transactional id and end what it left open.
+    def open(self, keep_waiting: Callable[[], bool] = lambda: True) -> bool:
+        """Fence every older producer of this transactional id and abort what it left open.
 
-        Blocks until a coordinator answers; `go_on` is asked every few seconds, and its no makes the answer False.
-        Raises `WriterBroken` when the broker refuses, and `KafkaException` when it always will: for want of rights, or
-        because of a setting.
+        Blocks until a coordinator answers. `keep_waiting` is called every few seconds; when it returns False, so does
+        this. Raises `ProducerLost` when the broker rejects the request, and `KafkaException` when it always will: for
+        lack of rights, or because of a setting.
         """
-        while go_on():
+        while keep_waiting():
             try:
                 self._producer.init_transactions(OPEN_WITHIN_S)
                 return True
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
-                if cause.code() in _REFUSED_FOR_GOOD:
+                if cause.code() in _PERMANENT_ERRORS:
                     raise
                 if not cause.retriable():
-                    raise WriterBroken(cause.str()) from error
-                log.warning("waiting for the transaction coordinator", reason=cause.str())
+                    raise ProducerLost(cause.str()) from error
+                log.warning("transaction_coordinator_unavailable", reason=cause.str())
         return False
 
     def write(self, records: Sequence[OutgoingRecord], commits: Sequence[Commit]) -> None:
         """Write the batch. When it returns, records and offsets are committed.
 
-        Raises `TransactionAborted` or `WriterBroken`.
+        Raises `TransactionAborted` or `ProducerLost`.
         """
         producer, began = self._producer, time.monotonic()
         too_large: list[OutgoingRecord] = []
         try:
             producer.begin_transaction()
-            if self._careful:
+            if self._one_by_one:
                 self._produce_one_by_one(records, too_large)
             else:
                 self._produce(records)
             for commit in commits:
                 producer.send_offsets_to_transaction(list(commit.offsets), commit.group, 10)
             self._commit()
-            self._careful = False
-            self._refused.clear()
-            self._metrics.timed_transaction(began)
+            self._one_by_one = False
+            self._rejecting.clear()
+            self._on_committed(time.monotonic() - began)
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.fatal() or cause.code() == KafkaError._FENCED:
-                raise WriterBroken(cause.str()) from error
+                raise ProducerLost(cause.str()) from error
             self._abort(cause)
-            self._careful = True
-            self._refused |= self._newly_refused
-            self._newly_refused.clear()
+            self._one_by_one = True
+            self._rejecting |= self._newly_rejecting
+            self._newly_rejecting.clear()
             raise TransactionAborted(cause.str(), too_large) from error
 
     def _produce(self, records: Sequence[OutgoingRecord]) -> None:
-        """Hand over all records. One call for a topic's records: each call may wait for the interpreter's lock."""
+        """Enqueue all records, one call per topic: each call may have to wait for the interpreter's lock."""
         by_topic: dict[str, list[dict[str, Any]]] = {}
         for record in records:
             by_topic.setdefault(record.topic, []).append({"value": record.value, "key": record.key})
@@ -132,12 +138,12 @@ class TransactionWriter:
                 self._producer.poll(0.05)
 
     def _produce_one_by_one(self, records: Sequence[OutgoingRecord], too_large: list[OutgoingRecord]) -> None:
-        """After a failure: hear of each delivery, to find out which records are too large."""
+        """After a failure: ask for a delivery report of each record, to find out which are too large."""
         together = 0
         for record in records:
             size = record.size
-            if record.topic in self._refused and together + size > ALONE_FROM_BYTES:
-                # A broker refuses whole batches; alone in its batch a record is judged by its own size.
+            if record.topic in self._rejecting and together + size > ALONE_FROM_BYTES:
+                # A broker rejects whole batches; a record alone in its batch is accepted or rejected by its own size.
                 self._producer.flush(10)
                 together = 0
             together += size
@@ -149,7 +155,7 @@ class TransactionWriter:
                 except BufferError:
                     self._producer.poll(0.05)
                 except KafkaException as error:
-                    # What the client itself finds too large is never sent.
+                    # The client itself rejects what exceeds its own limit, without a delivery report.
                     delivered(error.args[0], None)
                     raise
 
@@ -157,9 +163,9 @@ class TransactionWriter:
         self, record: OutgoingRecord, too_large: list[OutgoingRecord], error: KafkaError | None, _: Message | None
     ) -> None:
         if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            if record.topic in self._refused:
+            if record.topic in self._rejecting:
                 too_large.append(record)
-            self._newly_refused.add(record.topic)
+            self._newly_rejecting.add(record.topic)
 
     def _commit(self) -> None:
         while True:
@@ -167,7 +173,7 @@ class TransactionWriter:
                 self._producer.commit_transaction(10)
                 return
             except KafkaException as error:
-                # A commit that timed out may have happened: only asking again tells.
+                # A commit that timed out may have happened; only repeating the call tells.
                 if not error.args[0].retriable():
                     raise
                 time.sleep(0.05)
@@ -179,5 +185,5 @@ class TransactionWriter:
                 return
             except KafkaException as error:
                 if not error.args[0].retriable():
-                    raise WriterBroken(f"{cause.str()}; and the abort failed: {error.args[0].str()}") from error
+                    raise ProducerLost(f"{cause.str()}; and the abort failed: {error.args[0].str()}") from error
                 time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Writes a batch while the poll thread goes on."""
+"""Writes transactions on a thread of its own, so that a commit delays neither a poll nor a start."""
 
 import time
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from millstream.consumers.kafka.outgoing import OutgoingRecord
-from millstream.consumers.kafka.transaction import Commit, TransactionWriter, WriterBroken
+from millstream.consumers.kafka.transaction import Commit, ProducerLost, TransactionWriter
 from millstream.consumers.threads import ThreadPool
 
 
@@ -19,11 +19,12 @@ class TransactionBatch:
 
 
 class TransactionThread:
-    """An `TransactionWriter` on a thread of its own, one batch at a time. Used by the poll thread only.
+    """A `TransactionWriter` on a thread of its own, one batch at a time. Called by the poll thread only.
 
-    `limit_s`: how long a batch may take. The client's calls have timeouts, but librdkafka does not keep that of
-    `send_offsets_to_transaction` when the group's coordinator goes away (its issues 5456 and 5511): the call may never
-    return. Past the transaction's own timeout nothing of it can be committed, so nothing is lost by giving it up.
+    `limit_s`: the longest time in seconds that a batch may take. The client's calls have timeouts, but librdkafka does
+    not keep that of `send_offsets_to_transaction` when the group's coordinator goes away (its issues 5456 and 5511):
+    the call may never return. After the transaction's own timeout nothing of it can be committed, so abandoning it
+    loses nothing.
     """
 
     def __init__(self, writer: TransactionWriter, limit_s: float) -> None:
@@ -33,19 +34,20 @@ class TransactionThread:
         self._result: Future[None] | None = None
         self._began = 0.0
         self.batch: TransactionBatch | None = None
+        """The batch that is being written."""
 
     @property
-    def settled(self) -> bool:
-        """Whether `finish` would not wait: the batch is written, has failed or takes too long."""
+    def done(self) -> bool:
+        """Whether `finish` returns at once: the batch is written, has failed or has taken too long."""
         return self._result is not None and (self._result.done() or self._left_s <= 0)
 
     @property
-    def in_hand(self) -> int:
-        """How many records are being written; they come back should the transaction be aborted."""
+    def pending_records(self) -> int:
+        """How many records are being written; they are written again if the transaction is aborted."""
         return len(self.batch.records) if self.batch else 0
 
     def begin(self, batch: TransactionBatch) -> None:
-        """Start writing; `finish` tells how it went. Raises RuntimeError while another batch is not finished."""
+        """Start to write a batch; returns at once. Raises RuntimeError while another batch is not finished."""
         if self.batch is not None:
             raise RuntimeError("a batch is being written")
         self.batch, self._result, self._began = batch, Future(), time.monotonic()
@@ -62,18 +64,21 @@ class TransactionThread:
         self._thread.submit(write)
 
     def finish(self) -> None:
-        """Wait for the batch, if there is one, and forget it. Raises what `TransactionWriter.write` raises, and
-        `WriterBroken` when it takes too long."""
+        """Wait for the batch, if there is one; afterwards another may begin.
+
+        Raises what `TransactionWriter.write` raises, and `ProducerLost` when the batch takes too long.
+        """
         if self._result is None:
             return
         try:
             self._result.result(max(0.0, self._left_s))
         except TimeoutError as error:
-            raise WriterBroken(f"a transaction was not written within {self._limit_s:g} s") from error
+            raise ProducerLost(f"a transaction was not written within {self._limit_s:g} s") from error
         finally:
             self.batch = self._result = None
 
     def stop(self) -> None:
+        """End the thread, after the batch that it is writing."""
         self._thread.stop()
 
     @property

@@ -6,7 +6,8 @@ from millstream.consumers.worker.coordination.worker_id import claim_worker_id
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.registry import JobTypes, job, registered
 from millstream.consumers.worker.scheduling.quotas import Quota
-from millstream.consumers.worker.worker import Drained, Worker
+from millstream.consumers.worker.session import Drained
+from millstream.consumers.worker.worker import Worker
 
 __all__ = [
     "Drained",

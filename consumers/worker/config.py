@@ -1,4 +1,4 @@
-"""Everything that can be set about one worker process."""
+"""The settings of one worker process."""
 
 import socket
 from typing import Annotated, Literal, Self
@@ -17,73 +17,83 @@ class WorkerConfig(BaseModel):
 
     worker_id: str = Field(
         "",
-        description="Name of this worker, unique among the living and the same after a restart: its transactional id "
-        "is made from it. When empty, the host's name and the first number that no other worker on the host has.",
+        description="Name of this worker, unique among running workers and the same after a restart: its "
+        "transactional id is made from it. When empty, the host's name and the first free number on the host.",
     )
     group: str = Field(
         "millstream-workers",
-        description="Beginning of the workers' consumer groups: each lane has its own, `<group>.<lane>`.",
+        description="Prefix of the workers' consumer groups: each lane has its own, `<group>.<lane>`.",
     )
     lanes: tuple[str, ...] = Field((), description="Lanes to read; all when empty.")
     limit: Literal["adaptive", "fixed"] = Field(
-        "adaptive", description="Whether the number of jobs at once on the event loop follows what the host can bear."
+        "adaptive", description="Whether the number of jobs that run at once on the event loop adapts to the load."
     )
     concurrency: Positive = Field(
-        100, description="Jobs that may run at once on the event loop; where an adaptive limit begins."
+        100, description="Jobs that may run at once on the event loop; the start of an adaptive limit."
     )
-    min_concurrency: Positive = Field(10, description="The least that an adaptive limit allows.")
-    max_concurrency: Positive = Field(400, description="The most that an adaptive limit allows.")
+    min_concurrency: Positive = Field(10, description="Lower bound of an adaptive limit.")
+    max_concurrency: Positive = Field(400, description="Upper bound of an adaptive limit.")
     threads: Positive = Field(16, description="Threads for handlers that are plain functions.")
     job_processes: Positive = Field(2, description='Child processes for handlers with runs_on="process".')
     tenants: dict[str, Quota] = Field(default_factory=dict, description="Quota of each tenant, on each worker.")
     job_types: dict[str, Quota] = Field(default_factory=dict, description="Quota of each job type, on each worker.")
-    window: Positive = Field(
+    admission_jobs: Positive = Field(
         2_000,
-        description="Jobs that may be taken and not finished; then fetching stops. Twice as many while a tenant's are "
-        "moved to the overflow topic, ten times while a tenant's should be and have ordering keys.",
+        description="Jobs that may be taken and not finished; above it nothing more is fetched. Twice as many while a "
+        "tenant's jobs are moved to the overflow topic, ten times while they cannot be moved for their ordering keys.",
     )
-    window_bytes: Positive = Field(
-        64 * 1024 * 1024, description="Bytes of requests that may be taken, likewise; never more than twice as many."
+    admission_bytes: Positive = Field(
+        64 * 1024 * 1024,
+        description="Bytes of requests that may be taken and not finished; at most twice as many while jobs are moved.",
     )
     overflow_after_ms: Positive = Field(
         150,
-        description="A tenant whose share of the window would take longer to run, in ms, has the rest of its records "
-        "moved to the overflow topic, so that nobody waits behind them.",
+        description="A tenant whose share of the admitted jobs would take longer to run than this, in ms, has its "
+        "further jobs moved to the overflow topic, so that nobody waits behind them.",
     )
     commit_interval_ms: Positive = Field(50, description="How often outcomes and offsets are written, in ms.")
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic",
-        description="`consumer` (KIP-848) joins faster, but its session is the broker's: 45 s on a stock broker.",
+        description="`consumer` (KIP-848) joins faster, but the broker sets its session timeout: 45 s by default.",
     )
     static_membership: bool = Field(
-        False, description="Keep the partitions over a restart. For workers whose supervisor starts them again."
+        False, description="Keep the partitions over a restart; for workers that a supervisor restarts."
     )
     session_timeout_ms: Positive = Field(
-        6_000, description="Silence after which the group gives a worker's partitions to others, in ms."
+        6_000, description="Time without a sign from a worker after which its group reassigns its partitions, in ms."
     )
     transaction_timeout_ms: Positive = Field(
-        10_000, description="Longest life of a transaction that a dead worker left open, in ms."
+        10_000, description="Time after which the broker aborts a transaction that a dead worker left open, in ms."
     )
     heartbeat_misses: Positive = Field(
-        3, description="HeartbeatSender, one a second, that a worker may miss before another one fences it."
+        3, description="Heartbeats, one a second, that a worker may miss before another worker fences it."
     )
     revoke_grace_s: float = Field(
-        5.0, ge=0, description="How long running jobs may finish before their partition is handed over, in seconds."
+        5.0,
+        ge=0,
+        description="How long running jobs may take to finish before their partition is handed over, in seconds.",
     )
     drain_grace_s: float = Field(
-        25.0, ge=0, description="How long running jobs may finish after SIGTERM, in seconds; the rest is redelivered."
+        25.0,
+        ge=0,
+        description="How long running jobs may take to finish after SIGTERM, in seconds; the rest is redelivered.",
     )
     blocked_loop_s: float = Field(
         30.0,
         ge=0,
-        description="How long a coroutine may block the event loop, and with it all others, before the worker ends "
-        "itself, in seconds; 0 for ever.",
+        description="How long a coroutine may block the event loop, and so all others, before the worker process ends, "
+        "in seconds; 0 disables the check.",
     )
-    health_host: str = Field("127.0.0.1", description="Address of `/ready`, `/live` and `/metrics`.")
-    health_port: int = Field(0, ge=0, le=65_535, description="Port of them; 0 for none.")
-    host: str = Field(default_factory=socket.gethostname, description="Name of the machine in events.")
-    region: str = Field("", description="Region of the machine in events.")
-    instance_type: str = Field("", description="Machine type, as in the price book.")
+    health_host: str = Field("127.0.0.1", description="Address that the health endpoints listen on.")
+    health_port: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="Port of the health endpoints `/ready`, `/live` and `/metrics`; 0 disables them.",
+    )
+    host: str = Field(default_factory=socket.gethostname, description="Host name in events.")
+    region: str = Field("", description="Region in events.")
+    instance_type: str = Field("", description="Machine type in events, as in the price book.")
     version: str = Field("", description="Release of your handlers' code in events.")
 
     @model_validator(mode="after")

@@ -147,7 +147,7 @@ class Demo:
                     "MILLSTREAM_WORKER__INSTANCE_TYPE": instance_type,
                     "MILLSTREAM_WORKER__REGION": "local",
                 },
-                ready_event="worker is ready",
+                ready_event="worker_ready",
             )
             for number, version, instance_type in zip((1, 2), (GOOD_VERSION, BAD_VERSION), INSTANCE_TYPES, strict=True)
         ]

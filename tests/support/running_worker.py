@@ -34,7 +34,7 @@ class RunningWorker:
 
     def __enter__(self) -> "RunningWorker":
         self.start()
-        assert self.worker.ready.wait(60)
+        assert self.worker.status.ready.wait(60)
         return self
 
     def stop(self) -> Drained | None:

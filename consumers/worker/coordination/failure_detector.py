@@ -1,10 +1,9 @@
-"""Which of the other workers has fallen silent, and who fences it.
+"""Detects workers that send no heartbeats any more, and decides which of the others fences them.
 
-Silence is counted in one's own beats that came by on the same partition since the other's last one: while the topic
-stands still nobody seems silent, and no two hosts' clocks are compared; own beats that come at once, after the topic
-stood still, count as one. The living share the work out by rendezvous hashing: the
-first in line fences, the second only when the silence goes on a beat longer, and so on; a fence too many is harmless.
-Pure.
+A missed heartbeat is counted by the detector's own heartbeats that arrived on the same partition since the other
+worker's last one. So no two hosts' clocks are compared, and while the topic stands still no worker is suspected; own
+heartbeats that arrive together after such a pause count as one. Rendezvous hashing orders the live workers: the first
+fences at once, the second one heartbeat later if the first did not, and so on. Fencing twice does no harm. Pure.
 """
 
 import hashlib
@@ -13,8 +12,8 @@ from dataclasses import dataclass
 
 from millstream.schemas import Heartbeat, WorkerState
 
-APART_S = 0.7
-"""Own beats that come closer together count as one; they are sent a second apart."""
+COUNTED_APART = 0.7
+"""Share of a heartbeat's interval: own heartbeats that arrive closer together count as one."""
 
 
 @dataclass(slots=True)
@@ -24,43 +23,44 @@ class _Peer:
 
 
 class FailureDetector:
-    """The workers whose beats one worker has heard. Not thread-safe."""
+    """The other workers whose heartbeats one worker has received. Not thread-safe."""
 
     def __init__(self, worker_id: str, heartbeat_misses: int) -> None:
+        """`heartbeat_misses`: how many heartbeats a worker may miss."""
         self._worker_id = worker_id
-        self._missed_beats = heartbeat_misses
+        self._heartbeat_misses = heartbeat_misses
         self._peers: dict[str, _Peer] = {}
         self._counted_at = -math.inf
 
-    def heard(self, beat: Heartbeat, now: float) -> list[tuple[str, str]]:
-        """Note a beat that came by at `now`, in seconds of a monotonic clock. Returns the workers to fence now, as
+    def receive(self, heartbeat: Heartbeat, now: float) -> list[tuple[str, str]]:
+        """Take a heartbeat that arrived at `now`, in seconds of a monotonic clock. Returns the workers to fence now, as
         (worker id, transactional id)."""
-        if beat.worker_id != self._worker_id:
-            if beat.state is WorkerState.STOPPED:
-                self._peers.pop(beat.worker_id, None)
+        if heartbeat.worker_id != self._worker_id:
+            if heartbeat.state is WorkerState.STOPPED:
+                self._peers.pop(heartbeat.worker_id, None)
             else:
-                self._peers[beat.worker_id] = _Peer(beat.transactional_id)
+                self._peers[heartbeat.worker_id] = _Peer(heartbeat.transactional_id)
             return []
-        if now - self._counted_at < APART_S:
+        if now - self._counted_at < COUNTED_APART * heartbeat.interval_s:
             return []
         self._counted_at = now
         for peer in self._peers.values():
             peer.missed += 1
-        living = [name for name, peer in self._peers.items() if peer.missed < self._missed_beats]
-        dead = [
+        live = [name for name, peer in self._peers.items() if peer.missed < self._heartbeat_misses]
+        failed = [
             (name, peer.transactional_id)
             for name, peer in self._peers.items()
-            if peer.missed >= self._missed_beats + self._rank(name, living)
+            if peer.missed >= self._heartbeat_misses + self._rank(name, live)
         ]
-        for name, _ in dead:
+        for name, _ in failed:
             del self._peers[name]
-        return dead
+        return failed
 
-    def _rank(self, dead: str, living: list[str]) -> int:
-        """How many of the living are before this worker in the line of those who fence `dead`."""
-        own = _distance(self._worker_id, dead)
-        return sum(_distance(name, dead) < own for name in living)
+    def _rank(self, failed: str, live: list[str]) -> int:
+        """How many of the live workers fence `failed` before this one."""
+        own = _distance(self._worker_id, failed)
+        return sum(_distance(name, failed) < own for name in live)
 
 
-def _distance(worker_id: str, dead: str) -> bytes:
-    return hashlib.sha256(f"{worker_id}\0{dead}".encode()).digest()
+def _distance(worker_id: str, failed: str) -> bytes:
+    return hashlib.sha256(f"{worker_id}\0{failed}".encode()).digest()

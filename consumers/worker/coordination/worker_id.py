@@ -1,7 +1,7 @@
-"""Names for workers that nobody named: the host's name and a number, the same ones after every restart.
+"""Ids for workers without a configured one: the host's name and a number, the same ones after every restart.
 
-The number is the first whose file no living process holds locked. The kernel lets go of a lock when its process ends,
-however it ends, so the next worker takes over the name, and with it the transactional id that fences the dead one.
+The number is the first whose lock file no running process holds. The kernel releases a lock when its process ends,
+however it ends, so the next worker takes over the id, and with it the transactional id that fences the dead worker.
 """
 
 import fcntl
@@ -11,11 +11,14 @@ import tempfile
 from pathlib import Path
 
 _held: list[int] = []
-"""Locked files of this process; closing one would give its name away."""
+"""Lock files of this process; closing one would release its id."""
 
 
 def claim_worker_id(host: str, prefix: str, folder: Path | None = None) -> str:
-    """The first free name on this host among the workers of one topic prefix. Held until the process ends."""
+    """The first free id on this host among the workers of one topic prefix. Held until the process ends.
+
+    Raises OSError when the lock file cannot be made.
+    """
     folder = folder or workers_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     number = 0
@@ -25,12 +28,12 @@ def claim_worker_id(host: str, prefix: str, folder: Path | None = None) -> str:
 
 
 def crash_journal_path(transactional_id: str) -> Path:
-    """Where a worker of this name keeps what it runs."""
+    """The file of the crash journal of the worker with this transactional id."""
     return workers_folder() / f"{_plain(transactional_id)}.running"
 
 
 def workers_folder() -> Path:
-    """This user's folder for what outlives a worker process."""
+    """This user's folder for the files that outlive a worker process."""
     return Path(tempfile.gettempdir()) / f"millstream-workers-{os.getuid()}"
 
 

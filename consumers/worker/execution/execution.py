@@ -53,7 +53,7 @@ class Execution:
 
     @property
     def live(self) -> bool:
-        return self.assignment.starting
+        return self.assignment.may_start
 
     @property
     def started_at(self) -> datetime | None:

@@ -15,12 +15,12 @@ from functools import partial
 import structlog
 from pydantic import ValidationError
 
-from millstream.consumers.kafka.outgoing import OutgoingRecord
 from millstream.consumers.threads import ThreadPool
 from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.crash_journal import CrashJournal
 from millstream.consumers.worker.execution.execution import Execution
+from millstream.consumers.worker.execution.facts import Fact, Finished, Progress, Started
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.loop_watchdog import LoopWatchdog
 from millstream.consumers.worker.execution.metering import metered, metered_call
@@ -29,7 +29,6 @@ from millstream.consumers.worker.execution.process_child import Task
 from millstream.consumers.worker.execution.process_pool import Limits, ProcessPlace
 from millstream.consumers.worker.execution.registry import JobType, JobTypes, RunsOn
 from millstream.consumers.worker.execution.tracing import attempt_span
-from millstream.consumers.worker.outcomes.outcome_records import OutcomeRecords
 from millstream.consumers.worker.scheduling.fair_queue import FairQueue, OrderingKeys
 from millstream.consumers.worker.scheduling.quotas import Quotas
 from millstream.schemas import DeadReason, EventKind
@@ -69,15 +68,12 @@ class Executor:
     def __init__(
         self,
         jobs: JobTypes,
-        narrator: OutcomeRecords,
         config: WorkerConfig,
         lanes: Sequence[str],
         journal: CrashJournal,
     ) -> None:
-        self.finished: deque[Execution] = deque()
-        self.told: deque[OutgoingRecord] = deque()
+        self.facts: deque[Fact] = deque()
         self._jobs = jobs
-        self._narrator = narrator
         self._journal = journal
         self._quotas = Quotas(
             {("tenant", name): quota for name, quota in config.tenants.items()}
@@ -320,7 +316,7 @@ class Executor:
     async def _execute(self, execution: Execution, places: _Places) -> None:
         try:
             execution.begin()
-            self.told.append(self._narrator.started(execution))
+            self.facts.append(Started(execution))
             try:
                 ended = await self._attempt(execution, places.kind)
             except BaseException as error:
@@ -336,7 +332,7 @@ class Executor:
             if self._cancelled and execution.job_id in self._cancelled:
                 execution.ordered_off = True
             execution.end(ended)
-            self.finished.append(execution)
+            self.facts.append(Finished(execution))
         finally:
             self._leave(execution, places)
 
@@ -453,7 +449,7 @@ class Executor:
             self._loop.call_soon_threadsafe(finish)
 
     def _tell_progress(self, execution: Execution, fraction: float, message: str) -> None:
-        self.told.append(self._narrator.progress(execution, datetime.now(UTC), fraction, message))
+        self.facts.append(Progress(execution, datetime.now(UTC), fraction, message))
 
 
 async def _within(

@@ -1,57 +1,58 @@
-"""`/ready`, `/live` and `/metrics` of a worker over HTTP."""
+"""The endpoints `/ready`, `/live` and `/metrics` of a worker."""
 
 import threading
 import time
 from collections.abc import Iterable
 from socketserver import ThreadingMixIn
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-if TYPE_CHECKING:
-    from millstream.consumers.worker.worker import Worker
+from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
+from millstream.consumers.worker.status import WorkerStatus
 
 STUCK_AFTER_S = 60.0
-SILENCE_S = 5.0
-"""So long may a client that has connected say nothing."""
+REQUEST_TIMEOUT_S = 5.0
+"""How long a client may stay connected without sending its request."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A thread for each request: a client that connects and says nothing holds up nobody else."""
+    """One thread per request, so that a client that sends nothing delays no other."""
 
     daemon_threads = True
 
 
-class _Quiet(WSGIRequestHandler):
-    timeout = SILENCE_S
+class _UnloggedRequest(WSGIRequestHandler):
+    timeout = REQUEST_TIMEOUT_S
 
     def log_message(self, format: str, *args: object) -> None:
-        """A probe each second is no news."""
+        """Probes arrive every second and are not logged."""
 
 
 class HealthServer:
-    """Answers from entering to leaving, when the worker has a `health_port`.
+    """Serves from entering to leaving; not at all when `port` is 0.
 
-    Ready: the worker has joined its group and is not stopping. Live: its poll thread went round within the last minute,
-    and its event loop is not blocked for good.
+    Ready: the worker has its part of every group and is not stopping. Live: its poll thread went round within the last
+    minute, and its event loop is not blocked beyond the limit.
     """
 
-    def __init__(self, worker: "Worker") -> None:
-        self._worker = worker
+    def __init__(self, host: str, port: int, status: WorkerStatus, metrics: WorkerMetrics) -> None:
+        self._host = host
+        self._port = port
+        self._status = status
         registry = CollectorRegistry()
-        registry.register(worker.metrics)
+        registry.register(metrics)
         self._metrics = make_wsgi_app(registry)
         self._server: WSGIServer | None = None
 
     def __enter__(self) -> Self:
         """Raises OSError when the port is taken."""
-        config = self._worker.config
-        if config.health_port:
+        if self._port:
             self._server = make_server(
-                config.health_host, config.health_port, self._answer, server_class=_Server, handler_class=_Quiet
+                self._host, self._port, self._answer, server_class=_Server, handler_class=_UnloggedRequest
             )
             threading.Thread(target=self._server.serve_forever, name="millstream-health", daemon=True).start()
         return self
@@ -64,16 +65,16 @@ class HealthServer:
             self._server.server_close()
 
     def _answer(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        worker, path = self._worker, environ.get("PATH_INFO", "")
+        status, path = self._status, environ.get("PATH_INFO", "")
         if path == "/metrics":
             answer: Iterable[bytes] = self._metrics(environ, start)
             return answer
         if path == "/ready":
-            well = worker.ready.is_set() and not worker.stopping.is_set()
+            healthy = status.ready.is_set() and not status.stopping.is_set()
         elif path == "/live":
-            well = time.monotonic() - worker.looped_at < STUCK_AFTER_S and not worker.blocked.is_set()
+            healthy = time.monotonic() - status.polled_at < STUCK_AFTER_S and not status.loop_blocked.is_set()
         else:
             start("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"/ready, /live and /metrics are here\n"]
-        start("200 OK" if well else "503 Service Unavailable", [("Content-Type", "text/plain")])
-        return [f"{worker.state.value}\n".encode()]
+            return [b"not found; the endpoints are /ready, /live and /metrics\n"]
+        start("200 OK" if healthy else "503 Service Unavailable", [("Content-Type", "text/plain")])
+        return [f"{status.state.value}\n".encode()]

@@ -1,4 +1,4 @@
-"""How busy the machine is that a worker runs on: the host, or the cgroup when that is smaller."""
+"""CPU and memory use of the machine that a worker runs on: of the host, or of its cgroup when that is smaller."""
 
 import time
 from pathlib import Path
@@ -6,12 +6,14 @@ from pathlib import Path
 import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
-LOOK_EVERY_S = 0.5
+SAMPLE_INTERVAL_S = 0.5
 
 
 class HostGauge:
-    """CPU and memory in use. Asks the kernel at most twice a second; used from several threads, where the worst that a
-    race does is to ask once more."""
+    """CPU and memory in use. Reads the kernel's counters at most twice a second.
+
+    May be used from several threads: a race costs no more than one additional reading.
+    """
 
     def __init__(self, cgroup: Path = CGROUP) -> None:
         self._cgroup = cgroup
@@ -22,30 +24,30 @@ class HostGauge:
         self.cpu_percent = 0.0
         self._cpu_used = 0.0
         self._memory_used = 0.0
-        self._looked_at = time.monotonic()
+        self._sampled_at = time.monotonic()
         self._cgroup_cpu_s = self._read_cgroup_cpu()
         psutil.cpu_percent()
         self._process.cpu_percent()
 
     @property
     def cpu_used(self) -> float:
-        """Share of the CPU in use since the last look, 0 to 1."""
-        self.look()
+        """Share of the CPU in use since the sample before, 0 to 1."""
+        self.sample()
         return self._cpu_used
 
     @property
     def memory_used(self) -> float:
         """Share of the memory in use, 0 to 1."""
-        self.look()
+        self.sample()
         return self._memory_used
 
-    def look(self) -> None:
-        """Ask the kernel, unless that was just done."""
+    def sample(self) -> None:
+        """Read the kernel's counters, unless that was just done."""
         now = time.monotonic()
-        elapsed = now - self._looked_at
-        if elapsed < LOOK_EVERY_S:
+        elapsed = now - self._sampled_at
+        if elapsed < SAMPLE_INTERVAL_S:
             return
-        self._looked_at = now
+        self._sampled_at = now
         self.rss_bytes = self._process.memory_info().rss
         self.cpu_percent = self._process.cpu_percent()
         self._cpu_used = psutil.cpu_percent() / 100
@@ -59,7 +61,7 @@ class HostGauge:
             self._memory_used = max(self._memory_used, in_cgroup / self.memory_limit_bytes)
 
     def _read_cgroup_memory(self) -> int | None:
-        """Bytes in use, without what was read of files and not looked at since: the kernel takes that back first."""
+        """Bytes in use, without the inactive page cache, which the kernel reclaims first."""
         used = _number(self._cgroup / "memory.current")
         return None if used is None else max(0, used - (self._stat("memory.stat", "inactive_file") or 0))
 
@@ -76,7 +78,7 @@ class HostGauge:
 
 
 def _number(path: Path) -> int | None:
-    """A number of a cgroup file; None for `max` or where there is no such file."""
+    """The number in a cgroup file; None for `max` or without such a file."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):
@@ -84,7 +86,7 @@ def _number(path: Path) -> int | None:
 
 
 def _cpu_limit(path: Path) -> float | None:
-    """CPUs that a cgroup may use, from "quota period"."""
+    """CPUs that a cgroup may use, from a file with "quota period"; None without a limit."""
     try:
         quota, period = path.read_text().split()
         return int(quota) / int(period)

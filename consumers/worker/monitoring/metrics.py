@@ -1,24 +1,21 @@
-"""What a worker tells Prometheus: every metric with its type, its unit, its labels, and when it moves.
+"""The Prometheus metrics of a worker: each with its type, unit, labels, and when it changes.
 
 Names follow OpenTelemetry's conventions for messaging where there is one. The counts are plain numbers that the poll
-thread adds to, a fraction of a microsecond each; they become samples only when somebody asks.
+thread adds to, a fraction of a microsecond each; they become samples only when Prometheus scrapes them.
 """
 
 import json
-import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from millstream.consumers.worker.execution.execution import Execution
-
-if TYPE_CHECKING:
-    from millstream.consumers.worker.execution.executor import Executor
+from millstream.consumers.worker.status import WorkerStatus
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 MetricFamily = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
@@ -31,12 +28,12 @@ _FAMILIES: dict[str, type[MetricFamily]] = {
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 MOST_TENANTS = 200
 OTHER = "other"
-"""The label of job types that no handler has: whatever tenants send, there are only so many labels."""
+"""The label of job types without a handler, so that what tenants send cannot make more labels."""
 
 
 @dataclass(frozen=True)
-class Metric:
-    """What Prometheus is told about a metric. `name` is without the suffix that its type gives it."""
+class MetricSpec:
+    """One metric as Prometheus exposes it. `name` is without the suffix that its type adds."""
 
     name: str
     type: Literal["counter", "gauge", "histogram"]
@@ -45,101 +42,107 @@ class Metric:
     meaning: str
 
 
-TAKEN = Metric(
+TAKEN = MetricSpec(
     "messaging_client_consumed_messages",
     "counter",
     "requests",
     (),
-    "Requests taken from the lanes; moves when a record is taken.",
+    "Requests taken from the lanes; changes when a record is taken.",
 )
-OUTCOMES = Metric(
+OUTCOMES = MetricSpec(
     "millstream_job_outcomes",
     "counter",
     "attempts",
     ("job_type", "kind"),
-    "Attempts that ended; moves when an outcome is collected.",
+    "Attempts that ended; changes when an outcome is collected.",
 )
-WAIT = Metric(
+WAIT = MetricSpec(
     "millstream_job_wait_seconds",
     "histogram",
     "seconds",
     ("job_type",),
-    "From due to started; moves when an attempt ends.",
+    "From due to started; changes when an attempt ends.",
 )
-RUN = Metric(
+RUN = MetricSpec(
     "messaging_process_duration_seconds",
     "histogram",
     "seconds",
     ("job_type",),
-    "Run time of the handler; moves when an attempt ends.",
+    "Run time of the handler; changes when an attempt ends.",
 )
-CPU = Metric(
+CPU = MetricSpec(
     "millstream_job_cpu_seconds",
     "counter",
     "seconds",
     ("job_type",),
-    "CPU time of the handlers; moves when an attempt ends.",
+    "CPU time of the handlers; changes when an attempt ends.",
 )
-IN_FLIGHT = Metric("millstream_jobs_in_flight", "gauge", "attempts", (), "Attempts that run now.")
-QUEUED = Metric(
+IN_FLIGHT = MetricSpec("millstream_jobs_in_flight", "gauge", "attempts", (), "Attempts that run now.")
+QUEUED = MetricSpec(
     "millstream_jobs_queued",
     "gauge",
     "jobs",
     ("tenant",),
-    "Jobs taken that wait for a place, of the tenants with the longest queues.",
+    "Jobs admitted that wait for a slot, of the tenants with the longest queues.",
 )
-LIMIT = Metric("millstream_concurrency_limit", "gauge", "jobs", (), "Jobs that may run at once on the event loop now.")
-LOOP_LATE = Metric(
+LIMIT = MetricSpec(
+    "millstream_concurrency_limit", "gauge", "jobs", (), "Jobs that may run at once on the event loop now."
+)
+LOOP_LATE = MetricSpec(
     "millstream_event_loop_late_seconds",
     "gauge",
     "seconds",
     (),
-    "For how long a coroutine has been blocking the event loop; 0 is well.",
+    "For how long a coroutine has been blocking the event loop; 0 when none is.",
 )
-MOVED = Metric(
+MOVED = MetricSpec(
     "millstream_overflow_records",
     "counter",
     "requests",
     (),
     "Requests moved to an overflow topic because their tenant was over its share.",
 )
-ABORTED = Metric(
+ABORTED = MetricSpec(
     "millstream_transactions_aborted",
     "counter",
     "transactions",
     (),
     "Transactions that were aborted and written again.",
 )
-TRANSACTION = Metric(
+TRANSACTION = MetricSpec(
     "millstream_transaction_duration_seconds",
     "histogram",
     "seconds",
     (),
-    "From beginning to committed; moves with each transaction.",
+    "From beginning to committed; changes with each transaction.",
 )
-FENCED = Metric(
-    "millstream_workers_fenced", "counter", "workers", (), "Silent workers whose transaction this one ended."
+FENCED = MetricSpec(
+    "millstream_workers_fenced",
+    "counter",
+    "workers",
+    (),
+    "Workers without heartbeats whose transaction this one aborted.",
 )
-RESTARTS = Metric(
+RESTARTS = MetricSpec(
     "millstream_worker_restarts",
     "counter",
     "restarts",
     (),
     "Times this worker lost its transactional producer and started over.",
 )
-LAG = Metric(
+LAG = MetricSpec(
     "messaging_kafka_consumer_lag",
     "gauge",
     "records",
     ("topic", "partition"),
-    "Records of a partition behind this worker, as librdkafka saw it last.",
+    "Records of a partition that this worker has not read, by librdkafka's latest statistics.",
 )
-RTT = Metric(
+RTT = MetricSpec(
     "messaging_kafka_broker_rtt_seconds",
     "gauge",
     "seconds",
     ("consumer", "broker"),
-    "Mean round trip of a lane's consumer to a broker, lately.",
+    "Mean round-trip time of a lane's consumer to a broker, by librdkafka's latest statistics.",
 )
 
 METRICS = (
@@ -177,7 +180,7 @@ class Histogram:
         self.total += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts as Prometheus wants them."""
+        """Cumulative counts, as Prometheus expects them."""
         rows, below = [], 0
         for bound, count in zip([*map(str, BOUNDS_S), "+Inf"], self.counts, strict=True):
             below += count
@@ -185,19 +188,18 @@ class Histogram:
         return rows
 
 
-class Metrics(Collector):
-    """The counts of one worker. `job_types`: those it has handlers of."""
+class WorkerMetrics(Collector):
+    """The counts of one worker. `job_types`: those it has handlers for."""
 
-    def __init__(self, job_types: Iterable[str] = ()) -> None:
+    def __init__(self, status: WorkerStatus, job_types: Iterable[str] = ()) -> None:
+        self._status = status
         self._job_types = frozenset(job_types)
         self.taken = 0
         self.moved = 0
         self.aborted = 0
         self.fenced = 0
-        self.restarts = 0
         self.limit = 0
         self.loop_late_s = 0.0
-        self.executor: Executor | None = None
         self.transactions = Histogram()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._waits: dict[str, Histogram] = {}
@@ -219,12 +221,12 @@ class Metrics(Collector):
         self._runs[name].observe(execution.run_ms / 1000)
         self._cpu_s[name] += execution.cpu_ns / 1e9
 
-    def timed_transaction(self, began: float) -> None:
-        """Count a transaction that began at this moment of the monotonic clock."""
-        self.transactions.observe(time.monotonic() - began)
+    def count_aborted(self) -> None:
+        """Count an aborted transaction."""
+        self.aborted += 1
 
     def read_statistics(self, consumer: str, text: str) -> None:
-        """Take lag and round trips from the statistics of one of the worker's consumers."""
+        """Take lag and round-trip times from librdkafka's statistics of one of the worker's consumers."""
         statistics = json.loads(text)
         self._lag[consumer] = {
             (topic, number): partition["consumer_lag"]
@@ -239,15 +241,15 @@ class Metrics(Collector):
         }
 
     def collect(self) -> Iterator[MetricFamily]:
-        """What Prometheus asks for."""
+        """The samples of every metric."""
         yield _family(TAKEN, {(): self.taken})
         yield _family(OUTCOMES, self._outcomes)
         yield _family(WAIT, {(name,): waits for name, waits in self._waits.copy().items()})
         yield _family(RUN, {(name,): runs for name, runs in self._runs.copy().items()})
         yield _family(CPU, {(name,): cpu_s for name, cpu_s in self._cpu_s.copy().items()})
-        if (executor := self.executor) is not None:
-            yield _family(IN_FLIGHT, {(): executor.running})
-            queued = executor.queued_by_tenant().most_common(MOST_TENANTS)
+        if (load := self._status.load) is not None:
+            yield _family(IN_FLIGHT, {(): load.running})
+            queued = load.queued_by_tenant().most_common(MOST_TENANTS)
             yield _family(QUEUED, {(tenant,): count for tenant, count in queued})
         yield _family(LIMIT, {(): self.limit})
         yield _family(LOOP_LATE, {(): self.loop_late_s})
@@ -255,17 +257,17 @@ class Metrics(Collector):
         yield _family(ABORTED, {(): self.aborted})
         yield _family(TRANSACTION, {(): self.transactions})
         yield _family(FENCED, {(): self.fenced})
-        yield _family(RESTARTS, {(): self.restarts})
-        lag = {place: records for of_one in list(self._lag.values()) for place, records in of_one.items()}
+        yield _family(RESTARTS, {(): self._status.restarts})
+        lag = {labels: records for of_one in list(self._lag.values()) for labels, records in of_one.items()}
         yield _family(LAG, lag)
         yield _family(
             RTT, {(consumer, node): s for consumer, of_one in list(self._rtt_s.items()) for node, s in of_one.items()}
         )
 
 
-def _family(metric: Metric, rows: Mapping[Labels, float | Histogram]) -> MetricFamily:
+def _family(metric: MetricSpec, rows: Mapping[Labels, float | Histogram]) -> MetricFamily:
     family = _FAMILIES[metric.type](metric.name, metric.meaning, labels=metric.labels)
     for labels, value in list(rows.items()):
-        told = (value.buckets(), value.total) if isinstance(value, Histogram) else (value,)
-        family.add_metric(list(labels), *told)
+        sample = (value.buckets(), value.total) if isinstance(value, Histogram) else (value,)
+        family.add_metric(list(labels), *sample)
     return family

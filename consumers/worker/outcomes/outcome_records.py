@@ -10,6 +10,7 @@ from millstream.consumers.kafka.assignment import Assignment
 from millstream.consumers.kafka.outgoing import OutgoingRecord
 from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.execution.execution import Execution
+from millstream.consumers.worker.execution.facts import Progress
 from millstream.consumers.worker.execution.metering import MemoryGauge
 from millstream.consumers.worker.execution.outcome import SUCCEEDED
 from millstream.consumers.worker.scheduling.quotas import OVERFLOW
@@ -77,8 +78,10 @@ class OutcomeRecords:
         execution.event_start = self._header + read.job_part + attempt_part
         return OutgoingRecord(self._events_topic, read.key, execution.event_start + self._started(new_id(), at))
 
-    def progress(self, execution: Execution, occurred_at: datetime, fraction: float, message: str) -> OutgoingRecord:
-        return self._event(execution, EventKind.PROGRESS, occurred_at, progress=fraction, message=message[:1000])
+    def progress(self, fact: Progress) -> OutgoingRecord:
+        return self._event(
+            fact.execution, EventKind.PROGRESS, fact.occurred_at, progress=fact.fraction, message=fact.message[:1000]
+        )
 
     def ended(self, execution: Execution) -> list[OutgoingRecord]:
         """The outcome, and what follows from it: another attempt, or a dead letter. With the end of the job an order to

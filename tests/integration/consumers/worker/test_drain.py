@@ -35,12 +35,12 @@ def test_a_worker_that_drains_is_alive_and_not_ready_and_finishes_what_runs(
         until_started(log, job_id)
         running.worker.stop()
         time.sleep(0.3)
-        looped_at = running.worker.looped_at
+        polled_at = running.worker.status.polled_at
         time.sleep(0.3)
         assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 503
         live = httpx.get(f"http://127.0.0.1:{port}/live")
         assert (live.status_code, live.text) == (200, "draining\n")
-        assert running.worker.looped_at > looped_at, "a long drain is not taken for a stuck worker"
+        assert running.worker.status.polled_at > polled_at, "a long drain is not taken for a stuck worker"
         log.until_finished([job_id])
     assert running.drained is Drained.CLEAN
 

@@ -7,7 +7,7 @@ import pytest
 
 from millstream.consumers.worker import Worker, WorkerConfig
 from millstream.consumers.worker.execution.registry import JobTypes
-from millstream.consumers.worker.worker import EventLoopBlocked
+from millstream.consumers.worker.loop_guard import EventLoopBlocked
 from millstream.local.broker import Broker
 from millstream.producers import JobClient, NewJob
 from millstream.schemas import EventKind, JobEvent, KafkaConnection, TopicCatalogue
@@ -77,7 +77,7 @@ def test_a_coroutine_that_blocks_the_loop_ends_its_worker_and_after_two_deaths_r
         worker = Worker(KafkaConnection(kafka.bootstrap), topics, config, jobs)
         with pytest.raises(EventLoopBlocked, match=f"job {blocks} of type 'blocks'"):
             worker.run()
-        assert worker.blocked.is_set()
+        assert worker.status.loop_blocked.is_set()
     with RunningWorker(kafka.bootstrap, topics, jobs):
         others = client.submit_many([NewJob("sleep", {}) for _ in range(10)])
         log.until_finished([blocks, *others])

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from millstream.consumers.worker.coordination.commands import CommandListener
+from millstream.consumers.worker.coordination.commands import ActiveCommands
 from millstream.consumers.worker.execution.executor import Executor
 from millstream.consumers.worker.scheduling.adaptive_limit import AdaptiveLimit
 from millstream.local.broker import Broker
@@ -28,11 +28,11 @@ from tests.support.eventlog import EventLog, TopicReader
 from tests.support.running_worker import RunningWorker
 from tests.support.waiting import until
 
-LITTLE_ROOM: dict[str, Any] = {"window": 100, "limit": "fixed", "concurrency": 10, "overflow_after_ms": 20}
-"""A worker whose window a flood fills at once."""
+LITTLE_ROOM: dict[str, Any] = {"admission_jobs": 100, "limit": "fixed", "concurrency": 10, "overflow_after_ms": 20}
+"""A worker that a flood fills at once."""
 
 
-def order(kafka: Broker, topics: TopicCatalogue, action: Action, scope: Scope, target: str, **limits: float) -> None:
+def send(kafka: Broker, topics: TopicCatalogue, action: Action, scope: Scope, target: str, **limits: float) -> None:
     command = Command.model_validate({"action": action, "scope": scope, "target": target, **limits})
     give_order(command, KafkaConnection(kafka.bootstrap), topics)
 
@@ -50,7 +50,7 @@ def test_a_running_and_a_waiting_job_are_cancelled(
         while len(log.started) < 3:
             log.read()
         for job_id in (waiting, *running):
-            order(kafka, topics, Action.CANCEL_JOB, Scope.JOB, job_id)
+            send(kafka, topics, Action.CANCEL_JOB, Scope.JOB, job_id)
         log.until_finished([*running, waiting])
     kinds = {event.job_id: event.kind for event in log.events if event.final}
     assert {kinds[job_id] for job_id in [*running, waiting]} == {EventKind.CANCELLED}
@@ -61,8 +61,8 @@ def test_a_running_and_a_waiting_job_are_cancelled(
 def test_a_paused_tenant_waits_over_a_restart_and_goes_on_when_it_is_resumed(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    order(kafka, topics, Action.PAUSE, Scope.TENANT, "acme")
-    order(kafka, topics, Action.SET_QUOTA, Scope.TENANT, "acme", max_concurrency=1)
+    send(kafka, topics, Action.PAUSE, Scope.TENANT, "acme")
+    send(kafka, topics, Action.SET_QUOTA, Scope.TENANT, "acme", max_concurrency=1)
     held = client.submit_many([NewJob("sleep", {}, tenant="acme") for _ in range(5)])
     free = client.submit_many([NewJob("sleep", {}, tenant="other") for _ in range(5)])
     with RunningWorker(kafka.bootstrap, topics, jobs):
@@ -71,7 +71,7 @@ def test_a_paused_tenant_waits_over_a_restart_and_goes_on_when_it_is_resumed(
         log.read(0.5)
         assert not set(held) & set(log.started)
         assert standing(kafka, topics) == [Action.PAUSE, Action.SET_QUOTA]
-        order(kafka, topics, Action.RESUME, Scope.TENANT, "acme")
+        send(kafka, topics, Action.RESUME, Scope.TENANT, "acme")
         log.until_finished(held)
     assert standing(kafka, topics) == [Action.SET_QUOTA]
     ended = [event for event in log.events if event.final and event.tenant == "acme"]
@@ -82,21 +82,21 @@ def test_a_paused_tenant_waits_over_a_restart_and_goes_on_when_it_is_resumed(
 def test_a_quota_that_was_ordered_holds_and_is_lifted_again(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    order(kafka, topics, Action.SET_QUOTA, Scope.JOB_TYPE, "sleep", max_concurrency=0)
+    send(kafka, topics, Action.SET_QUOTA, Scope.JOB_TYPE, "sleep", max_concurrency=0)
     ids = client.submit_many([NewJob("sleep", {}) for _ in range(5)])
     others = client.submit_many([NewJob("thread", {}) for _ in range(5)])
     with RunningWorker(kafka.bootstrap, topics, jobs):
         log.until_finished(others)
         assert not set(ids) & set(log.started)
-        order(kafka, topics, Action.SET_QUOTA, Scope.JOB_TYPE, "sleep")
+        send(kafka, topics, Action.SET_QUOTA, Scope.JOB_TYPE, "sleep")
         log.until_finished(ids)
     assert standing(kafka, topics) == []
 
 
-def test_no_more_jobs_begin_than_a_rate_that_was_ordered_allows(
+def test_no_more_jobs_start_than_a_rate_quota_allows(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    order(kafka, topics, Action.SET_QUOTA, Scope.TENANT, "acme", max_per_second=5)
+    send(kafka, topics, Action.SET_QUOTA, Scope.TENANT, "acme", max_per_second=5)
     ids = client.submit_many([NewJob("sleep", {}, tenant="acme") for _ in range(10)])
     with RunningWorker(kafka.bootstrap, topics, jobs):
         log.until_finished(ids)
@@ -104,40 +104,40 @@ def test_no_more_jobs_begin_than_a_rate_that_was_ordered_allows(
     assert (log.starts[-1].occurred_at - log.starts[0].occurred_at).total_seconds() > 0.9
 
 
-def test_tenants_take_turns_by_the_weights_that_were_ordered(
+def test_tenants_take_turns_by_the_weights_of_their_quotas(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    order(kafka, topics, Action.SET_QUOTA, Scope.TENANT, "acme", weight=4)
-    order(kafka, topics, Action.PAUSE, Scope.LANE, "default")
+    send(kafka, topics, Action.SET_QUOTA, Scope.TENANT, "acme", weight=4)
+    send(kafka, topics, Action.PAUSE, Scope.LANE, "default")
     ids = client.submit_many([NewJob("sleep", {}, tenant=tenant) for tenant in ("acme", "other") for _ in range(50)])
     with RunningWorker(kafka.bootstrap, topics, jobs, limit="fixed", concurrency=1) as running:
-        until(lambda: running.worker.executor is not None and running.worker.executor.waiting == 100)
-        order(kafka, topics, Action.RESUME, Scope.LANE, "default")
+        until(lambda: (load := running.worker.status.load) is not None and load.waiting == 100)
+        send(kafka, topics, Action.RESUME, Scope.LANE, "default")
         log.until_finished(ids)
     assert 19 <= [event.tenant for event in log.starts[:25]].count("acme") <= 21
 
 
-def test_a_worker_knows_all_orders_before_its_first_job_though_the_topic_ends_in_transactions(
+def test_a_worker_applies_all_commands_before_its_first_job_though_the_topic_ends_in_transactions(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[bool] = []
-    obey = CommandListener.obey
+    apply_to = ActiveCommands.apply_to
 
-    def timed(self: CommandListener, executor: Executor) -> None:
-        obey(self, executor)
-        waited.append(self._caught_up.is_set())
+    def recorded(self: ActiveCommands, executor: Executor) -> None:
+        apply_to(self, executor)
+        waited.append(self.caught_up.is_set())
 
-    monkeypatch.setattr(CommandListener, "obey", timed)
-    called_off = client.submit("sleep", {"seconds": 600})
-    order(kafka, topics, Action.CANCEL_JOB, Scope.JOB, called_off)
+    monkeypatch.setattr(ActiveCommands, "apply_to", recorded)
+    cancelled = client.submit("sleep", {"seconds": 600})
+    send(kafka, topics, Action.CANCEL_JOB, Scope.JOB, cancelled)
     with RunningWorker(kafka.bootstrap, topics, jobs):
-        log.until_finished([called_off])
+        log.until_finished([cancelled])
     with RunningWorker(kafka.bootstrap, topics, jobs, "w2"):
         log.until_finished([client.submit("sleep", {})])
     assert waited == [True, True]
 
 
-def test_a_flooding_tenant_is_moved_aside_and_still_every_job_runs_once(
+def test_a_flooding_tenant_is_moved_to_the_overflow_topic_and_still_every_job_runs_once(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
     with RunningWorker(kafka.bootstrap, topics, jobs, **LITTLE_ROOM) as running:
@@ -171,16 +171,16 @@ def test_a_flood_of_jobs_with_ordering_keys_is_passed_by_others_and_keeps_its_or
     log.read(0.5)
     assert set(log.outcomes.values()) == {1}
     last_small = max(number for number, event in enumerate(log.starts) if event.tenant == "small")
-    # A window of 100 that did not stretch would reach them when 700 of the others had ended.
+    # With a limit of 100 that is not raised the worker would reach them when 700 of the others had ended.
     assert last_small < 500
-    begun: dict[str, list[int]] = {}
+    started: dict[str, list[int]] = {}
     for event in log.starts:
         if event.tenant == "flood":
-            begun.setdefault(event.ordering_key, []).append(int(event.labels["n"]))
-    assert all(numbers == sorted(numbers) for numbers in begun.values())
+            started.setdefault(event.ordering_key, []).append(int(event.labels["n"]))
+    assert all(numbers == sorted(numbers) for numbers in started.values())
 
 
-def test_beats_and_probes_tell_what_a_worker_does(
+def test_heartbeats_and_health_endpoints_report_what_a_worker_does(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
     port = free_port()
@@ -192,30 +192,30 @@ def test_beats_and_probes_tell_what_a_worker_does(
         metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     assert 'millstream_job_outcomes_total{job_type="sleep",kind="succeeded"} 1.0' in metrics
     assert "messaging_kafka_consumer_lag" in metrics
-    beats = TopicReader(kafka.bootstrap, topics.heartbeats)
-    beats.until(lambda: any(beat.state is WorkerState.STOPPED for beat in beats.decoded(Heartbeat)))
-    told = beats.decoded(Heartbeat)
-    assert any([each.job_id for each in beat.in_flight] == [job_id] and beat.busy == 1 for beat in told)
-    running = [beat for beat in told if beat.state is WorkerState.RUNNING]
-    assert all(beat.region == "eu" and beat.rss_bytes > 0 and beat.capacity > 0 for beat in running)
-    beats.close()
+    heartbeats = TopicReader(kafka.bootstrap, topics.heartbeats)
+    heartbeats.until(lambda: any(each.state is WorkerState.STOPPED for each in heartbeats.decoded(Heartbeat)))
+    received = heartbeats.decoded(Heartbeat)
+    assert any([job.job_id for job in each.in_flight] == [job_id] and each.busy == 1 for each in received)
+    running = [each for each in received if each.state is WorkerState.RUNNING]
+    assert all(each.region == "eu" and each.rss_bytes > 0 and each.capacity > 0 for each in running)
+    heartbeats.close()
 
 
-def test_the_adaptive_limit_is_told_of_successes_on_the_event_loop_and_of_nothing_else(
+def test_the_adaptive_limit_measures_successes_on_the_event_loop_and_nothing_else(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[str, float]] = []
+    sampled: list[tuple[str, float]] = []
     update = AdaptiveLimit.update
 
-    def listening(self: AdaptiveLimit, samples: list[tuple[str, float]], *use: float) -> int:
-        told.extend(samples)
+    def recording(self: AdaptiveLimit, samples: list[tuple[str, float]], *use: float) -> int:
+        sampled.extend(samples)
         return update(self, samples, *use)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(AdaptiveLimit, "update", listening)
+    monkeypatch.setattr(AdaptiveLimit, "update", recording)
     with RunningWorker(kafka.bootstrap, topics, jobs):
         ids = [client.submit(kind, {"seconds": 0.01}) for kind in ("sleep", "thread", "process", "sleep")]
         ids.append(client.submit("sleep", {"seconds": "not a number"}))
         ids.append(client.submit("nobody.knows", {}))
         log.until_finished(ids)
         time.sleep(1)
-    assert [name for name, _ in told] == ["sleep", "sleep"]
+    assert [name for name, _ in sampled] == ["sleep", "sleep"]

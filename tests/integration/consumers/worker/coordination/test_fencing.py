@@ -1,4 +1,4 @@
-"""A worker that fell silent with a transaction open holds up the readers of events only until another one fences it."""
+"""A worker that fails with a transaction open holds back the readers of events only until another worker fences it."""
 
 from datetime import UTC, datetime
 
@@ -17,21 +17,21 @@ GHOST = "00000000-0000-7000-8000-000000000000"
 """The job of the event that was never committed."""
 
 
-class SilentWorker:
-    """A worker as its peers see it: it beat once, has a transaction open, and is not heard of again."""
+class FailedWorker:
+    """A worker as the others see it: one heartbeat, an open transaction, and nothing after that."""
 
     def __init__(self, kafka: Broker, topics: TopicCatalogue) -> None:
         self._topics = topics
-        self._told = Heartbeat(worker_id="silent", transactional_id=f"{topics.prefix}worker-silent")
+        self._heartbeat = Heartbeat(worker_id="failed", transactional_id=f"{topics.prefix}worker-failed")
         self._connection = KafkaConnection(kafka.bootstrap)
         self._codec = Codec()
-        self._beats = Producer(self._connection.producer())
+        self._heartbeats = Producer(self._connection.producer())
         self.producer = Producer(
-            self._connection.producer(transactional_id=self._told.transactional_id, transaction_timeout_ms=300_000)
+            self._connection.producer(transactional_id=self._heartbeat.transactional_id, transaction_timeout_ms=300_000)
         )
         self.producer.init_transactions(30)
         self.producer.begin_transaction()
-        told = JobEvent.model_validate(
+        event = JobEvent.model_validate(
             {
                 "job_id": GHOST,
                 "tenant": "t",
@@ -42,43 +42,43 @@ class SilentWorker:
             }
         )
         for partition in range(4):
-            self.producer.produce(topics.events, self._codec.encode(told), GHOST.encode(), partition)
+            self.producer.produce(topics.events, self._codec.encode(event), GHOST.encode(), partition)
         self.producer.flush(30)
 
-    def beat(self, state: WorkerState = WorkerState.RUNNING) -> None:
-        beat = self._told.model_copy(update={"state": state})
-        self._beats.produce(self._topics.heartbeats, self._codec.encode(beat), b"silent")
-        assert self._beats.flush(30) == 0
+    def send_heartbeat(self, state: WorkerState = WorkerState.RUNNING) -> None:
+        heartbeat = self._heartbeat.model_copy(update={"state": state})
+        self._heartbeats.produce(self._topics.heartbeats, self._codec.encode(heartbeat), b"failed")
+        assert self._heartbeats.flush(30) == 0
 
 
-def test_a_silent_workers_transaction_is_ended_and_it_can_commit_nothing_any_more(
+def test_a_failed_workers_transaction_is_aborted_and_it_can_commit_nothing_any_more(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    silent = SilentWorker(kafka, topics)
+    failed = FailedWorker(kafka, topics)
     with RunningWorker(kafka.bootstrap, topics, jobs) as running:
-        silent.beat()
+        failed.send_heartbeat()
         job_id = client.submit("sleep", {})
         until(lambda: running.worker.metrics.fenced == 1)
         log.until_finished([job_id])
     with pytest.raises(KafkaException):
-        silent.producer.commit_transaction(30)
+        failed.producer.commit_transaction(30)
     assert not log.kinds_of(GHOST)
 
 
-def test_a_worker_that_said_it_stopped_is_not_missed(kafka: Broker, topics: TopicCatalogue) -> None:
-    silent = SilentWorker(kafka, topics)
+def test_a_worker_that_reported_its_stop_is_not_fenced(kafka: Broker, topics: TopicCatalogue) -> None:
+    failed = FailedWorker(kafka, topics)
     with RunningWorker(kafka.bootstrap, topics, jobs) as running:
-        silent.beat()
-        silent.beat(WorkerState.STOPPED)
+        failed.send_heartbeat()
+        failed.send_heartbeat(WorkerState.STOPPED)
         worker = running.worker
-        # More beats of its own than a silent worker is given.
-        until(lambda: beats_of(kafka, topics, worker.config.worker_id) > 2 + worker.config.heartbeat_misses)
+        # More heartbeats of its own than a failed worker may miss.
+        until(lambda: heartbeats_of(kafka, topics, worker.config.worker_id) > 2 + worker.config.heartbeat_misses)
         assert worker.metrics.fenced == 0
-    silent.producer.abort_transaction(30)
-    silent.producer.close()
+    failed.producer.abort_transaction(30)
+    failed.producer.close()
 
 
-def beats_of(kafka: Broker, topics: TopicCatalogue, worker_id: str) -> int:
+def heartbeats_of(kafka: Broker, topics: TopicCatalogue, worker_id: str) -> int:
     reader = TopicReader(kafka.bootstrap, topics.heartbeats)
     reader.read(1)
     reader.close()

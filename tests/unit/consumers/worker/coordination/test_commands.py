@@ -1,23 +1,21 @@
-"""Orders: what a worker does with what it reads on the command topic."""
+"""Commands: what a worker applies of what it reads on the command topic."""
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from millstream.consumers.worker import WorkerConfig
-from millstream.consumers.worker.coordination.commands import CommandListener
+from millstream.consumers.worker.coordination.commands import ActiveCommands
 from millstream.consumers.worker.scheduling.quotas import Quota, Quotas
-from millstream.schemas import Action, Codec, Command, Scope, TopicCatalogue
+from millstream.schemas import Action, Codec, Command, DecodeError, Scope
 
 CODEC = Codec()
 
 
-class Obeyed:
-    """What an executor is told, done at once."""
+class ScriptedExecutor:
+    """Applies at once what an executor applies on its event loop."""
 
     def __init__(self, quotas: Quotas | None = None) -> None:
         self.quotas = quotas or Quotas()
@@ -33,29 +31,25 @@ class Obeyed:
         self.cancelled.remove(job_id)
 
 
-class Listening:
-    """A control without a broker that has read everything."""
+class CaughtUp:
+    """Active commands of a topic that has been read to its end."""
 
     def __init__(self) -> None:
-        worker: Any = SimpleNamespace(config=WorkerConfig(worker_id="w"), codec=CODEC, topics=TopicCatalogue())
-        self.control = CommandListener(worker)
-        self.control._caught_up.set()
+        self.commands = ActiveCommands(CODEC)
+        self.commands.caught_up.set()
 
     def read(self, value: bytes | None, key: bytes = b"tenant:acme:set_quota") -> None:
-        message: Any = SimpleNamespace(
-            value=lambda: value, key=lambda: key, topic=lambda: "jobs.commands", offset=lambda: 7
-        )
-        self.control._read(message, is_command=True)
+        self.commands.receive(key, value)
 
-    def obey(self, quotas: Quotas | None = None) -> Obeyed:
-        executor: Any = Obeyed(quotas)
-        self.control.obey(executor)
-        obeyed: Obeyed = executor
-        return obeyed
+    def apply(self, quotas: Quotas | None = None) -> ScriptedExecutor:
+        executor: Any = ScriptedExecutor(quotas)
+        self.commands.apply_to(executor)
+        applied: ScriptedExecutor = executor
+        return applied
 
 
-def quota_order(target: str = "acme", **limits: Any) -> bytes:
-    """The bytes of an order whose limits nobody has checked."""
+def quota_command(target: str = "acme", **limits: Any) -> bytes:
+    """The bytes of a command whose limits are not validated."""
     given = Command(action=Action.SET_QUOTA, scope=Scope.TENANT, target=target)
     return CODEC.encode(given.model_copy(update=limits))
 
@@ -71,71 +65,69 @@ def quota_order(target: str = "acme", **limits: Any) -> bytes:
         {"max_per_second": float("inf")},
     ],
 )
-def test_an_order_that_cannot_be_obeyed_ends_no_worker_and_hinders_no_other_order(limits: dict[str, Any]) -> None:
-    listening = Listening()
-    with capture_logs() as logs:
-        listening.read(quota_order(**limits))
-        listening.read(quota_order("other", max_concurrency=3), b"tenant:other:set_quota")
-        executor = listening.obey()
-        listening.read(quota_order(**limits))
+def test_a_command_that_cannot_be_applied_ends_no_worker_and_blocks_no_other_command(limits: dict[str, Any]) -> None:
+    caught_up = CaughtUp()
+    with pytest.raises(DecodeError):
+        caught_up.read(quota_command(**limits))
+    caught_up.read(quota_command("other", max_concurrency=3), b"tenant:other:set_quota")
+    executor = caught_up.apply()
+    with pytest.raises(DecodeError):
+        caught_up.read(quota_command(**limits))
     assert executor.quotas.quota("tenant", "acme") == Quota()
     assert executor.quotas.quota("tenant", "other") == Quota(max_concurrency=3)
-    refused = [each for each in logs if each["log_level"] == "error"]
-    assert len(refused) == 2
-    assert all("tenant:acme:set_quota" in str(each) for each in refused)
 
 
-def test_an_order_that_the_executor_refuses_hinders_no_other_order() -> None:
-    listening = Listening()
-    listening.read(quota_order(max_concurrency=1))
-    listening.read(quota_order("other", max_concurrency=3), b"tenant:other:set_quota")
+def test_a_command_that_the_executor_rejects_blocks_no_other_command() -> None:
+    caught_up = CaughtUp()
+    caught_up.read(quota_command(max_concurrency=1))
+    caught_up.read(quota_command("other", max_concurrency=3), b"tenant:other:set_quota")
 
-    class Refusing(Quotas):
+    class Rejecting(Quotas):
         def set(self, scope: Any, name: str, quota: Quota) -> None:
             if name == "acme":
                 raise ValueError("not this one")
             super().set(scope, name, quota)
 
     with capture_logs() as logs:
-        executor = listening.obey(Refusing())
+        executor = caught_up.apply(Rejecting())
     assert executor.quotas.quota("tenant", "other") == Quota(max_concurrency=3)
     assert [each["target"] for each in logs if each["log_level"] == "error"] == ["acme"]
 
 
-def test_an_order_that_was_taken_back_is_undone_now_and_not_obeyed_in_the_next_life() -> None:
-    listening = Listening()
-    orders = [
+def test_a_revoked_command_is_undone_now_and_not_applied_in_the_next_session() -> None:
+    caught_up = CaughtUp()
+    sent = [
         Command(action=Action.SET_QUOTA, scope=Scope.TENANT, target="acme", max_concurrency=1),
         Command(action=Action.PAUSE, scope=Scope.LANE, target="bulk"),
         Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target="j"),
     ]
-    for order in orders:
-        listening.read(CODEC.encode(order), order.key)
+    for command in sent:
+        caught_up.read(CODEC.encode(command), command.key)
     configured = Quota(max_concurrency=7)
-    executor = listening.obey(Quotas({("tenant", "acme"): configured}))
+    executor = caught_up.apply(Quotas({("tenant", "acme"): configured}))
     assert executor.quotas.quota("tenant", "acme") == Quota(max_concurrency=1)
     assert executor.quotas.wait("lane", "bulk", 0) == math.inf
     assert executor.cancelled == ["j"]
-    for order in orders:
-        listening.read(None, order.key)
-    later = listening.obey(Quotas({("tenant", "acme"): configured}))
+    for command in sent:
+        caught_up.read(None, command.key)
+    later = caught_up.apply(Quotas({("tenant", "acme"): configured}))
     for each in (executor, later):
         assert each.quotas.quota("tenant", "acme") == configured
         assert each.quotas.wait("lane", "bulk", 0) == 0
         assert each.cancelled == []
 
 
-def test_a_quota_ordered_later_replaces_the_earlier_one_as_it_does_after_a_restart() -> None:
-    listening = Listening()
-    executor = listening.obey()
-    listening.read(quota_order(max_concurrency=1))
-    listening.read(quota_order(weight=2.0))
+def test_a_quota_sent_later_replaces_the_earlier_one_as_it_does_after_a_restart() -> None:
+    caught_up = CaughtUp()
+    executor = caught_up.apply()
+    caught_up.read(quota_command(max_concurrency=1))
+    caught_up.read(quota_command(weight=2.0))
     assert executor.quotas.quota("tenant", "acme") == Quota(weight=2)
-    assert listening.obey().quotas.quota("tenant", "acme") == Quota(weight=2)
+    assert caught_up.apply().quotas.quota("tenant", "acme") == Quota(weight=2)
 
 
 @pytest.mark.parametrize(
-    ("order", "what"),
+    ("command", "what"),
     [
         ({"action": "set_quota", "scope": "tenant", "target": "acme", "weight": 0}, "weight"),
         ({"action": "set_quota", "scope": "tenant", "target": "acme", "max_concurrency": -1}, "max_concurrency"),
@@ -146,6 +138,6 @@ def test_a_quota_ordered_later_replaces_the_earlier_one_as_it_does_after_a_resta
         ({"action": "cancel_job", "scope": "tenant", "target": "acme"}, "cancel_job does not go with scope tenant"),
     ],
 )
-def test_an_order_that_no_worker_could_obey_cannot_be_made(order: dict[str, object], what: str) -> None:
+def test_a_command_that_no_worker_could_apply_cannot_be_made(command: dict[str, object], what: str) -> None:
     with pytest.raises(ValidationError, match=what):
-        Command.model_validate(order)
+        Command.model_validate(command)

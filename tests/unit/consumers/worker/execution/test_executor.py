@@ -244,7 +244,7 @@ def test_what_waits_for_a_partition_that_was_given_up_is_forgotten_though_its_te
     waiting = executions("at-once", "waits", "waits")
     executor.submit(waiting)
     until(lambda: executor.waiting == 3)
-    waiting[0].assignment.give_up()
+    waiting[0].assignment.release()
     executor.cancel_lost()
     until(lambda: executor.waiting == 0)
     assert not executor.queued_by_tenant()

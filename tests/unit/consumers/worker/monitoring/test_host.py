@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from millstream.consumers.worker.monitoring.host import LOOK_EVERY_S, HostGauge
+from millstream.consumers.worker.monitoring.host import SAMPLE_INTERVAL_S, HostGauge
 
 GIB = 2**30
 
@@ -23,8 +23,8 @@ def cgroup(tmp_path: Path) -> Path:
 
 
 def look_again(gauge: HostGauge) -> None:
-    gauge._looked_at -= 2 * LOOK_EVERY_S
-    gauge.look()
+    gauge._sampled_at -= 2 * SAMPLE_INTERVAL_S
+    gauge.sample()
 
 
 def test_memory_is_measured_against_the_limit_without_what_the_kernel_takes_back_first(cgroup: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_full_page_cache_is_no_lack_of_memory(cgroup: Path) -> None:
 def test_cpu_is_measured_against_the_cpus_of_the_cgroup(cgroup: Path) -> None:
     gauge = HostGauge(cgroup)
     assert gauge.cpu_limit == 2
-    gauge._looked_at = time.monotonic() - 1
+    gauge._sampled_at = time.monotonic() - 1
     # 20 CPU seconds within hardly more than a second.
     (cgroup / "cpu.stat").write_text("usage_usec 21000000\n")
     assert gauge.cpu_used > 1
@@ -76,5 +76,5 @@ def test_the_kernel_is_asked_at_most_twice_a_second(cgroup: Path) -> None:
     look_again(gauge)
     used = gauge.memory_used
     (cgroup / "memory.current").write_text("0\n")
-    gauge._looked_at = time.monotonic()
+    gauge._sampled_at = time.monotonic()
     assert gauge.memory_used == used

@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus is what the list of metrics says."""
+"""The metrics that a worker exposes are exactly those of the list."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -9,7 +9,8 @@ import pytest
 from millstream.consumers.kafka.assignment import Assignment
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, cancelled
-from millstream.consumers.worker.monitoring.metrics import METRICS, OTHER, Metric, Metrics
+from millstream.consumers.worker.monitoring.metrics import METRICS, OTHER, MetricSpec, WorkerMetrics
+from millstream.consumers.worker.status import WorkerStatus
 from millstream.schemas import Codec, JobRequest, RequestReader
 from tests.support.paths import ROOT
 
@@ -27,11 +28,12 @@ def ended(job_type: str, outcome: Any = SUCCEEDED) -> Execution:
 
 
 @pytest.fixture
-def moved() -> Metrics:
-    """Metrics of which every one has moved."""
-    metrics = Metrics(["mail.send"])
-    executor: Any = SimpleNamespace(running=3, queued_by_tenant=lambda: Counter(acme=4))
-    metrics.executor = executor
+def changed() -> WorkerMetrics:
+    """WorkerMetrics that have all changed."""
+    load: Any = SimpleNamespace(running=3, queued_by_tenant=lambda: Counter(acme=4))
+    status = WorkerStatus()
+    status.load = load
+    metrics = WorkerMetrics(status, ["mail.send"])
     metrics.ended(ended("mail.send"))
     metrics.transactions.observe(0.02)
     metrics.read_statistics(
@@ -42,27 +44,27 @@ def moved() -> Metrics:
     return metrics
 
 
-def test_every_metric_of_the_list_is_told_with_its_type_and_labels_and_no_other(moved: Metrics) -> None:
-    told = {family.name: family for family in moved.collect()}
-    assert list(told) == [metric.name for metric in METRICS]
+def test_every_metric_of_the_list_is_exposed_with_its_type_and_labels_and_no_other(changed: WorkerMetrics) -> None:
+    exposed = {family.name: family for family in changed.collect()}
+    assert list(exposed) == [metric.name for metric in METRICS]
     for metric in METRICS:
-        family = told[metric.name]
+        family = exposed[metric.name]
         assert (family.type, family.documentation) == (metric.type, metric.meaning)
         labels = {name for sample in family.samples for name in sample.labels} - {"le"}
         assert labels == set(metric.labels), metric.name
         assert family.samples
 
 
-def test_seconds_are_named_and_counted_in_seconds(moved: Metrics) -> None:
+def test_seconds_are_named_and_counted_in_seconds(changed: WorkerMetrics) -> None:
     assert all((metric.unit == "seconds") == metric.name.endswith("_seconds") for metric in METRICS)
-    told = {sample.name: sample.value for family in moved.collect() for sample in family.samples}
-    assert told["millstream_job_cpu_seconds_total"] == 2
-    assert told["messaging_kafka_broker_rtt_seconds"] == 0.0015
-    assert told["messaging_kafka_consumer_lag"] == 7
+    exposed = {sample.name: sample.value for family in changed.collect() for sample in family.samples}
+    assert exposed["millstream_job_cpu_seconds_total"] == 2
+    assert exposed["messaging_kafka_broker_rtt_seconds"] == 0.0015
+    assert exposed["messaging_kafka_consumer_lag"] == 7
 
 
 def test_job_types_that_no_handler_has_share_one_label() -> None:
-    metrics = Metrics(["mail.send"])
+    metrics = WorkerMetrics(WorkerStatus(), ["mail.send"])
     for number in range(1000):
         metrics.ended(ended(f"made.up.{number}", cancelled("no")))
     metrics.ended(ended("mail.send"))
@@ -76,7 +78,7 @@ def test_job_types_that_no_handler_has_share_one_label() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_the_documentation_lists_the_metric_as_it_is(metric: Metric) -> None:
+def test_the_documentation_lists_the_metric_as_it_is(metric: MetricSpec) -> None:
     labels = ", ".join(f"`{label}`" for label in metric.labels) or "-"
     row = f"| `{metric.name}` | {metric.type} | {metric.unit} | {labels} | {metric.meaning} |"
     assert row in (DOCS / "worker.md").read_text("utf-8").splitlines()

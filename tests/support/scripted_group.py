@@ -1,0 +1,150 @@
+"""A consumer without a broker, for the parts of a worker that read and commit."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from millstream.consumers.kafka.group_member import GroupMember
+from millstream.consumers.kafka.transaction import TransactionAborted
+from millstream.consumers.kafka.transaction_thread import TransactionBatch, TransactionThread
+from millstream.schemas import Codec, JobRequest
+
+
+class ScriptedMessage:
+    """A record, or the error in place of one."""
+
+    def __init__(
+        self, topic: str, partition: int, offset: int, value: bytes | None, error: KafkaError | None = None
+    ) -> None:
+        self._fields = (topic, partition, offset, value, error)
+
+    def topic(self) -> str:
+        return self._fields[0]
+
+    def partition(self) -> int:
+        return self._fields[1]
+
+    def offset(self) -> int:
+        return self._fields[2]
+
+    def key(self) -> bytes | None:
+        return None
+
+    def value(self) -> bytes | None:
+        return self._fields[3]
+
+    def error(self) -> KafkaError | None:
+        return self._fields[4]
+
+
+class ScriptedConsumer:
+    """Returns the messages put into `arriving`, and records what it is asked to do in `calls`.
+
+    `commits`: what the group has committed, by partition. `unknown`: how many times the commits cannot be read first.
+    """
+
+    def __init__(self) -> None:
+        self.arriving: deque[list[ScriptedMessage]] = deque()
+        self.calls: list[tuple[str, Any]] = []
+        self.commits: dict[tuple[str, int], TopicPartition] = {}
+        self.unknown = 0
+        self.paused: set[tuple[str, int]] = set()
+
+    def consume(self, count: int, timeout: float) -> list[ScriptedMessage]:
+        return self.arriving.popleft() if self.arriving else []
+
+    def poll(self, timeout: float) -> ScriptedMessage | None:
+        if not self.arriving:
+            return None
+        first, *rest = self.arriving.popleft()
+        if rest:
+            self.arriving.appendleft(rest)
+        return first
+
+    def committed(self, partitions: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
+        if self.unknown:
+            self.unknown -= 1
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the offsets are pending"))
+        nothing = -1001
+        return [
+            self.commits.get((each.topic, each.partition), TopicPartition(each.topic, each.partition, nothing))
+            for each in partitions
+        ]
+
+    def subscribe(self, topics: list[str], **callbacks: Any) -> None:
+        self.calls.append(("subscribe", topics))
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        self.calls.append(("assign", [(each.partition, each.offset) for each in partitions]))
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        self.calls.append(("unassign", [each.partition for each in partitions]))
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.paused |= {(each.topic, each.partition) for each in partitions}
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self.paused -= {(each.topic, each.partition) for each in partitions}
+
+    def seek(self, partition: TopicPartition) -> None:
+        self.calls.append(("seek", (partition.partition, partition.offset)))
+
+    def consumer_group_metadata(self) -> object:
+        return "metadata"
+
+    def close(self) -> None:
+        self.calls.append(("close", None))
+
+
+def scripted_member(
+    consumer: ScriptedConsumer, topic: str = "jobs.default", lane: str = "default", overflow: bool = False
+) -> GroupMember:
+    """A member that reads one topic from a scripted consumer."""
+    return GroupMember(f"workers.{lane}", cast(Consumer, consumer), {topic: lane}, overflow)
+
+
+def messages(topic: str, values: Sequence[bytes], partition: int = 0, first_offset: int = 0) -> list[Message]:
+    """Records of one partition, one after the other."""
+    found = [ScriptedMessage(topic, partition, first_offset + index, value) for index, value in enumerate(values)]
+    return cast(list[Message], found)
+
+
+def request(codec: Codec, tenant: str = "acme", ordering_key: str = "", job_type: str = "sleep") -> bytes:
+    """The bytes of a request."""
+    return codec.encode(JobRequest(tenant=tenant, job_type=job_type, payload=b"{}", ordering_key=ordering_key))
+
+
+class ScriptedTransactions:
+    """A transaction thread that writes at once. The first `aborts` transactions fail; `written` are the others."""
+
+    def __init__(self, aborts: int = 0) -> None:
+        self.aborts = aborts
+        self.batch: TransactionBatch | None = None
+        self.written: list[TransactionBatch] = []
+
+    @property
+    def done(self) -> bool:
+        return self.batch is not None
+
+    @property
+    def pending_records(self) -> int:
+        return len(self.batch.records) if self.batch else 0
+
+    def begin(self, batch: TransactionBatch) -> None:
+        assert self.batch is None
+        self.batch = batch
+
+    def finish(self) -> None:
+        batch, self.batch = self.batch, None
+        if batch is None:
+            return
+        if self.aborts:
+            self.aborts -= 1
+            raise TransactionAborted("the coordinator moved")
+        self.written.append(batch)
+
+    def as_thread(self) -> TransactionThread:
+        """Itself, as what the commit loop takes."""
+        return cast(TransactionThread, self)

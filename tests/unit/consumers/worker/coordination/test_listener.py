@@ -1,0 +1,92 @@
+"""The coordination listener: every readable record is delivered once; unreadable ones are logged and skipped."""
+
+import threading
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+from structlog.testing import capture_logs
+
+from millstream.consumers.worker.coordination import listener as module
+from millstream.consumers.worker.coordination.listener import CoordinationListener
+from millstream.schemas import DecodeError, RegistryUnavailable, TopicCatalogue
+from tests.support.scripted_group import ScriptedMessage
+from tests.support.waiting import until
+
+TOPICS = TopicCatalogue(prefix="")
+END = KafkaError(KafkaError._PARTITION_EOF)
+
+
+class ScriptedConsumer:
+    """Delivers the messages, then nothing."""
+
+    def __init__(self, arriving: list[ScriptedMessage]) -> None:
+        self.arriving = arriving
+        self.closed = False
+
+    def assign(self, partitions: list[Any]) -> None:
+        assert {each.topic for each in partitions} == {TOPICS.commands, TOPICS.heartbeats}
+
+    def poll(self, timeout_s: float) -> ScriptedMessage | None:
+        return self.arriving.pop(0) if self.arriving else None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Recorder:
+    """Both receivers; raises what it is given first, once each."""
+
+    def __init__(self, *raises: Exception) -> None:
+        self.received: list[Any] = []
+        self.raises = list(raises)
+        self.caught_up = threading.Event()
+
+    def receive(self, *record: Any) -> None:
+        if self.raises:
+            raise self.raises.pop(0)
+        self.received.append(record)
+
+
+def listening(monkeypatch: pytest.MonkeyPatch, arriving: list[ScriptedMessage], *raises: Exception) -> Recorder:
+    """Run a listener until it has read everything."""
+    consumer, recorder = ScriptedConsumer(arriving), Recorder(*raises)
+    monkeypatch.setattr(module, "Consumer", lambda settings: consumer)
+    receiver: Any = recorder
+    with CoordinationListener({}, TOPICS, receiver, receiver):
+        until(lambda: not arriving)
+    assert consumer.closed
+    return recorder
+
+
+def command(value: bytes | None = b"command") -> ScriptedMessage:
+    return ScriptedMessage(TOPICS.commands, 0, 0, value)
+
+
+def test_commands_and_heartbeats_are_delivered_and_the_end_of_the_commands_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    end = ScriptedMessage(TOPICS.commands, 0, 1, None, END)
+    recorder = listening(monkeypatch, [command(), ScriptedMessage(TOPICS.heartbeats, 0, 0, b"heartbeat"), end])
+    assert recorder.received == [(b"", b"command"), (b"heartbeat",)]
+    assert recorder.caught_up.is_set()
+
+
+def test_an_unreadable_record_is_logged_with_its_place_and_the_next_one_is_delivered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with capture_logs() as logs:
+        recorder = listening(monkeypatch, [command(), command(b"next")], DecodeError("not ours"))
+    assert recorder.received == [(b"", b"next")]
+    (logged,) = [each for each in logs if each["event"] == "coordination_record_unreadable"]
+    assert (logged["topic"], logged["offset"], logged["reason"]) == (TOPICS.commands, 0, "not ours")
+
+
+def test_a_record_is_delivered_once_the_schema_registry_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = listening(monkeypatch, [command(), command(b"next")], RegistryUnavailable("no route"))
+    assert recorder.received == [(b"", b"command"), (b"", b"next")]
+
+
+def test_a_passing_error_of_the_consumer_does_not_end_the_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = ScriptedMessage(TOPICS.commands, 0, 0, None, KafkaError(KafkaError._TRANSPORT, "a broker went away"))
+    assert listening(monkeypatch, [lost, command()]).received == [(b"", b"command")]

@@ -1,0 +1,112 @@
+"""Rebalances: where reading starts, and what becomes of jobs whose partition is taken away."""
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from millstream.consumers.kafka.offset_ledger import Checkpoint, OffsetLedger
+from millstream.consumers.kafka.transaction import ProducerLost
+from tests.unit.consumers.worker.conftest import TOPIC, Parts
+
+PARTITION = [TopicPartition(TOPIC, 0)]
+
+
+def commit(checkpoint: Checkpoint | None) -> TopicPartition:
+    assert checkpoint is not None
+    return TopicPartition(TOPIC, 0, checkpoint.offset, checkpoint.metadata)
+
+
+def test_reading_starts_at_the_commit_and_skips_what_had_finished_above_it(parts: Parts) -> None:
+    ledger = OffsetLedger()
+    for offset in range(7, 10):
+        ledger.take(offset)
+    ledger.finish(8)
+    parts.consumer.commits[TOPIC, 0] = commit(ledger.checkpoint())
+    parts.assign(0)
+    assert ("assign", [(0, 7)]) in parts.consumer.calls
+    values = [each.value for each in parts.take_requests(1)]
+    assert values == [], "offset 0 is below the commit"
+
+
+def test_offsets_that_had_finished_above_the_watermark_do_not_run_again(parts: Parts) -> None:
+    ledger = OffsetLedger()
+    for offset in range(3):
+        ledger.take(offset)
+    ledger.finish(1)
+    parts.consumer.commits[TOPIC, 0] = commit(ledger.checkpoint())
+    parts.assign(0)
+    assert [each.offset for each in parts.take_requests(4)] == [0, 2, 3]
+
+
+def test_an_assignment_waits_until_the_commits_can_be_read(parts: Parts) -> None:
+    parts.consumer.unknown = 2
+    parts.assign(0)
+    assert [name for name, _ in parts.consumer.calls].count("assign") == 1
+
+
+def test_a_worker_that_is_stopped_while_the_commits_cannot_be_read_starts_nothing(parts: Parts) -> None:
+    parts.consumer.unknown = 100
+    parts.status.keep_waiting = lambda: False  # type: ignore[method-assign]
+    with pytest.raises(ProducerLost, match="offsets"):
+        parts.assign(0)
+    assert parts.member.assignments == {}
+
+
+def test_what_runs_finishes_within_the_grace_period_and_is_committed_before_the_partition_is_given_back(
+    parts: Parts,
+) -> None:
+    parts.assign(0)
+    started, waiting = parts.take_requests(2)
+    parts.start(started)
+    parts.succeed(started)
+    parts.handover.on_revoke(parts.member, PARTITION)
+    assert parts.committed() == {0: 1}
+    assert parts.consumer.calls[-1] == ("unassign", [0])
+    assert not waiting.live, "what had not started is left to the next owner"
+    assert parts.cancelled == 1
+
+
+def test_a_job_that_outlasts_the_grace_period_is_left_to_the_next_owner(parts: Parts) -> None:
+    parts.assign(0)
+    (execution,) = parts.take_requests(1)
+    parts.start(execution)
+    parts.handover.on_revoke(parts.member, PARTITION)
+    parts.succeed(execution)
+    parts.commit_loop.write_all()
+    assert parts.committed() == {}
+    assert parts.in_flight.admission.records == 0
+
+
+def test_an_abort_while_a_partition_is_revoked_is_retried_once_more(parts: Parts) -> None:
+    parts.assign(0)
+    (execution,) = parts.take_requests(1)
+    parts.start(execution)
+    parts.succeed(execution)
+    parts.transactions.aborts = 1
+    parts.handover.on_revoke(parts.member, PARTITION)
+    assert parts.committed() == {0: 1}
+
+
+def test_nothing_of_a_lost_partition_is_committed(parts: Parts) -> None:
+    parts.assign(0, 1)
+    (lost,) = parts.take_requests(1)
+    parts.start(lost)
+    parts.succeed(lost)
+    parts.handover.on_lost(parts.member, PARTITION)
+    parts.commit_loop.write_all()
+    assert parts.committed() == {}
+    assert set(parts.member.assignments) == {(TOPIC, 1)}
+
+
+def test_after_the_session_has_ended_rebalances_have_no_effect(parts: Parts) -> None:
+    parts.handover.close()
+    parts.assign(0)
+    assert parts.consumer.calls == []
+
+
+def test_a_partition_that_comes_back_is_a_new_assignment(parts: Parts) -> None:
+    parts.assign(0)
+    before = parts.member.assignments[TOPIC, 0]
+    parts.handover.on_lost(parts.member, PARTITION)
+    parts.assign(0)
+    assert parts.member.assignments[TOPIC, 0] is not before
+    assert not before.held

@@ -1,0 +1,109 @@
+"""The intake: every record of an assigned partition is executed, moved aside or given up, once."""
+
+import time
+
+import pytest
+from confluent_kafka import KafkaError, Message
+
+from millstream.consumers.kafka.transaction import ProducerLost
+from millstream.consumers.worker import intake as intake_module
+from tests.support.scripted_group import ScriptedMessage, request
+from tests.unit.consumers.worker.conftest import TOPIC, Parts
+
+
+def test_records_of_an_assigned_partition_are_submitted_in_their_order(parts: Parts) -> None:
+    parts.assign(0)
+    assert [each.offset for each in parts.take_requests(3)] == [0, 1, 2]
+    assert parts.metrics.taken == 3
+    assert parts.in_flight.admission.records == 3
+
+
+def test_records_of_a_partition_that_is_not_assigned_are_ignored(parts: Parts) -> None:
+    assert parts.take_requests(2) == []
+
+
+def test_a_record_that_is_delivered_twice_is_submitted_once(parts: Parts) -> None:
+    parts.assign(0)
+    value = request(parts.codec)
+    assert len(parts.take(value)) == 1
+    assert parts.take(value) == []
+
+
+def test_an_unreadable_record_becomes_a_dead_letter_and_stops_nothing(parts: Parts) -> None:
+    parts.assign(0)
+    submitted = parts.take(b"nonsense", request(parts.codec), first_offset=5)
+    assert [each.offset for each in submitted] == [6]
+    parts.commit_loop.write_all()
+    assert parts.written() == [("jobs.dead", True)]
+    assert parts.committed() == {0: 6}
+
+
+def test_a_tenant_over_its_share_is_moved_to_the_overflow_topic_and_its_offsets_are_done() -> None:
+    parts = Parts(admitted=10)
+    parts.assign(0)
+    parts.take_requests(6, tenant="flood")
+    admission = parts.in_flight.admission
+    now = time.monotonic()
+    admission.moves("flood", now)
+    assert admission.moves("flood", now + 2), "it holds its share and drains nothing"
+    assert parts.take(request(parts.codec, tenant="flood"), first_offset=6) == []
+    assert [each.tenant for each in parts.take(request(parts.codec, tenant="small"), first_offset=7)] == ["small"]
+    parts.commit_loop.write_all()
+    assert parts.written() == [(f"{TOPIC}.overflow", True)]
+    assert parts.metrics.moved == 1
+
+
+def test_jobs_with_an_ordering_key_are_never_moved() -> None:
+    parts = Parts(admitted=10)
+    parts.assign(0)
+    parts.take_requests(6, tenant="flood")
+    now = time.monotonic()
+    parts.in_flight.admission.moves("flood", now)
+    assert parts.in_flight.admission.moves("flood", now + 2)
+    value = request(parts.codec, tenant="flood", ordering_key="k")
+    assert [each.ordering_key for each in parts.take(value, first_offset=6)] == ["k"]
+
+
+def test_a_fatal_error_of_the_consumer_ends_the_session_and_another_one_does_not(parts: Parts) -> None:
+    parts.assign(0)
+    passing = ScriptedMessage(TOPIC, 0, 0, None, KafkaError(KafkaError._TRANSPORT, "a broker went away"))
+    fatal = ScriptedMessage(TOPIC, 0, 0, None, KafkaError(KafkaError._FATAL, "fenced", fatal=True))
+    taken: list[Message] = [passing]  # type: ignore[list-item]
+    parts.intake.take(parts.member, taken)
+    with pytest.raises(ProducerLost, match="fenced"):
+        parts.intake.take(parts.member, [fatal])  # type: ignore[list-item]
+
+
+def test_a_partition_is_paused_while_admission_stays_full_and_read_on_from_the_next_unread_offset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake_module, "PAUSE_AFTER_S", 0.0)
+    parts = Parts(admitted=4)
+    parts.assign(0)
+    # With ordering keys nothing can be moved; four different tenants each stay within their share.
+    executions = [parts.take(request(parts.codec, tenant=f"t{n}"), first_offset=n)[0] for n in range(4)]
+    parts.intake.poll()
+    parts.intake.pause_or_resume()
+    assert parts.consumer.paused == {(TOPIC, 0)}
+    for execution in executions[:2]:
+        execution.begin()
+        parts.succeed(execution)
+    parts.commit_loop.run_once()
+    parts.intake.poll()
+    parts.intake.pause_or_resume()
+    assert parts.consumer.paused == set()
+    assert ("seek", (0, 4)) in parts.consumer.calls
+
+
+def test_nothing_is_taken_while_the_writer_is_behind(parts: Parts) -> None:
+    parts.assign(0)
+    (execution,) = parts.take_requests(1)
+    for _ in range(10_001):
+        parts.start(execution)
+    parts.commit_loop.collect()
+    parts.consumer.arriving.append([ScriptedMessage(TOPIC, 0, 1, request(parts.codec))])
+    parts.intake.poll()
+    assert len(parts.submitted) == 1
+    parts.commit_loop.write_all()
+    parts.intake.poll()
+    assert len(parts.submitted) == 2

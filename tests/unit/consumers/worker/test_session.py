@@ -1,0 +1,137 @@
+"""The session: ready once every group has answered, and a drain that commits everything that ran."""
+
+import threading
+import time
+from typing import Any
+
+from millstream.consumers.worker.execution.execution import Execution
+from millstream.consumers.worker.session import Drained, WorkerSession
+from tests.support.scripted_group import ScriptedMessage, request
+from tests.support.waiting import until
+from tests.unit.consumers.worker.conftest import TOPIC, Parts
+
+
+class ScriptedExecutor:
+    """Executes nothing by itself."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.starting = True
+        self.stopped = False
+
+    def stop_starting(self) -> None:
+        self.starting = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class Nothing:
+    """A part with nothing to do."""
+
+    def check(self) -> None:
+        return
+
+    def run_once(self) -> None:
+        return
+
+
+class Running:
+    """A session on a thread, from `with` to `finish`."""
+
+    def __init__(self, parts: Parts, grace_s: float = 5.0) -> None:
+        self.parts = parts
+        self.executor = ScriptedExecutor()
+        self.result: Drained | None = None
+        self._grace_s = grace_s
+        executor: Any = self.executor
+        nothing: Any = Nothing()
+        self.session = WorkerSession(
+            parts.status, [parts.member], executor, parts.intake, parts.commit_loop, parts.handover, nothing, nothing
+        )
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        self.result = self.session.run(self._grace_s)
+
+    def __enter__(self) -> "Running":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def taken(self) -> Execution:
+        """Let one request arrive, and return its execution once it was submitted."""
+        self.parts.consumer.arriving.append([ScriptedMessage(TOPIC, 0, 0, request(self.parts.codec))])
+        until(lambda: len(self.parts.submitted) > 0)
+        return self.parts.submitted[0]
+
+    def finish(self) -> Drained | None:
+        self.parts.status.stopping.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        return self.result
+
+
+def test_a_worker_is_ready_when_every_group_has_sent_its_part(parts: Parts) -> None:
+    with Running(parts):
+        time.sleep(0.05)
+        assert not parts.status.ready.is_set()
+        parts.member.joined = True
+        assert parts.status.ready.wait(5)
+
+
+def test_a_drain_waits_for_what_runs_and_commits_it(parts: Parts) -> None:
+    parts.assign(0)
+    with Running(parts) as running:
+        execution = running.taken()
+        running.executor.running = 1
+        parts.start(execution)
+        parts.status.stopping.set()
+        until(lambda: not running.executor.starting)
+        parts.succeed(execution)
+        running.executor.running = 0
+        assert running.finish() is Drained.CLEAN
+    assert parts.committed() == {0: 1}
+
+
+def test_a_drain_ends_with_its_grace_period_and_leaves_what_runs_uncommitted(parts: Parts) -> None:
+    parts.assign(0)
+    with Running(parts, grace_s=0.05) as running:
+        execution = running.taken()
+        running.executor.running = 1
+        parts.start(execution)
+        assert running.finish() is Drained.CUT_SHORT
+    assert parts.committed() == {}
+
+
+def test_a_second_stop_ends_the_grace_period_at_once(parts: Parts) -> None:
+    parts.assign(0)
+    with Running(parts, grace_s=60) as running:
+        execution = running.taken()
+        running.executor.running = 1
+        parts.start(execution)
+        parts.status.stopping.set()
+        parts.status.stop_now.set()
+        assert running.finish() is Drained.CUT_SHORT
+
+
+def test_the_poll_thread_goes_round_while_a_drain_lasts(parts: Parts) -> None:
+    with Running(parts, grace_s=5) as running:
+        running.executor.running = 1
+        parts.status.stopping.set()
+        until(lambda: not running.executor.starting)
+        before = parts.status.polled_at
+        until(lambda: parts.status.polled_at > before)
+        running.executor.running = 0
+
+
+def test_a_session_that_ended_executes_nothing_and_has_left_its_groups(parts: Parts) -> None:
+    parts.assign(0)
+    with Running(parts) as running:
+        execution = running.taken()
+    running.session.stop_executing()
+    running.session.leave_groups()
+    assert running.executor.stopped and not execution.live
+    assert parts.consumer.calls[-1] == ("close", None)
