@@ -1,7 +1,7 @@
-"""Threads for handlers that are plain functions.
+"""A pool of daemon threads that may be abandoned.
 
-Unlike `concurrent.futures` it does not wait for its threads at the end of the process, and a thread whose handler never
-returns is given up and replaced, so that it costs its own place and no other.
+Unlike `concurrent.futures` it does not wait for its threads at the end of the process, and a thread whose function
+never returns can be replaced, so that it costs its own thread and no other.
 """
 
 import queue
@@ -12,7 +12,7 @@ Work = Callable[[], None]
 
 
 class ThreadPool:
-    """At most `size` functions at once, in daemon threads that are started when first needed. Thread-safe."""
+    """Runs at most `size` functions at once, in daemon threads that are started when first needed. Thread-safe."""
 
     def __init__(self, size: int, name: str) -> None:
         self._size = size
@@ -32,8 +32,8 @@ class ThreadPool:
         self._queue.put(work)
 
     def replace_stuck(self, work: Work) -> None:
-        """`work` does not return: another thread takes the place of the one that it holds, which ends should it return.
-        Nothing to do when it has returned already."""
+        """Start another thread in place of the one that `work` occupies, which ends if `work` ever returns. Does
+        nothing when it has returned already."""
         with self._lock:
             if work in self._pending:
                 self._pending.remove(work)
@@ -41,7 +41,7 @@ class ThreadPool:
                 self._start()
 
     def stop(self) -> None:
-        """End the threads that are free, and the others when their function returns."""
+        """End idle threads now, and the others when their function returns."""
         with self._lock:
             for _ in range(self._threads):
                 self._queue.put(None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from millstream.consumers.dead_letters import dead_letter, shortened
 from millstream.consumers.sink.rejected import Unreadable
 from millstream.schemas import Codec, DeadLetter, DeadReason, KafkaConnection, TopicCatalogue
 
@@ -51,7 +52,7 @@ class DeadLetterSender:
                 if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                     raise
                 # The record just fitted into its topic; with a letter around it, it does not. It is still where it was.
-                small = letter.model_copy(update={"record_value": None})
+                small = shortened(letter)
                 producer.produce(
                     self._topics.dead, self._codec.encode(small), letter.record_key, on_delivery=on_delivery
                 )
@@ -63,18 +64,17 @@ class DeadLetterSender:
 
     def _letter(self, partition: int, found: Unreadable) -> DeadLetter:
         key = found.key or b""
-        return DeadLetter(
-            job_id=key.decode() if UUID_TEXT.fullmatch(key) else "",
-            reason=DeadReason.SINK_UNREADABLE,
-            error_type="SinkUnreadable",
-            error_message=found.reason[:2000],
+        letter = dead_letter(
+            DeadReason.SINK_UNREADABLE,
+            {"error_type": "SinkUnreadable", "error_message": found.reason},
             worker_id=self._sender,
             topic=self._source,
             partition=partition,
             offset=found.offset,
-            record_key=found.key,
-            record_value=found.value,
+            key=found.key,
+            value=found.value,
         )
+        return letter.model_copy(update={"job_id": key.decode()}) if UUID_TEXT.fullmatch(key) else letter
 
     def _connect(self) -> Producer:
         with self._lock:

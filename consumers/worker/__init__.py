@@ -1,7 +1,7 @@
 """The execution runtime: handlers, their context, and the worker that runs them."""
 
 from millstream.consumers.worker.config import WorkerConfig
-from millstream.consumers.worker.coordination.supervisor import Supervisor, end_with_parent
+from millstream.consumers.worker.coordination.supervisor import Supervisor
 from millstream.consumers.worker.coordination.worker_id import claim_worker_id
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.registry import JobTypes, job, registered
@@ -18,7 +18,6 @@ __all__ = [
     "Worker",
     "WorkerConfig",
     "claim_worker_id",
-    "end_with_parent",
     "job",
     "registered",
 ]

@@ -47,7 +47,7 @@ class LoopGuard:
         `EventLoopBlocked` past the limit; then the crash journal blames that job, so that it runs apart next time."""
         if not self._executor.alive:
             raise EventLoopEnded("the thread of the event loop ended")
-        late_s = self._metrics.loop_late_s = self._executor.watch.late_s()
+        late_s = self._metrics.loop_late_s = self._executor.watchdog.late_s()
         if late_s < WARN_AFTER_S:
             self._warned = False
             return
@@ -55,7 +55,7 @@ class LoopGuard:
         if self._warned and not past_limit:
             return
         self._warned = True
-        blocking, stack = self._executor.watch.driven()
+        blocking, stack = self._executor.watchdog.blocking_coroutine()
         execution = blocking if isinstance(blocking, Execution) else None
         name = f"job {execution.job_id} of type {execution.job_type!r}" if execution else "a task of no known job"
         log.warning("event_loop_blocked", by=name, late_s=round(late_s, 1), stack=stack)

@@ -189,8 +189,10 @@ class Worker:
             crash_journal_path(self._transactional_id),
             max(config.max_concurrency, config.concurrency) + config.threads + config.job_processes,
         )
-        if journal.suspects:
-            log.warning("poison_suspects", jobs=sorted(journal.suspects), action="each runs in a process of its own")
+        if journal.poison_suspects:
+            log.warning(
+                "poison_suspects", jobs=sorted(journal.poison_suspects), action="each runs in a process of its own"
+            )
         return journal
 
     def _overflow_lanes(self) -> dict[str, str]:

@@ -17,8 +17,9 @@ from millstream.analytics import ClickHouseUnavailable
 from millstream.cli.handlers import load_handlers
 from millstream.cli.rewind import rewind_command
 from millstream.clickhouse import connect
+from millstream.consumers.parent_death import signal_on_parent_death
 from millstream.consumers.sink import all_sinks, run_together
-from millstream.consumers.worker import Drained, Supervisor, Worker, WorkerConfig, claim_worker_id, end_with_parent
+from millstream.consumers.worker import Drained, Supervisor, Worker, WorkerConfig, claim_worker_id
 from millstream.settings import Settings
 from millstream.streams import build_app, run_tracker
 from millstream.telemetry import configure_logging
@@ -60,7 +61,7 @@ def worker(
     if processes is not None:
         raise typer.Exit(_supervise(settings, config, app, processes))
     if SUPERVISED in os.environ:
-        end_with_parent()
+        signal_on_parent_death(signal.SIGTERM)
     jobs = load_handlers(app)
     _log(settings, config.worker_id or "worker")
     running = Worker(settings.connection, settings.catalogue, config, jobs, settings.codec)

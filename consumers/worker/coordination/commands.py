@@ -89,7 +89,7 @@ def _change(command: Command, executor: Executor, active: bool) -> None:
         if active:
             executor.cancel(target, command.reason or f"cancelled by {command.issued_by or 'an operator'}")
         else:
-            executor.forget_cancellation(target)
+            executor.revoke_cancellation(target)
         return
     scope = _SCOPES[command.scope]
     if command.action is Action.SET_QUOTA:

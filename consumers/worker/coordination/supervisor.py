@@ -7,7 +7,6 @@ that the dead one left open.
 
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -97,12 +96,3 @@ class Supervisor:
         for child in self._children:
             if child.process is not None and child.process.poll() is None:
                 child.process.send_signal(number)
-
-
-def end_with_parent() -> None:
-    """Called in a child: drain when the supervisor dies, however it dies. Linux only; elsewhere a child outlives it."""
-    if sys.platform == "linux":
-        import ctypes
-
-        # PR_SET_PDEATHSIG is 1.
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)

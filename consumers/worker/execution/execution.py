@@ -1,4 +1,4 @@
-"""One attempt of one job: from the record that asks for it to the records that tell its outcome."""
+"""One start of one attempt of one job, from its request to its outcome."""
 
 import time
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from millstream.schemas.models import new_id
 
 
 class Execution:
-    """A request taken from a partition. The event loop runs it, the poll thread writes its outcome.
+    """A request taken from a partition. The executor runs it, the poll thread commits its outcome.
 
     `lane` is the lane it was read from: `default.overflow` for what came back from the overflow of `default`.
-    `event_start` are the bytes with which each event of this attempt begins. `stop_running` ends a run under way; None
-    while there is nothing to stop. `ordered_off`: an order to cancel the job stands. Times in `_us` are microseconds
-    since 1970, 0 before the moment they name.
+    `event_start`: the bytes with which each event of this attempt begins. `stop_running` ends a run under way; None
+    while there is nothing to stop. `cancelled`: why it was cancelled, or "". `cancel_command_active`: a command to
+    cancel the job is active. Times in `_us` are microseconds since 1970, 0 before the moment they name.
     """
 
-    # What most executions never change is not set for each of them.
+    # Defaults of what most executions never change, so that it is not set for each of them.
     context: JobContext | None = None
     stop_running: Callable[[], object] | None = None
     cancelled = ""
-    ordered_off = False
+    cancel_command_active = False
     event_start = b""
     outcome: Outcome | None = None
     started_us = 0
@@ -64,30 +64,31 @@ class Execution:
         return self.cpu_ns / 1e6
 
     def begin(self) -> None:
-        """Note the start: the wait is over, the run begins."""
+        """Note the start: the wait ends and the run begins."""
         self._began = time.perf_counter()
         self.started_us = time.time_ns() // 1000
-        # Clocks of two hosts may disagree; a wait is never negative.
+        # The clocks of two hosts may differ; a wait is never negative.
         self.wait_ms = max(0, self.started_us - self.read.due_us) / 1000
 
     def cancel(self, reason: str) -> None:
-        """Ask a run under way to end; a plain function in a thread only sees it in its context."""
+        """End a run under way. A plain function in a thread can only see it in its context."""
         self.cancelled = reason
-        self.call_off()
+        self.signal_cancelled()
         if self.stop_running is not None:
             self.stop_running()
 
-    def call_off(self) -> None:
-        """Tell the handler, if it listens, that nobody waits for it any more."""
+    def signal_cancelled(self) -> None:
+        """Set `cancelled` in the handler's context, so that it can end by itself."""
         if self.context is not None:
             self.context.cancelled = True
 
     def stop_clock(self) -> None:
-        """Note the end of the run; what follows, such as describing an error, is not the job's time."""
+        """Note the end of the run; what follows, such as formatting an error, is not counted as the job's time."""
         if not self.finished_us:
             self.run_ms = (time.perf_counter() - self._began) * 1000
             self.finished_us = time.time_ns() // 1000
 
     def end(self, outcome: Outcome) -> None:
+        """Note the outcome."""
         self.stop_clock()
         self.outcome = outcome

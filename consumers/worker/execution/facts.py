@@ -1,4 +1,4 @@
-"""What happened to an execution, in the order in which it happened."""
+"""What happened to an execution. The executor emits facts; what is written of them is decided elsewhere."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -7,10 +7,14 @@ from millstream.consumers.worker.execution.execution import Execution
 
 
 class Started(NamedTuple):
+    """The execution has its slot and its handler is about to be called."""
+
     execution: Execution
 
 
 class Progress(NamedTuple):
+    """The handler reported how far it is: `fraction` from 0 to 1."""
+
     execution: Execution
     occurred_at: datetime
     fraction: float
@@ -18,6 +22,8 @@ class Progress(NamedTuple):
 
 
 class Finished(NamedTuple):
+    """The execution has its outcome."""
+
     execution: Execution
 
 

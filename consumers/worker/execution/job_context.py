@@ -1,4 +1,4 @@
-"""What a handler knows of the job it runs."""
+"""What a handler gets besides its payload."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ HEARTBEAT_INTERVAL_S = 0.05
 
 
 class JobContext:
-    """The job at hand: who it is for, how long it may take, and ways to speak while it runs.
+    """The job that runs: whose it is, how long it may take, and how to report while it runs.
 
     `execution_id` is new at each start; `idempotency_key` is the same for every execution of the job, so that work
     with an outside effect can be done once. Safe to use from the handler's own thread or task.
@@ -33,9 +33,9 @@ class JobContext:
         self.execution_id = execution_id
         self.cancelled = False
         self._on_progress = on_progress
-        self._spoke_at = 0.0
-        self._told_end = False
-        self._beat_at = 0.0
+        self._progress_at = 0.0
+        self._completed = False
+        self._heartbeat_at = 0.0
 
     @property
     def job_id(self) -> str:
@@ -76,21 +76,21 @@ class JobContext:
         return logger
 
     def heartbeat(self) -> None:
-        """Say that the handler is alive. One whose job type has `heartbeat_s` is ended when it says nothing for so
-        long; telling progress counts too."""
+        """Show that the handler is alive. Where its job type has `heartbeat_s`, an attempt without a heartbeat for that
+        long is ended. `progress` counts as a heartbeat."""
         now = time.monotonic()
-        if now - self._beat_at >= HEARTBEAT_INTERVAL_S:
-            self._beat_at = now
+        if now - self._heartbeat_at >= HEARTBEAT_INTERVAL_S:
+            self._heartbeat_at = now
             self.on_heartbeat()
 
     def progress(self, fraction: float, message: str = "") -> None:
-        """Tell how far the job is, 0 to 1; what is outside counts as the nearer of both. At most two a second become
-        events; the first word of 1.0 always does."""
+        """Report how far the job is, from 0 to 1; values outside are clamped. At most two reports a second become
+        events; the first one of 1.0 always does."""
         self.heartbeat()
         now = time.monotonic()
         fraction = min(max(0.0, float(fraction)), 1.0)
-        ends = fraction == 1.0 and not self._told_end
-        if ends or now - self._spoke_at >= PROGRESS_INTERVAL_S:
-            self._spoke_at = now
-            self._told_end = self._told_end or ends
+        completes = fraction == 1.0 and not self._completed
+        if completes or now - self._progress_at >= PROGRESS_INTERVAL_S:
+            self._progress_at = now
+            self._completed = self._completed or completes
             self._on_progress(fraction, encodable(str(message)))

@@ -1,4 +1,4 @@
-"""Whether the event loop goes round: a coroutine that blocks its thread stops those of every tenant."""
+"""Detects a blocked event loop: a coroutine that blocks its thread stops those of every tenant."""
 
 import asyncio
 import sys
@@ -6,38 +6,40 @@ import threading
 import time
 import traceback
 
-from millstream.consumers.worker.execution.metering import Spender, metered
+from millstream.consumers.worker.execution.metering import CpuConsumer, metered
 
-BEAT_S = 0.1
-UNSEEN_S = 1.0
-"""Who does not look for so long stood still itself, perhaps with the whole process: not the loop's doing."""
+TICK_S = 0.1
+UNCHECKED_S = 1.0
+"""A checking thread that pauses for longer was suspended itself, perhaps with the whole process: then the loop is not
+considered late."""
 
 
 class LoopWatchdog:
-    """The loop's thread beats; one other thread looks."""
+    """The loop's thread ticks; one other thread checks how long ago."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
         self._loop = loop
         self._thread = thread
-        self._beat_at = self._looked_at = time.monotonic()
+        self._ticked_at = self._checked_at = time.monotonic()
 
-    def beat(self) -> None:
-        """Called in the loop's thread, once: it goes on by itself."""
-        self._beat_at = time.monotonic()
-        self._loop.call_later(BEAT_S, self.beat)
+    def tick(self) -> None:
+        """Called once in the loop's thread; it repeats itself."""
+        self._ticked_at = time.monotonic()
+        self._loop.call_later(TICK_S, self.tick)
 
     def late_s(self) -> float:
-        """For how many seconds the loop has been blocked, as far as the looking thread could see."""
+        """For how many seconds the loop has been blocked. Called by the checking thread, several times a second."""
         now = time.monotonic()
-        if now - self._looked_at > UNSEEN_S:
-            self._beat_at = max(self._beat_at, now)
-        self._looked_at = now
-        return max(0.0, now - self._beat_at - BEAT_S)
+        if now - self._checked_at > UNCHECKED_S:
+            self._ticked_at = max(self._ticked_at, now)
+        self._checked_at = now
+        return max(0.0, now - self._ticked_at - TICK_S)
 
-    def driven(self) -> tuple[Spender | None, str]:
-        """Whose coroutine the loop's thread drives at this moment, None when that is not known, and where it is."""
+    def blocking_coroutine(self) -> tuple[CpuConsumer | None, str]:
+        """The execution whose coroutine the loop's thread is running, None when unknown, and the stack of that
+        thread."""
         frame = sys._current_frames().get(self._thread.ident or 0)
         stack = "".join(traceback.format_stack(frame)) if frame else ""
         while frame and frame.f_code is not metered.__code__:
             frame = frame.f_back
-        return (frame.f_locals["spender"] if frame else None), stack
+        return (frame.f_locals["consumer"] if frame else None), stack

@@ -1,4 +1,4 @@
-"""What an attempt used of the machine."""
+"""CPU time and memory of attempts."""
 
 import contextvars
 import time
@@ -11,18 +11,20 @@ import psutil
 T = TypeVar("T")
 
 
-class Spender(Protocol):
-    """Whoever pays for a run: its CPU time so far, in nanoseconds."""
+class CpuConsumer(Protocol):
+    """What CPU time is counted for, in nanoseconds."""
 
     cpu_ns: int
 
 
 @types.coroutine
-def metered(spender: Spender, run: Coroutine[Any, Any, T], when_it_waits: Callable[[], None]) -> Generator[Any, Any, T]:
-    """Drive a coroutine in a context of its own. Many coroutines share a thread: only this one's steps are counted.
+def metered(
+    consumer: CpuConsumer, run: Coroutine[Any, Any, T], on_first_wait: Callable[[], None]
+) -> Generator[Any, Any, T]:
+    """Run a coroutine in a context of its own. Many coroutines share a thread: only this one's steps are counted.
 
-    `when_it_waits` is called once, before the first thing that it waits for. One that waits for nothing is over without
-    the event loop having had a turn.
+    `on_first_wait` is called once, before the first thing that it awaits. A coroutine that never waits ends without the
+    event loop having run anything else.
     """
     step = contextvars.copy_context().run
     resume: Callable[[Any], Any] = run.send
@@ -36,10 +38,10 @@ def metered(spender: Spender, run: Coroutine[Any, Any, T], when_it_waits: Callab
             result: T = finished.value
             return result
         finally:
-            spender.cpu_ns += time.thread_time_ns() - begun
+            consumer.cpu_ns += time.thread_time_ns() - begun
         if not waited:
             waited = True
-            when_it_waits()
+            on_first_wait()
         try:
             value = yield awaited
             resume = run.send
@@ -50,31 +52,32 @@ def metered(spender: Spender, run: Coroutine[Any, Any, T], when_it_waits: Callab
             value, resume = error, run.throw
 
 
-def metered_call(spender: Spender, function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in this thread and count it."""
+def metered_call(consumer: CpuConsumer, function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in this thread and count its CPU time."""
     begun = time.thread_time_ns()
     try:
         return function(*arguments)
     finally:
-        spender.cpu_ns += time.thread_time_ns() - begun
+        consumer.cpu_ns += time.thread_time_ns() - begun
 
 
 class MemoryGauge:
-    """Resident memory of this process, asked of the kernel at most once in `interval_s` seconds.
+    """Resident memory of this process, read at most every `interval_s` seconds.
 
-    Attempts on the loop and in threads share the process, so this is an upper bound for each of them.
+    Attempts on the loop and in threads share the process, so it is an upper bound for each of them.
     """
 
     def __init__(self, interval_s: float = 0.1) -> None:
         self._process = psutil.Process()
         self._interval_s = interval_s
-        self._asked_at = float("-inf")
+        self._read_at = float("-inf")
         self._bytes = 0
 
     @property
     def rss_bytes(self) -> int:
+        """Bytes."""
         now = time.monotonic()
-        if now - self._asked_at >= self._interval_s:
+        if now - self._read_at >= self._interval_s:
             self._bytes = self._process.memory_info().rss
-            self._asked_at = now
+            self._read_at = now
         return self._bytes

@@ -14,7 +14,8 @@ STACK_LENGTH = 8_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of an attempt: its kind, the error if there was one, and the reason should the job be given up."""
+    """The end of an attempt: its kind, the error if there was one, and the reason of a dead letter if the job gets
+    one."""
 
     kind: EventKind
     reason: DeadReason = DeadReason.FAILED
@@ -30,13 +31,13 @@ def failed(error: BaseException) -> Outcome:
     return Outcome(EventKind.FAILED, error=_describe(error))
 
 
-def refused(reason: DeadReason, error: BaseException) -> Outcome:
-    """The job cannot be run by any attempt: an unknown type, or a payload that its handler does not take."""
+def rejected(reason: DeadReason, error: BaseException) -> Outcome:
+    """No attempt can run the job: its type is unknown, or its handler does not accept the payload."""
     return Outcome(EventKind.FAILED, reason, retryable=False, error=_describe(error))
 
 
 def cancelled(reason: str) -> Outcome:
-    """Somebody called the job off."""
+    """The job was cancelled."""
     return Outcome(
         EventKind.CANCELLED, retryable=False, error={"error_type": "Cancelled", "error_message": encodable(reason)}
     )
@@ -47,9 +48,9 @@ def timed_out(message: str) -> Outcome:
 
 
 def fingerprint(error: BaseException) -> str:
-    """Equal for errors of one cause: the error's class and the innermost frame outside installed packages.
+    """Equal for errors of one cause: a hash of the error's class and the innermost frame outside installed packages.
 
-    Messages and line numbers vary from one occurrence or release to the next, so they are left out.
+    Messages and line numbers vary between occurrences and releases, so they are left out.
     """
     where = ""
     frame = _own_frames(error.__traceback__)
@@ -64,12 +65,12 @@ def fingerprint(error: BaseException) -> str:
 
 
 def encodable(text: str) -> str:
-    """The text, with what UTF-8 cannot hold (a file name's undecodable bytes, say) written as escapes."""
+    """The text, with what UTF-8 cannot encode (such as undecodable bytes of a file name) written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _describe(error: BaseException) -> dict[str, str]:
-    """Never raises, whatever the error's own methods do: an attempt without an outcome would never end."""
+    """Never raises, whatever the error's own methods do: without it the attempt would have no outcome."""
     frames = _own_frames(error.__traceback__)
     return {
         "error_type": encodable(type(error).__qualname__),
@@ -83,18 +84,18 @@ def _text(error: BaseException) -> str:
     try:
         return str(error)
     except BaseException as problem:
-        return f"(its text cannot be made: __str__ raised {type(problem).__qualname__})"
+        return f"(no text: __str__ raised {type(problem).__qualname__})"
 
 
 def _stack(error: BaseException, frames: TracebackType | None) -> str:
     try:
         return "".join(traceback.format_exception(type(error), error, frames)) if frames else ""
     except Exception as problem:
-        return f"(its stack cannot be made: {type(problem).__qualname__})"
+        return f"(no stack: {type(problem).__qualname__})"
 
 
 def _own_frames(frame: TracebackType | None) -> TracebackType | None:
-    """The traceback from the handler inwards: how the worker called it is no part of the cause."""
+    """The traceback from the handler inwards: how the worker called it is not part of the cause."""
     while frame and str(frame.tb_frame.f_globals.get("__name__")).startswith(_OUTER_MODULES):
         frame = frame.tb_next
     return frame

@@ -1,11 +1,9 @@
-"""What runs in a child process: one handler at a time, asked for and answered over a pipe."""
+"""The program of a child process: runs one handler at a time, with tasks and answers over a pipe."""
 
 import asyncio
 import contextlib
-import ctypes
 import importlib
 import inspect
-import os
 import resource
 import signal
 import sys
@@ -16,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from millstream.consumers.parent_death import signal_on_parent_death
 from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
@@ -25,7 +24,7 @@ from millstream.schemas import DeadReason, JobRequest
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A job for a child: its handler by name, and the request."""
+    """A job for a child process: its handler by name, and the request."""
 
     module: str
     qualname: str
@@ -36,6 +35,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
+    """The handler reported how far it is."""
+
     execution_id: str
     fraction: float
     message: str
@@ -43,7 +44,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The handler is alive."""
+    """The handler sent a heartbeat."""
 
     execution_id: str
 
@@ -60,8 +61,8 @@ class Answer:
 
 def serve(pipe: Connection) -> None:
     """Answer tasks until the pipe is closed. The entry point of a spawned process."""
-    _die_with_parent()
-    # A ctrl-C in the terminal reaches the whole group; the worker decides when its children end.
+    signal_on_parent_death(signal.SIGKILL)
+    # Ctrl-C in a terminal reaches the whole process group; the worker decides when its children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     known: dict[str, JobType] = {}
@@ -70,7 +71,7 @@ def serve(pipe: Connection) -> None:
             task: Task = pipe.recv()
         except EOFError:
             return
-        # Starting an interpreter is not the handler's time: its clock runs from here.
+        # The start of the interpreter is not counted: the handler's time runs from here.
         pipe.send(Alive(task.execution_id))
         _reset_peak()
         begun = _cpu_ms()
@@ -92,13 +93,13 @@ def _run(task: Task, known: dict[str, JobType], pipe: Connection) -> Outcome:
         try:
             arguments = job_type.arguments(task.request.payload, context)
         except ValidationError as error:
-            return outcome.refused(DeadReason.INVALID_PAYLOAD, error)
+            return outcome.rejected(DeadReason.INVALID_PAYLOAD, error)
         if inspect.iscoroutinefunction(job_type.handler):
             asyncio.run(job_type.handler(*arguments))
         else:
             job_type.handler(*arguments)
     except BaseException as error:
-        # SystemExit raised by a handler is the job's failure, not the child's end.
+        # SystemExit raised by a handler fails the job; it does not end the child.
         return outcome.failed(error)
     return SUCCEEDED
 
@@ -116,8 +117,8 @@ def _cpu_ms() -> float:
 
 
 def _reset_peak() -> None:
-    """Let the kernel forget this process's peak memory, so that the next task's is its own. A sandbox may forbid it;
-    then the peak is the process's."""
+    """Reset the kernel's record of this process's peak memory, so that each task has its own. Where that is not
+    allowed, the peak is that of the process so far."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
@@ -130,11 +131,3 @@ def _peak_rss_bytes() -> int:
                 return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        # PR_SET_PDEATHSIG is 1: a worker that is killed takes its children along.
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        if os.getppid() == 1:
-            os._exit(1)

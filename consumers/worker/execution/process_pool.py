@@ -1,7 +1,7 @@
-"""Processes for handlers that must not share the worker's fate.
+"""Child processes for handlers that must not end or block the worker.
 
-Each place is a spawned child that runs one job at a time. A child that crashes, is killed, outgrows its memory or runs
-past its time ends alone; what became of it is the outcome of its job, and the next job of the place gets a new child.
+Each slot is a spawned child that runs one job at a time. A child that crashes, is killed, exceeds its memory or its
+time ends alone; how it ended is the outcome of its job, and the next job of the slot gets a new child.
 """
 
 import math
@@ -20,7 +20,7 @@ from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.outcome import Outcome
 from millstream.consumers.worker.execution.process_child import Alive, Answer, Progress, Task, serve
 
-LOOK_EVERY_S = 0.05
+POLL_S = 0.05
 MIB = 1024 * 1024
 
 
@@ -32,15 +32,16 @@ class MemoryExceeded(RuntimeError):
     """The handler used more memory than its job type may."""
 
 
-class Limits(NamedTuple):
-    """The longest run in seconds, the most resident memory in bytes, the longest silence in seconds; None for none."""
+class ProcessLimits(NamedTuple):
+    """Longest run in seconds, most resident memory in bytes, longest time without a heartbeat in seconds; None for no
+    limit."""
 
     seconds: float | None = None
     rss_bytes: int | None = None
     silence_s: float | None = None
 
 
-class ProcessPlace:
+class ProcessSlot:
     """One child process at a time. Used by one thread; `kill` may be called by any."""
 
     def __init__(self) -> None:
@@ -49,12 +50,12 @@ class ProcessPlace:
         self._pipe: Connection | None = None
 
     def run(
-        self, task: Task, limits: Limits, cancelled: threading.Event, on_progress: Callable[[float, str], None]
+        self, task: Task, limits: ProcessLimits, cancelled: threading.Event, on_progress: Callable[[float, str], None]
     ) -> Answer:
-        """Run a task to its end, whichever that is; `cancelled` ends it within a moment. Blocks.
+        """Run a task to its end, however it ends. Setting `cancelled` ends it within `POLL_S`. Blocks.
 
-        Raises what `on_progress` or the pipe raises; the child has ended then, so that its late answer is never taken
-        for the answer of the next task.
+        Raises what `on_progress` or the pipe raises. The child has ended then, so that its late answer is never taken
+        for that of the next task.
         """
         try:
             return self._run(task, limits, cancelled, on_progress)
@@ -68,30 +69,30 @@ class ProcessPlace:
             child.kill()
 
     def _run(
-        self, task: Task, limits: Limits, cancelled: threading.Event, on_progress: Callable[[float, str], None]
+        self, task: Task, limits: ProcessLimits, cancelled: threading.Event, on_progress: Callable[[float, str], None]
     ) -> Answer:
         child, pipe = self._ready()
         pipe.send(task)
         watched = psutil.Process(child.pid)
-        began = heard_at = math.inf
+        began = received_at = math.inf
         peak, cpu_ms = 0, 0.0
         while True:
             try:
-                if pipe.poll(LOOK_EVERY_S):
-                    said: Progress | Alive | Answer = pipe.recv()
-                    # A thread that an earlier handler left behind may go on speaking.
-                    if said.execution_id == task.execution_id:
-                        heard_at = time.monotonic()
-                        began = min(began, heard_at)
-                        if isinstance(said, Answer):
-                            return said
-                        if isinstance(said, Progress):
-                            on_progress(said.fraction, said.message)
+                if pipe.poll(POLL_S):
+                    message: Progress | Alive | Answer = pipe.recv()
+                    # A thread that an earlier handler left behind may still send messages.
+                    if message.execution_id == task.execution_id:
+                        received_at = time.monotonic()
+                        began = min(began, received_at)
+                        if isinstance(message, Answer):
+                            return message
+                        if isinstance(message, Progress):
+                            on_progress(message.fraction, message.message)
                 elif not child.is_alive() and not pipe.poll():
                     # A process that the handler forked may hold the pipe open long after the child's end.
                     raise EOFError
             except (EOFError, ConnectionError):
-                return Answer(task.execution_id, self._post_mortem(peak), cpu_ms, peak)
+                return Answer(task.execution_id, self._crash_outcome(peak), cpu_ms, peak)
             try:
                 peak = max(peak, watched.memory_info().rss)
                 times = watched.cpu_times()
@@ -99,7 +100,7 @@ class ProcessPlace:
             except psutil.Error:
                 continue
             now = time.monotonic()
-            ended = _broken_limit(limits, now - began, peak, now - heard_at)
+            ended = _exceeded_limit(limits, now - began, peak, now - received_at)
             if cancelled.is_set():
                 ended = outcome.cancelled("cancelled while it ran, its process was killed")
             if ended:
@@ -123,7 +124,7 @@ class ProcessPlace:
             theirs.close()
         return self._child, self._pipe
 
-    def _post_mortem(self, peak: int) -> Outcome:
+    def _crash_outcome(self, peak: int) -> Outcome:
         assert self._child is not None
         self._child.join()
         code = self._child.exitcode or 0
@@ -132,7 +133,7 @@ class ProcessPlace:
         return outcome.failed(HandlerCrashed(f"the handler's process {how}; its peak memory was {peak // MIB} MiB"))
 
 
-def _broken_limit(limits: Limits, seconds: float, rss_bytes: int, silence_s: float) -> Outcome | None:
+def _exceeded_limit(limits: ProcessLimits, seconds: float, rss_bytes: int, silence_s: float) -> Outcome | None:
     if limits.seconds is not None and seconds > limits.seconds:
         return outcome.timed_out(f"still running after {limits.seconds:g} s, its process was killed")
     if limits.silence_s is not None and silence_s > limits.silence_s:

@@ -33,11 +33,11 @@ class JobType:
 
     @property
     def importable(self) -> bool:
-        """Whether another process finds the handler by its module and name."""
+        """Whether another process can import the handler by its module and name."""
         return "<locals>" not in self.handler.__qualname__ and self.handler.__module__ != "__main__"
 
     def arguments(self, payload: bytes, context: JobContext | None) -> tuple[Any, ...]:
-        """What the handler is called with. Raises pydantic's ValidationError when the payload is not what it takes."""
+        """The arguments of the handler. Raises pydantic's ValidationError when it does not accept the payload."""
         given: list[Any] = []
         if self.takes_payload:
             given.append(payload if self.payload is None else self.payload.validate_json(payload))
@@ -47,7 +47,7 @@ class JobType:
 
 
 class JobTypes:
-    """The handlers a worker knows, by job type."""
+    """The handlers of a worker, by job type."""
 
     def __init__(self) -> None:
         self._types: dict[str, JobType] = {}
@@ -101,7 +101,7 @@ class JobTypes:
 
 
 registered = JobTypes()
-"""The job types of this process; `@job` adds to it and a worker runs it by default."""
+"""The job types of this process. `@job` adds to it; a worker runs it by default."""
 
 job = registered.job
 
@@ -121,7 +121,7 @@ def describe(name: str, handler: Callable[..., Any]) -> JobType:
     if len(payloads) > 1:
         names = ", ".join(parameter.name for parameter in payloads)
         raise ValueError(
-            f"{handler.__qualname__} takes {names}; a handler takes one payload, and a JobContext if it likes"
+            f"{handler.__qualname__} takes {names}; a handler takes one payload and, optionally, a JobContext"
         )
     kind = hints.get(payloads[0].name, Any) if payloads else Any
     return JobType(
@@ -140,6 +140,6 @@ def _check(handler: Callable[..., Any], runs_on: RunsOn, memory_limit_mb: int | 
     if (runs_on == "loop" and not is_async) or (runs_on == "thread" and is_async):
         raise ValueError(f"{name} {'is' if is_async else 'is not'} async, so it cannot run on a {runs_on}")
     if runs_on == "process" and "<locals>" in name:
-        raise ValueError(f"{name} runs in a process, which must find it by name: define it at the top of a module")
+        raise ValueError(f"{name} runs in a process, which imports it by name: define it at the top level of a module")
     if memory_limit_mb is not None and runs_on != "process":
         raise ValueError(f"{name}: memory_limit_mb needs runs_on='process'; elsewhere memory is shared by all jobs")

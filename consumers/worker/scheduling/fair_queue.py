@@ -40,42 +40,6 @@ class Waiting(Protocol):
 Job = TypeVar("Job", bound=Waiting)
 
 
-class OrderingKeys(Generic[Job]):
-    """Which ordering keys are taken, and what waits for them. Shared by the queues of one worker."""
-
-    def __init__(self) -> None:
-        self._behind: dict[tuple[str, str], deque[Job]] = {}
-
-    def claim(self, job: Job) -> bool:
-        """True when the job may be queued; False when it was put behind an earlier one of its key."""
-        key = (job.tenant, job.ordering_key)
-        behind = self._behind.get(key)
-        if behind is None:
-            self._behind[key] = deque()
-            return True
-        behind.append(job)
-        return False
-
-    def release(self, job: Job) -> Job | None:
-        """The job has ended or is given up: the next live one of its key, which now holds the key."""
-        key = (job.tenant, job.ordering_key)
-        behind = self._behind[key]
-        while behind:
-            if (following := behind.popleft()).live:
-                return following
-        del self._behind[key]
-        return None
-
-    def forget_dead(self) -> None:
-        """Drop what waits behind an earlier job of its key and is not live any more."""
-        for key, behind in self._behind.items():
-            if not all(job.live for job in behind):
-                self._behind[key] = deque(job for job in behind if job.live)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._behind.values()))
-
-
 class FairQueue(Generic[Job]):
     """Jobs that wait for a place to run, fair to tenants."""
 

@@ -27,7 +27,7 @@ class ScriptedExecutor:
     def cancel(self, job_id: str, reason: str) -> None:
         self.cancelled.append(job_id)
 
-    def forget_cancellation(self, job_id: str) -> None:
+    def revoke_cancellation(self, job_id: str) -> None:
         self.cancelled.remove(job_id)
 
 

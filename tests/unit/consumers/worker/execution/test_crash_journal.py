@@ -15,10 +15,10 @@ def test_what_ran_at_two_deaths_in_a_row_is_suspect(tmp_path: Path) -> None:
         dies.begin(job_id.encode(), job_id)
     dies.end(ended)
     dies_too = CrashJournal(tmp_path / "w", 10)
-    assert dies_too.suspects == set()
+    assert dies_too.poison_suspects == set()
     dies_too.begin(twice.encode(), twice)
-    assert CrashJournal(tmp_path / "w", 10).suspects == {twice}
-    assert CrashJournal(tmp_path / "w", 10).suspects == set()
+    assert CrashJournal(tmp_path / "w", 10).poison_suspects == {twice}
+    assert CrashJournal(tmp_path / "w", 10).poison_suspects == set()
 
 
 def test_what_ended_between_two_deaths_is_not_suspect(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_what_ended_between_two_deaths_is_not_suspect(tmp_path: Path) -> None:
     for _ in range(3):
         dies = CrashJournal(tmp_path / "w", 10)
         dies.begin(job_id, EXECUTION)
-        assert CrashJournal(tmp_path / "w", 10).suspects == set()
+        assert CrashJournal(tmp_path / "w", 10).poison_suspects == set()
         again = CrashJournal(tmp_path / "w", 10)
         again.begin(job_id, EXECUTION)
         again.end(EXECUTION)
@@ -38,7 +38,7 @@ def test_nothing_is_suspect_after_an_orderly_end(tmp_path: Path) -> None:
     ends = CrashJournal(tmp_path / "w", 10)
     ends.begin(job_id, EXECUTION)
     ends.close()
-    assert CrashJournal(tmp_path / "w", 10).suspects == set()
+    assert CrashJournal(tmp_path / "w", 10).poison_suspects == set()
 
 
 def test_what_does_not_fit_is_not_noted_and_harms_nothing(tmp_path: Path) -> None:
@@ -50,12 +50,12 @@ def test_what_does_not_fit_is_not_noted_and_harms_nothing(tmp_path: Path) -> Non
         for job_id in ids:
             journal.end(job_id.decode())
         journal.begin(ids[0], EXECUTION)
-    assert CrashJournal(tmp_path / "w", 3).suspects == {ids[0].decode()}
+    assert CrashJournal(tmp_path / "w", 3).poison_suspects == {ids[0].decode()}
 
 
 def test_a_file_of_something_else_is_no_suspicion(tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(b"\xff" * 100)
-    assert CrashJournal(tmp_path / "w", 3).suspects == set()
+    assert CrashJournal(tmp_path / "w", 3).poison_suspects == set()
 
 
 def test_a_job_that_runs_twice_at_once_holds_a_place_for_each_run_and_frees_both(tmp_path: Path) -> None:
@@ -68,24 +68,24 @@ def test_a_job_that_runs_twice_at_once_holds_a_place_for_each_run_and_frees_both
             dies.end("first")
             dies.end("second")
         dies.begin(last.encode(), last)
-    assert CrashJournal(tmp_path / "w", 2).suspects == {last}
+    assert CrashJournal(tmp_path / "w", 2).poison_suspects == {last}
 
 
 def test_a_process_that_ends_because_of_one_job_leaves_no_suspicion_on_the_others(tmp_path: Path) -> None:
-    guilty, innocent = new_id(), new_id()
+    blamed, innocent = new_id(), new_id()
     for _ in range(2):
         ends = CrashJournal(tmp_path / "w", 3)
-        ends.begin(guilty.encode(), "guilty")
+        ends.begin(blamed.encode(), "blamed")
         ends.begin(innocent.encode(), "innocent")
-        ends.freeze("guilty")
-        ends.end("guilty")
+        ends.freeze("blamed")
+        ends.end("blamed")
         ends.begin(new_id().encode(), "late")
         ends.clear()
         ends.close()
-    assert CrashJournal(tmp_path / "w", 3).suspects == {guilty}
+    assert CrashJournal(tmp_path / "w", 3).poison_suspects == {blamed}
 
 
-def test_when_no_job_is_known_to_be_guilty_all_that_ran_are_suspect(tmp_path: Path) -> None:
+def test_when_no_job_is_known_to_be_blamed_all_that_ran_are_suspect(tmp_path: Path) -> None:
     ids = {new_id(), new_id()}
     for _ in range(2):
         ends = CrashJournal(tmp_path / "w", 3)
@@ -93,4 +93,4 @@ def test_when_no_job_is_known_to_be_guilty_all_that_ran_are_suspect(tmp_path: Pa
             ends.begin(job_id.encode(), job_id)
         ends.freeze(None)
         ends.close()
-    assert CrashJournal(tmp_path / "w", 3).suspects == ids
+    assert CrashJournal(tmp_path / "w", 3).poison_suspects == ids

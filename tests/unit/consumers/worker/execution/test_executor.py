@@ -16,8 +16,8 @@ from millstream.consumers.worker import JobTypes, WorkerConfig
 from millstream.consumers.worker.execution.crash_journal import CrashJournal
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.executor import Executor
-from millstream.consumers.worker.outcomes.outcome_records import OutcomeRecords
-from millstream.schemas import Codec, EventKind, JobRequest, RequestReader, TopicCatalogue
+from millstream.consumers.worker.execution.facts import Finished
+from millstream.schemas import Codec, EventKind, JobRequest, RequestReader
 from tests.support.waiting import until
 
 CODEC = Codec()
@@ -62,14 +62,14 @@ async def limited() -> None:
     await asyncio.sleep(60)
 
 
-class Unspeakable(Exception):
+class WithoutText(Exception):
     def __str__(self) -> str:
         raise KeyError("no text")
 
 
-@jobs.job("raises-unspeakable")
-async def raises_unspeakable() -> None:
-    raise Unspeakable
+@jobs.job("raises-without-text")
+async def raises_without_text() -> None:
+    raise WithoutText
 
 
 @jobs.job("exits-in-a-task")
@@ -108,11 +108,15 @@ def waits_in_a_thread() -> None:
 @pytest.fixture
 def executor(tmp_path: Path) -> Iterator[Executor]:
     config = WorkerConfig(worker_id="w", concurrency=LIMIT)
-    narrator = OutcomeRecords(TopicCatalogue(), CODEC, config)
-    running = Executor(jobs, narrator, config, ["default"], CrashJournal(tmp_path / "journal", 50))
+    running = Executor(jobs, config, ["default"], CrashJournal(tmp_path / "journal", 50))
     running.start()
     yield running
     running.stop()
+
+
+def finished(executor: Executor) -> list[Execution]:
+    """The executions that have their outcome, in the order in which they ended."""
+    return [fact.execution for fact in executor.facts.copy() if isinstance(fact, Finished)]
 
 
 def executions(*kinds: str, **fields: object) -> list[Execution]:
@@ -128,18 +132,18 @@ def test_all_run_and_never_more_at_once_than_allowed(executor: Executor) -> None
     def all_ended() -> bool:
         nonlocal most
         most = max(most, executor.running)
-        return len(executor.finished) == 200
+        return len(finished(executor)) == 200
 
     executor.submit(executions(*["at-once", "waits", "at-once", "times-out-inside"] * 50))
     until(all_ended)
     assert 1 < most <= LIMIT
-    assert {each.outcome.kind for each in executor.finished if each.outcome} == {EventKind.SUCCEEDED}
+    assert {each.outcome.kind for each in finished(executor) if each.outcome} == {EventKind.SUCCEEDED}
 
 
 def test_what_one_sets_in_its_context_the_next_does_not_see(executor: Executor) -> None:
     seen.clear()
     executor.submit(executions(*["at-once"] * 20))
-    until(lambda: len(executor.finished) == 20)
+    until(lambda: len(finished(executor)) == 20)
     assert seen == ["nobody"] * 20
 
 
@@ -149,10 +153,10 @@ def test_one_that_is_cancelled_or_cancels_itself_or_times_out_ends_no_other(exec
     until(lambda: executor.running == LIMIT)
     executor.submit(executions(*["at-once", "cancels-itself", "limited", "waits", "times-out-inside"] * 10))
     for each in stuck:
-        executor.cancel(each.job_id, "called off")
-    until(lambda: len(executor.finished) == LIMIT + 50)
+        executor.cancel(each.job_id, "cancelled")
+    until(lambda: len(finished(executor)) == LIMIT + 50)
     kinds: dict[str, set[EventKind]] = {}
-    for each in executor.finished:
+    for each in finished(executor):
         assert each.outcome is not None
         kinds.setdefault(each.job_type, set()).add(each.outcome.kind)
     assert kinds == {
@@ -165,27 +169,27 @@ def test_one_that_is_cancelled_or_cancels_itself_or_times_out_ends_no_other(exec
     }
 
 
-def test_many_that_wait_for_nothing_leave_the_event_loop_its_turns(executor: Executor) -> None:
+def test_coroutines_that_never_wait_do_not_starve_the_event_loop(executor: Executor) -> None:
     executor.submit(executions("waits"))
     executor.submit(executions(*["at-once"] * 20_000))
-    until(lambda: len(executor.finished) == 20_001)
-    place = [each.job_type for each in executor.finished].index("waits")
-    assert place < 20_000
+    until(lambda: len(finished(executor)) == 20_001)
+    position = [each.job_type for each in finished(executor)].index("waits")
+    assert position < 20_000
 
 
-def test_an_error_whose_text_cannot_be_made_ends_its_attempt(executor: Executor) -> None:
-    executor.submit(executions("raises-unspeakable", "at-once"))
-    until(lambda: len(executor.finished) == 2 and not executor.running)
-    ended = {each.job_type: each.outcome.kind for each in executor.finished if each.outcome}
-    assert ended == {"raises-unspeakable": EventKind.FAILED, "at-once": EventKind.SUCCEEDED}
+def test_an_error_without_a_text_ends_its_attempt(executor: Executor) -> None:
+    executor.submit(executions("raises-without-text", "at-once"))
+    until(lambda: len(finished(executor)) == 2 and not executor.running)
+    ended = {each.job_type: each.outcome.kind for each in finished(executor) if each.outcome}
+    assert ended == {"raises-without-text": EventKind.FAILED, "at-once": EventKind.SUCCEEDED}
 
 
-def test_a_task_of_a_job_that_exits_is_the_jobs_failure_and_the_loop_goes_on(executor: Executor) -> None:
+def test_a_task_of_a_job_that_exits_fails_the_job_and_the_loop_goes_on(executor: Executor) -> None:
     executor.submit(executions("exits-in-a-task"))
-    until(lambda: len(executor.finished) == 1)
+    until(lambda: len(finished(executor)) == 1)
     executor.submit(executions("at-once"))
-    until(lambda: len(executor.finished) == 2)
-    ended = {each.job_type: each.outcome for each in executor.finished if each.outcome}
+    until(lambda: len(finished(executor)) == 2)
+    ended = {each.job_type: each.outcome for each in finished(executor) if each.outcome}
     assert ended["exits-in-a-task"].kind is EventKind.FAILED
     assert ended["exits-in-a-task"].error["error_type"] == "SystemExit"
     assert executor.alive
@@ -195,8 +199,8 @@ def test_a_task_of_a_job_that_exits_is_the_jobs_failure_and_the_loop_goes_on(exe
 @pytest.mark.parametrize("left_s", [-1.0, 0.1])
 def test_a_job_whose_deadline_has_passed_is_not_tried_again(executor: Executor, kind: str, left_s: float) -> None:
     executor.submit(executions(kind, deadline=datetime.now(UTC) + timedelta(seconds=left_s), max_attempts=1000))
-    until(lambda: len(executor.finished) == 1)
-    ended = executor.finished.popleft().outcome
+    until(lambda: len(finished(executor)) == 1)
+    ended = finished(executor)[0].outcome
     assert ended is not None
     assert ended.kind is EventKind.TIMED_OUT
     assert not ended.retryable
@@ -204,40 +208,40 @@ def test_a_job_whose_deadline_has_passed_is_not_tried_again(executor: Executor, 
 
 def test_a_job_that_runs_out_of_its_own_time_may_be_tried_again(executor: Executor) -> None:
     executor.submit(executions("limited", deadline=datetime.now(UTC) + timedelta(hours=1)))
-    until(lambda: len(executor.finished) == 1)
-    ended = executor.finished.popleft().outcome
+    until(lambda: len(finished(executor)) == 1)
+    ended = finished(executor)[0].outcome
     assert ended is not None
     assert ended.kind is EventKind.TIMED_OUT
     assert ended.retryable
 
 
-def test_a_job_without_a_trace_runs_in_none_though_another_job_made_way_for_it(executor: Executor) -> None:
+def test_a_job_without_a_trace_runs_in_none_although_it_was_started_from_another_job(executor: Executor) -> None:
     traceparent = f"00-{5:032x}-{6:016x}-01"
     executor.submit([*executions("traced", traceparent=traceparent), *executions("untraced")])
-    until(lambda: len(executor.finished) == 2)
+    until(lambda: len(finished(executor)) == 2)
     assert traces == {"traced": 5, "untraced": 0}
 
 
-def test_a_coroutine_that_blocks_the_event_loop_is_found_while_it_does(executor: Executor) -> None:
-    until(lambda: executor.watch.late_s() == 0)
+def test_a_coroutine_that_blocks_the_event_loop_is_identified_while_it_does(executor: Executor) -> None:
+    until(lambda: executor.watchdog.late_s() == 0)
     blocking = executions("blocks")[0]
     executor.submit([blocking])
-    until(lambda: executor.watch.late_s() > 0.3)
-    job, stack = executor.watch.driven()
+    until(lambda: executor.watchdog.late_s() > 0.3)
+    job, stack = executor.watchdog.blocking_coroutine()
     assert job is blocking
     assert "time.sleep(0.6)" in stack
-    until(lambda: len(executor.finished) == 1 and executor.watch.late_s() == 0)
-    assert executor.watch.driven()[0] is None
+    until(lambda: len(finished(executor)) == 1 and executor.watchdog.late_s() == 0)
+    assert executor.watchdog.blocking_coroutine()[0] is None
 
 
-def test_a_loop_that_nobody_looked_at_for_long_is_not_said_to_be_blocked(executor: Executor) -> None:
-    executor.watch.late_s()
+def test_a_loop_that_was_not_checked_for_long_is_not_considered_blocked(executor: Executor) -> None:
+    executor.watchdog.late_s()
     executor.submit(executions("blocks", "blocks"))
     time.sleep(1.1)
-    assert executor.watch.late_s() < 0.1
+    assert executor.watchdog.late_s() < 0.1
 
 
-def test_what_waits_for_a_partition_that_was_given_up_is_forgotten_though_its_tenant_is_paused(
+def test_what_waits_for_a_released_partition_is_dropped_even_while_its_tenant_is_paused(
     executor: Executor,
 ) -> None:
     executor.change_quotas(lambda quotas: quotas.pause("tenant", "acme"))

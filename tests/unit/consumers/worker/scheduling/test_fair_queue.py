@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millstream.consumers.worker.scheduling.fair_queue import STARVING_AFTER, FairQueue, OrderingKeys
+from millstream.consumers.worker.scheduling.fair_queue import STARVING_AFTER, FairQueue
 from millstream.consumers.worker.scheduling.quotas import Quota, Quotas, Scope
 
 
@@ -204,28 +204,6 @@ def test_what_is_given_up_leaves_the_queue_though_its_tenant_is_paused() -> None
     rest = worker.drain()
     assert all(job.live for job in rest) and len(rest) == before - len(gone)
     assert not len(worker.queue)
-
-
-def test_what_is_given_up_does_not_wait_behind_its_key() -> None:
-    keys = OrderingKeys[Job]()
-    first, second, third = (Job(ordering_key="k", number=number) for number in range(3))
-    for job in (first, second, third):
-        keys.claim(job)
-    second.live = False
-    keys.forget_dead()
-    assert len(keys) == 1
-    assert keys.release(first) is third
-
-
-def test_jobs_of_one_key_follow_each_other_and_a_dead_one_is_passed_over() -> None:
-    keys = OrderingKeys[Job]()
-    first, second, third = (Job(ordering_key="k", number=number) for number in range(3))
-    assert [keys.claim(job) for job in (first, second, third)] == [True, False, False]
-    assert keys.claim(Job(tenant="b", ordering_key="k"))
-    second.live = False
-    assert keys.release(first) is third
-    assert keys.release(third) is None
-    assert keys.claim(first)
 
 
 tenants = st.sampled_from("abcd")

@@ -1,0 +1,91 @@
+"""One attempt: what may run at all, and the outcome of whatever the handler does. No threads, no event loop of its
+own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from millstream.consumers.worker import JobTypes
+from millstream.consumers.worker.execution.attempt import Attempts
+from millstream.consumers.worker.execution.cancellations import Cancellations
+from millstream.consumers.worker.execution.execution import Execution
+from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
+from millstream.consumers.worker.execution.registry import JobType
+from millstream.schemas import DeadReason, EventKind
+from tests.unit.consumers.worker.execution.made import execution
+
+jobs = JobTypes()
+
+
+@jobs.job("known")
+async def known() -> None:
+    """Never called: the runner is scripted."""
+
+
+class ScriptedRunner:
+    """Does what the test says in place of a handler; `ran` counts."""
+
+    def __init__(self, does: Callable[[Execution], Awaitable[Outcome]] | None = None) -> None:
+        self.ran = 0
+        self._does = does
+
+    async def run(self, job_type: JobType, execution: Execution) -> Outcome:
+        self.ran += 1
+        return await self._does(execution) if self._does else SUCCEEDED
+
+    def stop(self) -> None:
+        """Nothing to release."""
+
+
+async def ran(
+    made: Execution, runner: ScriptedRunner | None = None, cancellations: Cancellations | None = None
+) -> Outcome:
+    attempts = Attempts(jobs, cancellations or Cancellations(), {"loop": runner or ScriptedRunner()})
+    made.begin()
+    await attempts.run(made, "loop")
+    assert made.outcome is not None and made.finished_us
+    return made.outcome
+
+
+async def test_a_handler_that_returns_has_succeeded() -> None:
+    assert await ran(execution("known")) is SUCCEEDED
+
+
+async def test_an_unknown_type_is_rejected_with_the_types_that_are_known() -> None:
+    ended = await ran(execution("unknown"))
+    assert (ended.kind, ended.reason, ended.retryable) == (EventKind.FAILED, DeadReason.UNKNOWN_TYPE, False)
+    assert ended.error["error_message"].endswith("the job types of this worker: known")
+
+
+async def test_a_job_that_was_cancelled_before_its_turn_never_runs() -> None:
+    made, runner, cancellations = execution("known"), ScriptedRunner(), Cancellations()
+    cancellations.add(made.job_id, "not needed")
+    ended = await ran(made, runner, cancellations)
+    assert (ended.kind, runner.ran) == (EventKind.CANCELLED, 0)
+    assert made.cancel_command_active
+
+
+async def test_a_job_whose_deadline_has_passed_never_runs_and_is_not_tried_again() -> None:
+    runner = ScriptedRunner()
+    ended = await ran(execution("known", deadline=datetime.now(UTC) - timedelta(seconds=1)), runner)
+    assert (ended.kind, ended.retryable, runner.ran) == (EventKind.TIMED_OUT, False, 0)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
+async def test_whatever_a_handler_raises_fails_its_attempt_and_nothing_else(error: BaseException) -> None:
+    async def raises(_: Execution) -> Outcome:
+        raise error
+
+    ended = await ran(execution("known"), ScriptedRunner(raises))
+    assert (ended.kind, ended.error["error_type"]) == (EventKind.FAILED, type(error).__name__)
+
+
+async def test_a_cancellation_while_it_runs_is_a_cancelled_outcome_with_its_reason() -> None:
+    async def is_cancelled(made: Execution) -> Outcome:
+        made.cancelled = "the operator said so"
+        raise asyncio.CancelledError
+
+    ended = await ran(execution("known"), ScriptedRunner(is_cancelled))
+    assert (ended.kind, ended.error["error_message"]) == (EventKind.CANCELLED, "the operator said so")
