@@ -1,12 +1,30 @@
 """The execution runtime: handlers, their context, and the worker that runs them."""
 
-from millstream.consumers.worker.config import WorkerConfig
-from millstream.consumers.worker.coordination.supervisor import Supervisor, end_with_parent
-from millstream.consumers.worker.coordination.worker_id import claim_worker_id
-from millstream.consumers.worker.execution.job_context import JobContext
-from millstream.consumers.worker.execution.registry import JobTypes, job, registered
-from millstream.consumers.worker.scheduling.quotas import Quota
-from millstream.consumers.worker.worker import Drained, Worker
+from typing import TYPE_CHECKING
+
+from millstream.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from millstream.consumers.worker.config import WorkerConfig
+    from millstream.consumers.worker.coordination.supervisor import Supervisor, end_with_parent
+    from millstream.consumers.worker.coordination.worker_id import claim_worker_id
+    from millstream.consumers.worker.execution.job_context import JobContext
+    from millstream.consumers.worker.execution.registry import JobTypes, job, registered
+    from millstream.consumers.worker.scheduling.quotas import Quota
+    from millstream.consumers.worker.worker import Drained, Worker
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "config": ("WorkerConfig",),
+            "coordination.supervisor": ("Supervisor", "end_with_parent"),
+            "coordination.worker_id": ("claim_worker_id",),
+            "execution.job_context": ("JobContext",),
+            "execution.registry": ("JobTypes", "job", "registered"),
+            "scheduling.quotas": ("Quota",),
+            "worker": ("Drained", "Worker"),
+        },
+    )
 
 __all__ = [
     "Drained",

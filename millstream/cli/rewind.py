@@ -21,9 +21,9 @@ from millstream.consumers.sink import (
     check_stopped,
     offsets_at,
     read_again,
-    rewind,
 )
 from millstream.consumers.sink.all_sinks import quiet
+from millstream.consumers.sink.rewind import rewind
 
 SOURCES = {source.table: source for source in (EVENTS, *LOW_VOLUME)}
 

@@ -17,7 +17,7 @@ from millstream.analytics import ClickHouseUnavailable
 from millstream.cli.handlers import load_handlers
 from millstream.cli.rewind import rewind_command
 from millstream.clickhouse import connect
-from millstream.consumers.sink import all_sinks, run_together
+from millstream.consumers.sink.all_sinks import all_sinks, run_together
 from millstream.consumers.worker import Drained, Supervisor, Worker, WorkerConfig, claim_worker_id, end_with_parent
 from millstream.settings import Settings
 from millstream.streams import build_app, run_tracker
