@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from millstream.cli.failure import Failure
 from millstream.pages import Page, html, terminal
 
 PIPED_WIDTH = 120
@@ -18,15 +19,6 @@ PIPED_WIDTH = 120
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPED_WIDTH)
-
-
-class Failure(Exception):
-    """A command cannot do what it was asked. `hint` says how to go on; `code` is the exit code."""
-
-    def __init__(self, text: str, hint: str = "", code: int = 1) -> None:
-        super().__init__(text)
-        self.hint = hint
-        self.code = code
 
 
 def complain(failure: Failure) -> int:

@@ -23,8 +23,9 @@ from millstream.analytics.rca.questions.job import UnknownJob, job_story
 from millstream.analytics.rca.questions.noisy_neighbours import tenant_pressure
 from millstream.analytics.rca.questions.postmortem import SLO, postmortem
 from millstream.analytics.rca.questions.timeseries import Course, course
+from millstream.cli.failure import Failure
 from millstream.cli.options import AsHtml, AsJson
-from millstream.cli.output import Failure, err, show, write
+from millstream.cli.output import err, show, write
 from millstream.cli.rca_explain import explain
 from millstream.cli.timespan import From, Last, To, length, timespan
 from millstream.clickhouse import connect
@@ -40,7 +41,7 @@ from millstream.pages.answers import (
     tenants_page,
 )
 
-app = typer.Typer(help="Root cause analysis: who, what, since when, with evidence.", no_args_is_help=True)
+app = typer.Typer(help="Root cause analysis: what changed, since when and where, with evidence.", no_args_is_help=True)
 
 app.command("explain")(explain)
 
@@ -55,7 +56,7 @@ def detect(
     as_json: AsJson = False,
     as_html: AsHtml = None,
 ) -> None:
-    """Look for metrics that left their usual course and record them as incidents.
+    """Find metrics that left their usual range and record them as incidents.
 
     What is usual comes from up to four weeks before the window. Safe to repeat: an incident keeps its id, and one that
     is over gets its end. Run it every few minutes.
@@ -133,7 +134,7 @@ def errors(
     as_json: AsJson = False,
     as_html: AsHtml = None,
 ) -> None:
-    """Families of errors: new ones, returning ones, ones that a deploy made worse, and the known rest.
+    """Families of errors: new, returning, made worse by a deploy, and known.
 
     Examples:
 
@@ -152,7 +153,7 @@ def errors(
 def bottleneck(
     last: Last = "15m", start: From = None, end: To = None, as_json: AsJson = False, as_html: AsHtml = None
 ) -> None:
-    """Where jobs queue up and what holds them back: saturation, a tenant's limit, a slow dependency, partitions.
+    """Where jobs queue and why: saturation, a tenant's limit, a slow dependency, or too few partitions.
 
     Example: millstream rca bottleneck --last 15m
     """
@@ -184,7 +185,7 @@ def deploys(
 def tenants(
     last: Last = "15m", start: From = None, end: To = None, as_json: AsJson = False, as_html: AsHtml = None
 ) -> None:
-    """Who hurts whom: behind whose jobs each tenant's jobs waited.
+    """Noisy neighbours: behind which tenants' jobs each tenant's jobs waited.
 
     Example: millstream rca tenants --last 15m
     """

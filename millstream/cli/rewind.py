@@ -9,8 +9,9 @@ from rich.table import Table
 
 from millstream import settings as settings_module
 from millstream.analytics.warehouse.rebuild import Loss, empty, losses, tables_behind
+from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer, err
+from millstream.cli.output import answer, err
 from millstream.clickhouse import connect
 from millstream.consumers.sink import (
     EVENTS,
