@@ -29,17 +29,15 @@ from millstream.cli.output import err, show, write
 from millstream.cli.rca_explain import explain
 from millstream.cli.timespan import From, Last, To, length, timespan
 from millstream.clickhouse import connect
-from millstream.pages import markdown
-from millstream.pages.answers import (
-    bottleneck_page,
-    comparison_page,
-    deploys_page,
-    errors_page,
-    incidents_page,
-    job_page,
-    postmortem_page,
-    tenants_page,
-)
+from millstream.pages import render_markdown
+from millstream.pages.answers.bottleneck import bottleneck_page
+from millstream.pages.answers.compare import comparison_page
+from millstream.pages.answers.deploys import deploys_page
+from millstream.pages.answers.errors import errors_page
+from millstream.pages.answers.incidents import incidents_page
+from millstream.pages.answers.job import job_page
+from millstream.pages.answers.noisy_neighbours import tenants_page
+from millstream.pages.answers.postmortem import postmortem_page
 
 app = typer.Typer(help="Root cause analysis: what changed, since when and where, with evidence.", no_args_is_help=True)
 
@@ -242,9 +240,9 @@ def report(
     if as_json or as_html:
         show(asdict(found), page, as_json, as_html)
     elif output:
-        write(output, markdown(page))
+        write(output, render_markdown(page))
     else:
-        sys.stdout.write(markdown(page))
+        sys.stdout.write(render_markdown(page))
 
 
 def _worst(client: Client, found: Sequence[Incident], span: Window) -> Course | None:

@@ -15,7 +15,7 @@ from millstream.cli.options import AsHtml, AsJson
 from millstream.cli.output import show
 from millstream.clickhouse import connect
 from millstream.pages import Page
-from millstream.pages.answers import attribution_page, explanation_page
+from millstream.pages.answers.explanation import attribution_page, explanation_page
 
 METRICS = get_args(rca.Metric)
 
