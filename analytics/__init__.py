@@ -1,15 +1,36 @@
 """ClickHouse: the tables, the questions that can be asked of them, and the connection."""
 
-from millstream.analytics.client import ClickHouseUnavailable, Tls, connect
-from millstream.analytics.warehouse.migrate import (
-    Applied,
-    MigrationError,
-    migrate,
-    pending,
-    table_names,
-    view_names,
-    view_text,
-)
+from typing import TYPE_CHECKING
+
+from millstream.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from millstream.analytics.client import ClickHouseUnavailable, Tls, connect
+    from millstream.analytics.warehouse.migrate import (
+        Applied,
+        MigrationError,
+        migrate,
+        pending,
+        table_names,
+        view_names,
+        view_text,
+    )
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "client": ("ClickHouseUnavailable", "Tls", "connect"),
+            "warehouse.migrate": (
+                "Applied",
+                "MigrationError",
+                "migrate",
+                "pending",
+                "table_names",
+                "view_names",
+                "view_text",
+            ),
+        },
+    )
 
 __all__ = [
     "Applied",

@@ -2,11 +2,12 @@
 
 import logging
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from millstream.analytics.address import http_address
 
 # The driver logs a stack trace of every failed request, beside the exception that it raises.
 logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
@@ -68,14 +69,6 @@ def connect(
         ) from error
     client.database = database
     return client
-
-
-def http_address(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of ClickHouse's HTTP interface. Raises `ValueError` when `url` is not such an address."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{url!r} is not an address of ClickHouse's HTTP interface, such as http://localhost:8123")
-    return parts.scheme, parts.hostname, parts.port or (8443 if parts.scheme == "https" else 8123)
 
 
 def _cause(error: BaseException) -> str:

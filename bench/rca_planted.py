@@ -28,7 +28,7 @@ def main() -> None:
         sys.exit(0 if options.quick else f"no traces in {TRACES}")
     traces = [read_trace(path) for path in paths]
     each, began, incidents = (1 if options.quick else 8), time.perf_counter(), 0
-    tally: dict[str, Tally] = defaultdict(Tally)
+    tally: dict[str, PlantedTally] = defaultdict(PlantedTally)
     for kind in KINDS:
         for share in SHARES if kind != "none" else (0.0,):
             for seed in range(each * (len(SHARES) if kind == "none" else 1)):
@@ -49,7 +49,7 @@ def main() -> None:
     show(results, options.json, options.quick)
 
 
-class Tally:
+class PlantedTally:
     """What was planted and found over some incidents."""
 
     def __init__(self) -> None:

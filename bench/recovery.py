@@ -35,7 +35,7 @@ WORKER_SETTLED_S = 12.0
 """A worker that comes back takes partitions over, and long jobs hold each of them for the revoke grace of 5 s."""
 
 
-class Watch:
+class EventWatch:
     """A read_committed reader of `jobs.events`: where each long job runs, and how long a partition stood still."""
 
     def __init__(self, bootstrap: str, topics: TopicCatalogue) -> None:
@@ -77,7 +77,7 @@ class Fleet:
         self._folder = folder
         connection = KafkaConnection(bootstrap)
         apply_topics(connection, self.topics)
-        self.watch = Watch(bootstrap, self.topics)
+        self.watch = EventWatch(bootstrap, self.topics)
         self._client = JobClient(connection, self.topics)
         self._orders = Producer(connection.producer())
         self._long: list[str] = []

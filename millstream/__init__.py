@@ -1,26 +1,44 @@
 """Millstream: a multi-tenant worker platform on Kafka."""
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-from millstream.consumers.worker import Drained, JobContext, JobTypes, Worker, WorkerConfig, job
-from millstream.producers import AsyncJobClient, InvalidJob, JobClient, NewJob, SubmitError
-from millstream.schemas import (
-    OUTCOMES,
-    Codec,
-    EventKind,
-    JobEvent,
-    JobRequest,
-    JobState,
-    KafkaConnection,
-    State,
-    TopicCatalogue,
-)
+from millstream.lazy_exports import lazy_exports
 
-try:
-    __version__ = version("millstream")
-except PackageNotFoundError:
-    # A checkout that is imported without being installed.
-    __version__ = "0"
+if TYPE_CHECKING:
+    from millstream.consumers.worker import Drained, JobContext, JobTypes, Worker, WorkerConfig, job
+    from millstream.producers import AsyncJobClient, InvalidJob, JobClient, NewJob, SubmitError
+    from millstream.schemas import (
+        OUTCOMES,
+        Codec,
+        EventKind,
+        JobEvent,
+        JobRequest,
+        JobState,
+        KafkaConnection,
+        State,
+        TopicCatalogue,
+    )
+    from millstream.version import __version__
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "consumers.worker": ("Drained", "JobContext", "JobTypes", "Worker", "WorkerConfig", "job"),
+            "producers": ("AsyncJobClient", "InvalidJob", "JobClient", "NewJob", "SubmitError"),
+            "schemas": (
+                "OUTCOMES",
+                "Codec",
+                "EventKind",
+                "JobEvent",
+                "JobRequest",
+                "JobState",
+                "KafkaConnection",
+                "State",
+                "TopicCatalogue",
+            ),
+            "version": ("__version__",),
+        },
+    )
 
 __all__ = [
     "OUTCOMES",
@@ -42,5 +60,6 @@ __all__ = [
     "TopicCatalogue",
     "Worker",
     "WorkerConfig",
+    "__version__",
     "job",
 ]

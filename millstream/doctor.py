@@ -27,7 +27,7 @@ KAFKA_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What one check found. `fix` says what to do when the status is not "ok"."""
 
     check: str
@@ -36,7 +36,7 @@ class Finding:
     fix: str = ""
 
 
-def diagnose(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[Finding]:
+def diagnose(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[CheckResult]:
     """All findings, one after the other. `connect` opens the ClickHouse client."""
     yield _versions()
     yield from _kafka(settings)
@@ -45,18 +45,18 @@ def diagnose(settings: Settings, connect: Callable[[Settings], Client]) -> Itera
     yield _local_tools()
 
 
-def _versions() -> Finding:
+def _versions() -> CheckResult:
     names = ("millstream", "confluent-kafka", "faust-streaming", "clickhouse-connect")
     found = ", ".join(f"{name} {metadata.version(name)}" for name in names)
-    return Finding("versions", "ok", f"Python {platform.python_version()}, {found}")
+    return CheckResult("versions", "ok", f"Python {platform.python_version()}, {found}")
 
 
-def _kafka(settings: Settings) -> Iterator[Finding]:
+def _kafka(settings: Settings) -> Iterator[CheckResult]:
     admin = AdminClient(settings.connection.quiet.client(socket_timeout_ms=int(KAFKA_TIMEOUT_S * 1000)))
     try:
         cluster = admin.list_topics(timeout=KAFKA_TIMEOUT_S)
     except KafkaException as error:
-        yield Finding(
+        yield CheckResult(
             "kafka",
             "failed",
             f"{settings.kafka.bootstrap} does not answer: {error.args[0].str()}",
@@ -64,31 +64,31 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
         )
         return
     count = len(cluster.brokers)
-    yield Finding("kafka", "ok", f"{settings.kafka.bootstrap}: {count} broker{'s' if count > 1 else ''}")
+    yield CheckResult("kafka", "ok", f"{settings.kafka.bootstrap}: {count} broker{'s' if count > 1 else ''}")
     yield _topics(settings)
     yield from _broker_settings(settings, admin, next(iter(cluster.brokers)))
 
 
-def _topics(settings: Settings) -> Finding:
+def _topics(settings: Settings) -> CheckResult:
     wrong = [each for each in inspect_topics(settings.connection.quiet, settings.catalogue) if each.status != "ok"]
     if not wrong:
-        return Finding("topics", "ok", f"all {len(list(settings.catalogue))} are as they should be")
+        return CheckResult("topics", "ok", f"all {len(list(settings.catalogue))} are as they should be")
     shown = "; ".join(f"{each.topic.name}: {', '.join(each.problems)}" for each in wrong[:3])
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     missing = any(each.status == "missing" for each in wrong)
-    return Finding("topics", "failed" if missing else "warning", shown + more, "millstream topics apply")
+    return CheckResult("topics", "failed" if missing else "warning", shown + more, "millstream topics apply")
 
 
-def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Iterator[Finding]:
+def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Iterator[CheckResult]:
     try:
         resource = ConfigResource(ResourceType.BROKER, str(broker))
         entries = next(iter(admin.describe_configs([resource], request_timeout=KAFKA_TIMEOUT_S).values())).result()
         values = {name: entry.value for name, entry in entries.items()}
     except KafkaException as error:
-        yield Finding("broker settings", "warning", f"cannot be read: {error.args[0].str()}", "check them by hand")
+        yield CheckResult("broker settings", "warning", f"cannot be read: {error.args[0].str()}", "check them by hand")
         return
     if "transaction.max.timeout.ms" not in values:
-        yield Finding(
+        yield CheckResult(
             "broker settings",
             "warning",
             "this is not Apache Kafka (Tansu?): data is in memory only, a commit's metadata is not kept, so finished "
@@ -98,7 +98,7 @@ def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Ite
         return
     session, shortest = settings.worker.session_timeout_ms, int(values.get("group.min.session.timeout.ms", 6000))
     if session < shortest:
-        yield Finding(
+        yield CheckResult(
             "broker settings",
             "failed",
             f"worker.session_timeout_ms is {session}, the broker takes {shortest} or more",
@@ -107,20 +107,22 @@ def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Ite
     yield from _group_protocol(settings, values)
     metadata_limit = int(values.get("offset.metadata.max.bytes", 4096))
     if metadata_limit < 4096:
-        yield Finding(
+        yield CheckResult(
             "broker settings",
             "warning",
             f"offset.metadata.max.bytes is {metadata_limit}: commits with more metadata are refused",
             "set it to 4096, the default",
         )
-    yield Finding("broker settings", "ok", f"sessions from {shortest} ms, {metadata_limit} bytes of commit metadata")
+    yield CheckResult(
+        "broker settings", "ok", f"sessions from {shortest} ms, {metadata_limit} bytes of commit metadata"
+    )
 
 
-def _group_protocol(settings: Settings, values: dict[str, str | None]) -> Iterator[Finding]:
+def _group_protocol(settings: Settings, values: dict[str, str | None]) -> Iterator[CheckResult]:
     """KIP-848 takes the session from the broker: what that means for a dead worker's jobs."""
     session_ms = int(values.get("group.consumer.session.timeout.ms") or 45_000)
     if settings.worker.group_protocol == "consumer" and session_ms > settings.worker.session_timeout_ms:
-        yield Finding(
+        yield CheckResult(
             "group protocol",
             "warning",
             f"with worker.group_protocol=consumer a dead worker's jobs wait {session_ms / 1000:g} s for another one",
@@ -129,57 +131,59 @@ def _group_protocol(settings: Settings, values: dict[str, str | None]) -> Iterat
         )
 
 
-def _clickhouse(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[Finding]:
+def _clickhouse(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[CheckResult]:
     try:
         client = connect(settings)
         asked = time.time()
         version, now = client.query("SELECT version(), toUnixTimestamp64Micro(now64(6))").result_rows[0]
         answered = time.time()
     except (ClickHouseError, OSError) as error:
-        yield Finding(
+        yield CheckResult(
             "clickhouse",
             "failed",
             f"{settings.clickhouse.url} does not answer: {str(error).splitlines()[0]}",
             "start one with `millstream up`, or set MILLSTREAM_CLICKHOUSE__URL",
         )
         return
-    yield Finding("clickhouse", "ok", f"{settings.clickhouse.url}: version {version}")
+    yield CheckResult("clickhouse", "ok", f"{settings.clickhouse.url}: version {version}")
     yield _clock(asked, answered, now / 1e6)
     waiting = pending(client)
     if waiting:
         names = ", ".join(waiting)
-        yield Finding("tables", "failed", f"migrations not applied: {names}", "millstream migrate")
+        yield CheckResult("tables", "failed", f"migrations not applied: {names}", "millstream migrate")
     else:
-        yield Finding("tables", "ok", "all migrations are applied")
+        yield CheckResult("tables", "ok", "all migrations are applied")
 
 
-def _clock(asked: float, answered: float, theirs: float) -> Finding:
+def _clock(asked: float, answered: float, theirs: float) -> CheckResult:
     """Compares this clock with ClickHouse's; what the question took is no skew."""
     skew = 0.0 if asked <= theirs <= answered else min(abs(theirs - asked), abs(theirs - answered))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if skew > CLOCK_SKEW_S:
         detail = f"this clock ({now}) and ClickHouse's differ by {skew:.1f} s: waits and rollups will be off"
-        return Finding("clock", "warning", detail, "run NTP on both hosts")
-    return Finding("clock", "ok", f"{now}, within {skew:.3f} s of ClickHouse's")
+        return CheckResult("clock", "warning", detail, "run NTP on both hosts")
+    return CheckResult("clock", "ok", f"{now}, within {skew:.3f} s of ClickHouse's")
 
 
-def _tracker(settings: Settings) -> Finding:
+def _tracker(settings: Settings) -> CheckResult:
     url = settings.tracker.url
     try:
         answer = httpx.get(f"{url}/health", timeout=3)
     except httpx.HTTPError as error:
         fix = "millstream tracker (jobs run without it; `millstream job show` needs it)"
-        return Finding("tracker", "warning", f"{url} does not answer: {error}", fix)
+        return CheckResult("tracker", "warning", f"{url} does not answer: {error}", fix)
     if answer.status_code != httpx.codes.OK:
-        return Finding("tracker", "warning", f"{url} is not ready: {answer.text[:100]}", "wait until it has recovered")
-    return Finding("tracker", "ok", url)
+        return CheckResult(
+            "tracker", "warning", f"{url} is not ready: {answer.text[:100]}", "wait until it has recovered"
+        )
+    return CheckResult("tracker", "ok", url)
 
 
-def _local_tools() -> Finding:
+def _local_tools() -> CheckResult:
     found = [name for name in ("java", "mvn", "docker") if shutil.which(name)]
     if {"java", "mvn"} <= set(found):
-        return Finding("local stack", "ok", "`millstream up` can run Apache Kafka (java and mvn are on the PATH)")
-    return Finding(
+        return CheckResult("local stack", "ok", "`millstream up` can run Apache Kafka (java and mvn are on the PATH)")
+    return CheckResult(
         "local stack",
         "warning",
         "java and mvn are not both on the PATH: `millstream up` will run Tansu, in memory only",

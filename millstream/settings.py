@@ -19,7 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from millstream.analytics.client import http_address
+from millstream.analytics.address import http_address
 from millstream.consumers.sink import SinkConfig
 from millstream.consumers.worker import WorkerConfig
 from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, TopicCatalogue

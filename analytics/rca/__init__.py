@@ -1,20 +1,46 @@
 """Root cause analysis: which tenants, types, hosts or releases a change comes from, with the evidence."""
 
-from millstream.analytics.rca.attribution.attempts import BaselineKind, Window
-from millstream.analytics.rca.attribution.attribution import (
-    Attribution,
-    Control,
-    Counts,
-    Direction,
-    Finding,
-    Options,
-    Verdict,
-    attribute,
-)
-from millstream.analytics.rca.attribution.explain import Change, Evidence, Explanation, explain
-from millstream.analytics.rca.attribution.leaves import Dimension, Leaves, UnevenLeaves
-from millstream.analytics.rca.attribution.table_file import Columns, TableFile, UnreadableTable, read_table
-from millstream.analytics.rca.metrics import Metric
+from typing import TYPE_CHECKING
+
+from millstream.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from millstream.analytics.rca.attribution.attempts import BaselineKind, Window
+    from millstream.analytics.rca.attribution.attribution import (
+        Attribution,
+        Control,
+        Counts,
+        Direction,
+        Finding,
+        Options,
+        Verdict,
+        attribute,
+    )
+    from millstream.analytics.rca.attribution.explain import Change, Evidence, Explanation, explain
+    from millstream.analytics.rca.attribution.leaves import Dimension, Leaves, UnevenLeaves
+    from millstream.analytics.rca.attribution.table_file import Columns, TableFile, UnreadableTable, read_table
+    from millstream.analytics.rca.metrics import Metric
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "attribution.attempts": ("BaselineKind", "Window"),
+            "attribution.attribution": (
+                "Attribution",
+                "Control",
+                "Counts",
+                "Direction",
+                "Finding",
+                "Options",
+                "Verdict",
+                "attribute",
+            ),
+            "attribution.explain": ("Change", "Evidence", "Explanation", "explain"),
+            "attribution.leaves": ("Dimension", "Leaves", "UnevenLeaves"),
+            "attribution.table_file": ("Columns", "TableFile", "UnreadableTable", "read_table"),
+            "metrics": ("Metric",),
+        },
+    )
 
 __all__ = [
     "Attribution",

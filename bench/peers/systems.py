@@ -32,7 +32,7 @@ class Broken(RuntimeError):
     """A system that does not do its work here; the text says why."""
 
 
-class Worker:
+class WorkerProcess:
     """A system's running worker: its processes, and the tally of its jobs."""
 
     def __init__(self, name: str, process: ChildProcess, folder: Path) -> None:
@@ -100,7 +100,7 @@ class PacedSystem(System, Protocol):
 
 
 @contextmanager
-def working(system: System, processes: int = 1, concurrency: int = 0) -> Iterator[Worker]:
+def working(system: System, processes: int = 1, concurrency: int = 0) -> Iterator[WorkerProcess]:
     """Run a worker of a system until the block ends."""
     with tempfile.TemporaryDirectory(prefix="bench-tally-") as folder:
         command, environment = system.command(processes, concurrency)
@@ -108,7 +108,7 @@ def working(system: System, processes: int = 1, concurrency: int = 0) -> Iterato
         process = ChildProcess(command, env=given, cwd=Path(folder))
         process.start()
         try:
-            yield Worker(system.name, process, Path(folder))
+            yield WorkerProcess(system.name, process, Path(folder))
         finally:
             # All have finished their jobs by now; some take seconds to say so.
             process.stop(STOP_S)
@@ -306,7 +306,7 @@ class Run:
     memory_mb_per_1000_jobs: float
 
 
-def measure(worker: Worker, warm_up: int, jobs: int) -> Run:
+def measure(worker: WorkerProcess, warm_up: int, jobs: int) -> Run:
     """Rate, CPU time and memory of a worker from the end of its warm-up to its last job."""
     worker.wait_for(warm_up)
     watch, first = Stopwatch(), worker.jobs_done

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from millstream.consumers.sink.writer import MOST_ROWS
+MOST_ROWS = 1_000_000
+"""Largest batch: the writer has ClickHouse form one block of up to this many rows, and one insert must be one block."""
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0)]

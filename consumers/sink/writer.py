@@ -17,14 +17,12 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.batch import InsertBatch
+from millstream.consumers.sink.config import MOST_ROWS
 from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.rejected import RejectedRecord, find_rejected, is_caused_by_data
 from millstream.consumers.sink.sources import Source
 from millstream.schemas.codec import DecodeError, schema_id_of
 from millstream.schemas.registry import Registry, UnknownSchema
-
-MOST_ROWS = 1_000_000
-"""Largest batch: more rows than this would be more than one block."""
 
 INSERT_SETTINGS: dict[str, str | int] = {
     # One insert is one block, formed of the same rows each time.

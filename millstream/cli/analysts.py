@@ -16,11 +16,12 @@ from millstream.analytics.access import (
     tenant_role,
     tenant_role_name,
 )
+from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer
+from millstream.cli.output import answer
 from millstream.clickhouse import connect
 
-app = typer.Typer(help="Who may read what in ClickHouse, and how much at once.", no_args_is_help=True)
+app = typer.Typer(help="Roles for reading ClickHouse: who may read what, and how much at once.", no_args_is_help=True)
 
 APPLY = typer.Option("--apply", help="Run the statements; without it they are only printed.")
 SECONDS = typer.Option(min=1, help="Longest query, in seconds.")
@@ -67,5 +68,5 @@ def _make(statements_for: Callable[[Schema], list[str]], role_name: str, apply: 
                     f"{statement}\n{str(error).strip()}",
                     "the embedded engine has no access control; on a server the user needs ACCESS MANAGEMENT",
                 ) from error
-    done = f"role {role_name} is made" if apply else ";\n".join(statements) + ";"
+    done = f"role {role_name} created" if apply else ";\n".join(statements) + ";"
     answer(as_json, {"role": role_name, "statements": statements, "applied": apply}, lambda: done)

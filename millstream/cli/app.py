@@ -4,30 +4,98 @@ from typing import Annotated
 
 import typer
 
-import millstream
-from millstream.cli.analysts import app as analyst_commands
-from millstream.cli.commands import app as control_commands
-from millstream.cli.config import app as config_commands
-from millstream.cli.cost import budgets as budget_commands
-from millstream.cli.cost import cost as cost_commands
-from millstream.cli.cost import prices as price_commands
-from millstream.cli.demo import demo
-from millstream.cli.doctor import doctor
-from millstream.cli.job import app as job_commands
-from millstream.cli.migrate import migrate
-from millstream.cli.output import out
-from millstream.cli.rca import app as rca_commands
-from millstream.cli.report import report
-from millstream.cli.services import sink, tracker, worker
-from millstream.cli.simulate import simulate_command
-from millstream.cli.sql import sql
-from millstream.cli.submit import submit
-from millstream.cli.topics import app as topic_commands
-from millstream.cli.up import up
+from millstream.cli.lazy_command import CommandEntry, group_of
+
+COMMANDS = (
+    CommandEntry(
+        "up",
+        "up:up",
+        "Start here",
+        "Start everything on this machine: broker, ClickHouse, topics, tables, workers, tracker and sink.",
+    ),
+    CommandEntry(
+        "demo",
+        "demo:demo",
+        "Start here",
+        "Run a workload end to end on this machine: submit, execute, track, store, report, and count at every source.",
+    ),
+    CommandEntry(
+        "doctor",
+        "doctor:doctor",
+        "Start here",
+        "Check brokers, topics, ClickHouse, tables, clock and versions, and print a fix for each problem.",
+    ),
+    CommandEntry("submit", "submit:submit", "Jobs", "Submit a job and print its id once Kafka has acknowledged it."),
+    CommandEntry("job", "job:app", "Jobs", "Show or cancel one job."),
+    CommandEntry(
+        "report",
+        "report:report",
+        "Answers",
+        "Throughput, latency, failures and cost of a span of time, and the timeline of one example job.",
+    ),
+    CommandEntry(
+        "rca", "rca:app", "Answers", "Root cause analysis: what changed, since when and where, with evidence."
+    ),
+    CommandEntry(
+        "sql",
+        "sql:sql",
+        "Answers",
+        "Query ClickHouse. The prompt completes tables, columns, views and their parameters, and keeps a history.",
+    ),
+    CommandEntry(
+        "simulate",
+        "simulate:simulate_command",
+        "Answers",
+        "Simulate other numbers of workers: replays recorded first attempts through a model of lanes and workers.",
+    ),
+    CommandEntry("cost", "cost:cost", "Answers", "What jobs cost."),
+    CommandEntry(
+        "prices", "cost:prices", "Operations", "The price book: the price of each machine type, and when it applies."
+    ),
+    CommandEntry("budgets", "cost:budgets", "Operations", "Monthly budgets of tenants, and which ones are exceeded."),
+    CommandEntry("worker", "worker:worker", "Services", "Execute jobs."),
+    CommandEntry(
+        "tracker",
+        "services:tracker",
+        "Services",
+        "Keep the current state of each job and serve it at `GET /jobs/{id}`.",
+    ),
+    CommandEntry(
+        "sink",
+        "services:sink",
+        "Services",
+        "Write events, heartbeats, alerts, dead letters and changes to ClickHouse, each exactly once.",
+    ),
+    CommandEntry(
+        "topics",
+        "topics:app",
+        "Operations",
+        "Compare the broker's topics with the catalogue; create or correct them.",
+    ),
+    CommandEntry(
+        "commands", "commands:app", "Operations", "Commands to all workers; they stay active after a restart."
+    ),
+    CommandEntry(
+        "migrate",
+        "migrate:migrate",
+        "Operations",
+        "Bring ClickHouse's tables and views to this release. Safe to repeat.",
+    ),
+    CommandEntry(
+        "analysts",
+        "analysts:app",
+        "Operations",
+        "Roles for reading ClickHouse: who may read what, and how much at once.",
+    ),
+    CommandEntry(
+        "config", "config:app", "Operations", "Show the settings in effect, or the reference of all settings."
+    ),
+)
 
 app = typer.Typer(
     name="millstream",
     help="A multi-tenant worker platform on Kafka.",
+    cls=group_of(COMMANDS),
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -38,27 +106,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        out.print(f"millstream {millstream.__version__}")
+        from millstream.version import __version__
+
+        typer.echo(f"millstream {__version__}")
         raise typer.Exit
-
-
-app.command("up", rich_help_panel="Start here")(up)
-app.command("demo", rich_help_panel="Start here")(demo)
-app.command("doctor", rich_help_panel="Start here")(doctor)
-app.command("submit", rich_help_panel="Jobs")(submit)
-app.add_typer(job_commands, name="job", rich_help_panel="Jobs")
-app.command("report", rich_help_panel="Answers")(report)
-app.add_typer(rca_commands, name="rca", rich_help_panel="Answers")
-app.command("sql", rich_help_panel="Answers")(sql)
-app.command("simulate", rich_help_panel="Answers")(simulate_command)
-app.add_typer(cost_commands, name="cost", rich_help_panel="Answers")
-app.add_typer(price_commands, name="prices", rich_help_panel="Operations")
-app.add_typer(budget_commands, name="budgets", rich_help_panel="Operations")
-app.command("worker", rich_help_panel="Services")(worker)
-app.command("tracker", rich_help_panel="Services")(tracker)
-app.add_typer(sink, name="sink", rich_help_panel="Services")
-app.add_typer(topic_commands, name="topics", rich_help_panel="Operations")
-app.add_typer(control_commands, name="control", rich_help_panel="Operations")
-app.command("migrate", rich_help_panel="Operations")(migrate)
-app.add_typer(analyst_commands, name="analysts", rich_help_panel="Operations")
-app.add_typer(config_commands, name="config", rich_help_panel="Operations")

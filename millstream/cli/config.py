@@ -11,12 +11,12 @@ from millstream.cli.options import AsJson
 from millstream.cli.output import answer
 from millstream.settings_reference import reference
 
-app = typer.Typer(help="The settings in force, and the reference of all settings.", no_args_is_help=True)
+app = typer.Typer(help="Show the settings in effect, or the reference of all settings.", no_args_is_help=True)
 
 
 @app.command("show")
 def show(as_json: AsJson = False) -> None:
-    """Print the settings in force, secrets masked."""
+    """Print the settings in effect, secrets masked."""
     in_force = settings_module.load().model_dump(mode="json")
     in_force["kafka"]["options"] = _masked(in_force["kafka"]["options"])
 

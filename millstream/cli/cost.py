@@ -11,15 +11,16 @@ from confluent_kafka import Producer
 from millstream import settings as settings_module
 from millstream.analytics.cost.budgets import budget_alerts, budget_gaps
 from millstream.analytics.cost.prices import Budget, InvalidFile, Kind, Price, load, read_file
+from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer, columns, warn
+from millstream.cli.output import answer, columns, warn
 from millstream.clickhouse import connect
 from millstream.schemas import Alert
 from millstream.settings import Settings
 
-prices = typer.Typer(help="The price book: what machines cost, and from when to when.", no_args_is_help=True)
-budgets = typer.Typer(help="What tenants may cost in a month, and who is over it.", no_args_is_help=True)
-cost = typer.Typer(help="What the work cost.", no_args_is_help=True)
+prices = typer.Typer(help="The price book: the price of each machine type, and when it applies.", no_args_is_help=True)
+budgets = typer.Typer(help="Monthly budgets of tenants, and which ones are exceeded.", no_args_is_help=True)
+cost = typer.Typer(help="What jobs cost.", no_args_is_help=True)
 
 FILE = typer.Argument(help="CSV or YAML file; its fields are those of the table.")
 REPLACE = typer.Option("--replace", help="Drop everything that the file does not name.")
@@ -73,9 +74,9 @@ def check_budgets(
     tell: Annotated[bool, typer.Option("--tell", help="Write the alerts to jobs.alerts.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the alerts of this month's budgets that were not told yet; exit code 1 when there are some.
+    """Print the alerts of this month's budgets that were not sent yet; exit code 1 when there are some.
 
-    What the budgets cannot see, such as use that has no price, is said on stderr.
+    Usage that the budgets do not cover, because it has no price, is reported on stderr.
 
     Examples:
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from millstream.cli.output import Failure, err, out
+from millstream.cli.failure import Failure
+from millstream.cli.output import err, out
 from millstream.demo.run import Demo, DemoPlan
 from millstream.demo.trace import UnreadableTrace
 
@@ -19,7 +20,7 @@ def demo(
     brokers: Annotated[int, typer.Option(help="Kafka nodes: 1 or 3.")] = 1,
     kill: Annotated[bool, typer.Option("--kill", help="Kill one worker with -9 half way (or DEMO_KILL=1).")] = False,
 ) -> None:
-    """Run the main job end to end on this machine: submit, execute, track, store, report, and count at every source.
+    """Run a workload end to end on this machine: submit, execute, track, store, report, and count at every source.
 
     The last line of stdout says what each source counted; the exit code is 1 when they do not agree.
 

@@ -13,9 +13,9 @@ from millstream.doctor import diagnose
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check brokers, topics, ClickHouse, tables, clock and versions, and say how to fix what is wrong.
+    """Check brokers, topics, ClickHouse, tables, clock and versions, and print a fix for each problem.
 
-    Exit code 1 when something is wrong, 0 when it is well or only worth a warning.
+    Exit code 1 when a check failed, 0 when all passed or only warned.
     """
     findings = list(diagnose(settings_module.load(), connect))
 

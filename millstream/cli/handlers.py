@@ -4,7 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from millstream.cli.output import Failure
+from millstream.cli.failure import Failure
 from millstream.consumers.worker import JobTypes, registered
 
 

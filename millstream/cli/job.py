@@ -8,12 +8,13 @@ import typer
 from rich.table import Table
 
 from millstream import settings as settings_module
-from millstream.cli.commands import give
+from millstream.cli.commands import send
+from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer
+from millstream.cli.output import answer
 from millstream.schemas import Action, Scope
 
-app = typer.Typer(help="One job.", no_args_is_help=True)
+app = typer.Typer(help="Show or cancel one job.", no_args_is_help=True)
 
 
 @app.command("show")
@@ -21,7 +22,7 @@ def show(
     job_id: Annotated[str, typer.Argument(help="The id that `submit` printed.")],
     as_json: AsJson = False,
 ) -> None:
-    """Print what the tracker knows of a job now.
+    """Print the current state of a job, from the tracker.
 
     Example: millstream job show 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0
     """
@@ -32,12 +33,12 @@ def show(
     except httpx.HTTPError as error:
         raise Failure(
             f"the tracker at {settings.tracker.url} does not answer: {error}",
-            "start it with `millstream tracker`, or name it with MILLSTREAM_TRACKER__URL",
+            "start it with `millstream tracker`, or set MILLSTREAM_TRACKER__PUBLIC_URL",
             code=3,
         ) from error
     if response.status_code == httpx.codes.NOT_FOUND:
         raise Failure(
-            f"the tracker knows no job {job_id}",
+            f"the tracker has no job {job_id}",
             "it may be older than the tracker's retention: millstream sql \"SELECT * FROM job_timeline(job='...')\"",
         )
     if response.status_code != httpx.codes.OK:
@@ -51,13 +52,13 @@ def cancel(
     job_id: Annotated[str, typer.Argument(help="The id that `submit` printed.")],
     reason: Annotated[str, typer.Option(help="Why; it becomes the job's error message.")] = "",
 ) -> None:
-    """Call a job off: at once if it runs, when its turn comes otherwise. A job that has ended stays as it is.
+    """Cancel a job: at once if it runs, else when a worker would start it. A finished job is left as it is.
 
     A coroutine is cancelled and a process killed; a plain function in a thread sees `context.cancelled`.
 
     Example: millstream job cancel 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0 --reason "wrong report"
     """
-    give(Action.CANCEL_JOB, Scope.JOB, job_id, reason=reason)
+    send(Action.CANCEL_JOB, Scope.JOB, job_id, reason=reason)
 
 
 def _table(state: dict[str, Any]) -> Table:

@@ -11,22 +11,14 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from millstream.pages import Page, html, terminal
+from millstream.cli.failure import Failure
+from millstream.pages import Page, render_html, render_terminal
 
 PIPED_WIDTH = 120
 """Columns to write for when the output is no terminal and so has no width of its own."""
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPED_WIDTH)
-
-
-class Failure(Exception):
-    """A command cannot do what it was asked. `hint` says how to go on; `code` is the exit code."""
-
-    def __init__(self, text: str, hint: str = "", code: int = 1) -> None:
-        super().__init__(text)
-        self.hint = hint
-        self.code = code
 
 
 def complain(failure: Failure) -> int:
@@ -63,9 +55,9 @@ def columns(names: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
 def show(data: Any, page: Page, as_json: bool, as_html: Path | None) -> None:
     """Print an answer that is a page, or write it to a file as HTML; with both, `data` and the page."""
     if as_html:
-        write(as_html, html(page))
+        write(as_html, render_html(page))
     if as_json or not as_html:
-        answer(as_json, data, lambda: terminal(page, out.width))
+        answer(as_json, data, lambda: render_terminal(page, out.width))
 
 
 def write(path: Path, text: str) -> None:

@@ -23,24 +23,23 @@ from millstream.analytics.rca.questions.job import UnknownJob, job_story
 from millstream.analytics.rca.questions.noisy_neighbours import tenant_pressure
 from millstream.analytics.rca.questions.postmortem import SLO, postmortem
 from millstream.analytics.rca.questions.timeseries import Course, course
+from millstream.cli.failure import Failure
 from millstream.cli.options import AsHtml, AsJson
-from millstream.cli.output import Failure, err, show, write
+from millstream.cli.output import err, show, write
 from millstream.cli.rca_explain import explain
 from millstream.cli.timespan import From, Last, To, length, timespan
 from millstream.clickhouse import connect
-from millstream.pages import markdown
-from millstream.pages.answers import (
-    bottleneck_page,
-    comparison_page,
-    deploys_page,
-    errors_page,
-    incidents_page,
-    job_page,
-    postmortem_page,
-    tenants_page,
-)
+from millstream.pages import render_markdown
+from millstream.pages.answers.bottleneck import bottleneck_page
+from millstream.pages.answers.compare import comparison_page
+from millstream.pages.answers.deploys import deploys_page
+from millstream.pages.answers.errors import errors_page
+from millstream.pages.answers.incidents import incidents_page
+from millstream.pages.answers.job import job_page
+from millstream.pages.answers.noisy_neighbours import tenants_page
+from millstream.pages.answers.postmortem import postmortem_page
 
-app = typer.Typer(help="Root cause analysis: who, what, since when, with evidence.", no_args_is_help=True)
+app = typer.Typer(help="Root cause analysis: what changed, since when and where, with evidence.", no_args_is_help=True)
 
 app.command("explain")(explain)
 
@@ -55,7 +54,7 @@ def detect(
     as_json: AsJson = False,
     as_html: AsHtml = None,
 ) -> None:
-    """Look for metrics that left their usual course and record them as incidents.
+    """Find metrics that left their usual range and record them as incidents.
 
     What is usual comes from up to four weeks before the window. Safe to repeat: an incident keeps its id, and one that
     is over gets its end. Run it every few minutes.
@@ -133,7 +132,7 @@ def errors(
     as_json: AsJson = False,
     as_html: AsHtml = None,
 ) -> None:
-    """Families of errors: new ones, returning ones, ones that a deploy made worse, and the known rest.
+    """Families of errors: new, returning, made worse by a deploy, and known.
 
     Examples:
 
@@ -152,7 +151,7 @@ def errors(
 def bottleneck(
     last: Last = "15m", start: From = None, end: To = None, as_json: AsJson = False, as_html: AsHtml = None
 ) -> None:
-    """Where jobs queue up and what holds them back: saturation, a tenant's limit, a slow dependency, partitions.
+    """Where jobs queue and why: saturation, a tenant's limit, a slow dependency, or too few partitions.
 
     Example: millstream rca bottleneck --last 15m
     """
@@ -184,7 +183,7 @@ def deploys(
 def tenants(
     last: Last = "15m", start: From = None, end: To = None, as_json: AsJson = False, as_html: AsHtml = None
 ) -> None:
-    """Who hurts whom: behind whose jobs each tenant's jobs waited.
+    """Noisy neighbours: behind which tenants' jobs each tenant's jobs waited.
 
     Example: millstream rca tenants --last 15m
     """
@@ -241,9 +240,9 @@ def report(
     if as_json or as_html:
         show(asdict(found), page, as_json, as_html)
     elif output:
-        write(output, markdown(page))
+        write(output, render_markdown(page))
     else:
-        sys.stdout.write(markdown(page))
+        sys.stdout.write(render_markdown(page))
 
 
 def _worst(client: Client, found: Sequence[Incident], span: Window) -> Course | None:

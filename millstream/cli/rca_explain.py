@@ -10,11 +10,12 @@ import typer
 from millstream import settings as settings_module
 from millstream.analytics import rca
 from millstream.analytics.rca.questions.timeseries import course
+from millstream.cli.failure import Failure
 from millstream.cli.options import AsHtml, AsJson
-from millstream.cli.output import Failure, show
+from millstream.cli.output import show
 from millstream.clickhouse import connect
 from millstream.pages import Page
-from millstream.pages.answers import attribution_page, explanation_page
+from millstream.pages.answers.explanation import attribution_page, explanation_page
 
 METRICS = get_args(rca.Metric)
 

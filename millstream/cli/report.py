@@ -11,7 +11,7 @@ from millstream.pages.report import gather, render
 
 
 def report(last: Last = "1h", start: From = None, end: To = None, as_json: AsJson = False) -> None:
-    """Throughput, latency, failures and cost of a window of time, and the life of one telling job.
+    """Throughput, latency, failures and cost of a span of time, and the timeline of one example job.
 
     Examples:
 

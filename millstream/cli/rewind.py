@@ -9,8 +9,9 @@ from rich.table import Table
 
 from millstream import settings as settings_module
 from millstream.analytics.warehouse.rebuild import Loss, empty, losses, tables_behind
+from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer, err
+from millstream.cli.output import answer, err
 from millstream.clickhouse import connect
 from millstream.consumers.sink import (
     EVENTS,
@@ -21,9 +22,9 @@ from millstream.consumers.sink import (
     check_stopped,
     offsets_at,
     read_again,
-    rewind,
 )
 from millstream.consumers.sink.all_sinks import low_volume
+from millstream.consumers.sink.rewind import rewind
 
 SOURCES = {source.table: source for source in (EVENTS, *LOW_VOLUME)}
 

@@ -15,8 +15,9 @@ from millstream import settings as settings_module
 from millstream.analytics.simulation import replay
 from millstream.analytics.simulation.replay import Jobs, Workers
 from millstream.analytics.simulation.simulation import Arrival, Outcome, Scenario, Unserved, simulate
+from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer, err, out
+from millstream.cli.output import answer, err, out
 from millstream.cli.scenarios import parsed, urgency
 from millstream.clickhouse import connect
 
@@ -34,10 +35,10 @@ def simulate_command(
         ),
     ] = None,
     urgent: Annotated[str, typer.Option(help="Lanes, most urgent first, where urgency is to count.")] = "",
-    overhead_ms: Annotated[float, typer.Option(min=0, help="The platform's own time for each job, in ms.")] = 0,
+    overhead_ms: Annotated[float, typer.Option(min=0, help="Overhead of the platform for each job, in ms.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """What if there had been other workers? Replays recorded first attempts through a model of lanes and workers.
+    """Simulate other numbers of workers: replays recorded first attempts through a model of lanes and workers.
 
     Without --scenario: the workers that the window had, half as many, and twice as many.
 
@@ -83,7 +84,7 @@ def simulate_command(
 
 
 def _around(fleet: Workers, usual: Scenario) -> list[Scenario]:
-    """The workers that there were, half as many, and twice as many."""
+    """The recorded number of workers, half of it, and twice of it."""
     if not fleet.number:
         raise Failure(fleet.unknown, "name the workers with --scenario")
     counts = {"as it was": fleet.number, "half": max(1, fleet.number // 2), "twice": 2 * fleet.number}
@@ -94,7 +95,7 @@ def _around(fleet: Workers, usual: Scenario) -> list[Scenario]:
 
 
 def _notes(jobs: Jobs, fleet: Workers, outcomes: list[Outcome]) -> Iterator[str]:
-    """What the figures leave out."""
+    """What the figures do not include."""
     if jobs.recorded > len(jobs.arrivals):
         yield (
             f"only the first {len(jobs.arrivals):,} of {jobs.recorded:,} recorded jobs were replayed; "

@@ -11,7 +11,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.table import Table
 
 from millstream import settings as settings_module
-from millstream.cli.output import Failure, columns, complain, err, out
+from millstream.cli.failure import Failure
+from millstream.cli.output import columns, complain, err, out
 from millstream.clickhouse import connect
 
 CLICKHOUSE_FORMATS = {"csv": "CSVWithNames", "json": "JSON", "jsonl": "JSONEachRow", "parquet": "Parquet"}
@@ -24,7 +25,7 @@ def sql(
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format jsonl.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the answer to this file.")] = None,
 ) -> None:
-    """Ask ClickHouse. The prompt completes tables, columns, views and their parameters, and remembers what was asked.
+    """Query ClickHouse. The prompt completes tables, columns, views and their parameters, and keeps a history.
 
     Examples:
 
@@ -39,7 +40,7 @@ def sql(
         from millstream.cli import sql_prompt
 
         sql_prompt.run(
-            client, lambda *question: _ask_kindly(client, *question), lambda text: out.print(text, markup=False)
+            client, lambda *question: _ask_at_prompt(client, *question), lambda text: out.print(text, markup=False)
         )
     else:
         text = sys.stdin.read() if query in (None, "-") else query
@@ -66,7 +67,7 @@ def _ask(client: Client, query: str, output_format: str, output: Path | None) ->
     sys.stdout.flush()
 
 
-def _ask_kindly(client: Client, query: str, output_format: str, output: Path | None) -> None:
+def _ask_at_prompt(client: Client, query: str, output_format: str, output: Path | None) -> None:
     try:
         _ask(client, query, output_format, output)
     except ClickHouseError as error:
@@ -74,7 +75,7 @@ def _ask_kindly(client: Client, query: str, output_format: str, output: Path | N
     except Failure as failure:
         complain(failure)
     except KeyboardInterrupt:
-        err.print("[dim]the answer was not waited for[/]")
+        err.print("[dim]cancelled[/]")
 
 
 def _table(client: Client, query: str) -> Table:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from millstream import settings as settings_module
+from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
-from millstream.cli.output import Failure, answer
+from millstream.cli.output import answer
 from millstream.producers import JobClient, NewJob
 
 

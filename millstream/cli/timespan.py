@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from millstream.cli.output import Failure
+from millstream.cli.failure import Failure
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 

@@ -10,12 +10,12 @@ from millstream.cli.options import AsJson
 from millstream.cli.output import answer
 from millstream.topics import TopicStatus, apply_topics, inspect_topics
 
-app = typer.Typer(help="The topics of the catalogue and the broker's.", no_args_is_help=True)
+app = typer.Typer(help="Compare the broker's topics with the catalogue; create or correct them.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_topics(as_json: AsJson = False) -> None:
-    """Print every topic: its key, partitions, retention, and whether the broker has it so."""
+    """Print every topic with its key, partitions, retention, and whether the broker's topic matches."""
     settings = settings_module.load()
     found = inspect_topics(settings.connection.quiet, settings.catalogue)
     answer(as_json, [asdict(each) for each in found], lambda: _table(found, "status"))

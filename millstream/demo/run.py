@@ -28,8 +28,8 @@ from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, INCIDENT_BEGINS,
 from millstream.local.process import DidNotStart
 from millstream.local.services import RunningService, Service, ServiceLog, stop_all
 from millstream.local.stack import LocalStack
-from millstream.pages import terminal
-from millstream.pages.answers import explanation_page
+from millstream.pages import render_terminal
+from millstream.pages.answers.explanation import explanation_page
 from millstream.pages.report import gather, render
 from millstream.producers import JobClient, NewJob
 from millstream.settings import Settings
@@ -240,7 +240,7 @@ class Demo:
         """Who and what the planted incident is, as root cause analysis finds it in what is stored."""
         found = explain(client, "failure_rate", incident, baseline=(before,))
         page = explanation_page(found, course(client, "failure_rate", incident))
-        self._out.print(terminal(page, self._out.width))
+        self._out.print(render_terminal(page, self._out.width))
 
     def _print_counts(self, result: DemoResult) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", title="Counted at each source")

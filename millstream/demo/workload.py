@@ -21,7 +21,7 @@ TENANTS = {"acme": 0.35, "globex": 0.25, "initech": 0.3, "umbrella": 0.1}
 
 
 @dataclass(frozen=True)
-class Kind:
+class WorkloadType:
     """One job type: its share, its lane, its median run time in seconds, and how much it computes."""
 
     job_type: str
@@ -31,11 +31,11 @@ class Kind:
     cpu_rounds: int
 
 
-KINDS = (
-    Kind("emails.send", 0.3, "high", 0.008, 0),
-    Kind("images.resize", 0.3, "default", 0.015, 600),
-    Kind("reports.render", 0.3, "default", 0.04, 300),
-    Kind("exports.csv", 0.1, "bulk", 0.08, 0),
+WORKLOAD_TYPES = (
+    WorkloadType("emails.send", 0.3, "high", 0.008, 0),
+    WorkloadType("images.resize", 0.3, "default", 0.015, 600),
+    WorkloadType("reports.render", 0.3, "default", 0.04, 300),
+    WorkloadType("exports.csv", 0.1, "bulk", 0.08, 0),
 )
 
 
@@ -43,10 +43,10 @@ def generated(count: int, seed: int = 7) -> Iterator[NewJob]:
     """`count` jobs, the same ones for the same seed."""
     dice = random.Random(seed)
     tenants, weights = list(TENANTS), list(TENANTS.values())
-    shares = [kind.share for kind in KINDS]
+    shares = [kind.share for kind in WORKLOAD_TYPES]
     for number in range(count):
         tenant = dice.choices(tenants, weights)[0]
-        kind = dice.choices(KINDS, shares)[0]
+        kind = dice.choices(WORKLOAD_TYPES, shares)[0]
         planted = tenant == INCIDENT_TENANT and kind.job_type == INCIDENT_TYPE and number >= INCIDENT_BEGINS * count
         yield NewJob(
             kind.job_type,

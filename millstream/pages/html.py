@@ -9,7 +9,7 @@ from millstream.pages.page import Chart, Grid, Lines, Page, Snippet
 from millstream.pages.svg import chart_svg
 
 
-def html(page: Page) -> str:
+def render_html(page: Page) -> str:
     """The page as a complete HTML document. Texts are escaped: an error message cannot become markup."""
     template = resources.files(__package__).joinpath("page.html.j2").read_text("utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

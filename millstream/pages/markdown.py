@@ -8,7 +8,7 @@ BARS = "▁▂▃▄▅▆▇█"
 SPARKS = 60
 
 
-def markdown(page: Page) -> str:
+def render_markdown(page: Page) -> str:
     """The page as one Markdown document; a chart is a line of bars with the incident in brackets."""
     parts = [f"# {page.title}", page.subtitle, "\n".join(f"- **{each}**" for each in page.verdicts)]
     parts += [part for block in page.blocks for part in _block(block)]

@@ -1,6 +1,6 @@
-"""What happened in a window of time, as a report that a person likes to read.
+"""The report on a window of time: throughput, latency, failures, cost, and the timeline of one job.
 
-Every figure comes from a view in ClickHouse (`analytics/views/`), so it can be asked again with `millstream sql`.
+Every figure comes from a view in ClickHouse (`analytics/warehouse/views/`), so `millstream sql` returns the same.
 """
 
 from collections.abc import Iterator
@@ -24,19 +24,19 @@ from millstream.analytics.queries import (
     Throughput,
     TimelineStep,
 )
+from millstream.pages.format import MOST_ROWS, bar, duration, percent, window_text
 
 PLOT_WIDTH, PLOT_HEIGHT = 100, 16
 WIDE = 110
-"""Columns from which bars have a place beside the figures."""
+"""Columns of the terminal from which on bars are drawn beside the figures."""
 
 TIMELINE_WIDTH = 40
-MOST_ROWS = 12
 STAGES = {"queue_wait": "queue wait", "run": "run", "total": "total"}
 
 
 @dataclass(frozen=True)
 class Report:
-    """The answers for [start, end). `timeline` is of one telling job: a failed one where there is one."""
+    """The answers for [start, end). `timeline` is that of an example job: a failed one if there is any."""
 
     start: datetime
     end: datetime
@@ -51,7 +51,7 @@ class Report:
 
 
 def gather(client: Client, start: datetime, end: datetime) -> Report:
-    """Ask every question of the report."""
+    """Run the queries of the report."""
     step = max(1, round((end - start).total_seconds() / (PLOT_WIDTH - 20)))
     job_id = queries.telling_job(client, start, end)
     return Report(
@@ -71,7 +71,7 @@ def gather(client: Client, start: datetime, end: datetime) -> Report:
 def render(report: Report, width: int) -> RenderableType:
     """The report for a terminal of `width` columns."""
     if not report.counts.attempts:
-        window = f"{report.start:%Y-%m-%d %H:%M} to {report.end:%H:%M} UTC"
+        window = window_text(report.start, report.end)
         return Panel(f"No job ended in the window {window}.", title="Millstream report", title_align="left")
     return Group(*_sections(report, width))
 
@@ -80,11 +80,11 @@ def _sections(report: Report, width: int) -> Iterator[RenderableType]:
     yield _headline(report)
     yield _section("Throughput over time", _plot(report, min(width, PLOT_WIDTH)))
     yield _section("Latency by stage", _latency(report.latency))
-    yield _section("Failures by tenant and type, most first", _failures(report.failures, width >= WIDE))
+    yield _section("Failures by tenant and type", _failures(report.failures, width >= WIDE))
     yield _section("Cost by tenant, and what was wasted", _costs(report.costs))
     if report.timeline:
         yield _section(
-            f"The life of one job: {report.job_id}",
+            f"Timeline of job {report.job_id}",
             _timeline(report.timeline, TIMELINE_WIDTH if width >= WIDE else TIMELINE_WIDTH // 3),
         )
 
@@ -100,9 +100,9 @@ def _headline(report: Report) -> RenderableType:
     line = (
         f"[bold]{counts.jobs:,}[/] jobs, [bold]{counts.attempts:,}[/] attempts in {seconds:,.0f} s "
         f"([bold]{counts.attempts / max(seconds, 1):,.0f}[/] a second), "
-        f"[{'red' if failed else 'green'}]{failed:,} failed ({failed / counts.attempts:.1%})[/]"
+        f"[{'red' if failed else 'green'}]{failed:,} failed ({percent(failed / counts.attempts)})[/]"
     )
-    window = f"{report.start:%Y-%m-%d %H:%M:%S} to {report.end:%H:%M:%S} UTC"
+    window = window_text(report.start, report.end)
     return Panel(line, title=f"Millstream report, {window}", title_align="left", box=box.ROUNDED)
 
 
@@ -129,7 +129,7 @@ def _latency(latencies: list[Latency]) -> RenderableType:
     for stage, title in STAGES.items():
         if row := by_stage.get(stage):
             values = (row.mean_ms, row.p50_ms, row.p90_ms, row.p95_ms, row.p99_ms, row.max_ms)
-            table.add_row(title, f"{row.attempts:,}", *map(_duration, values))
+            table.add_row(title, f"{row.attempts:,}", *map(duration, values))
     return table
 
 
@@ -141,15 +141,15 @@ def _failures(failures: list[Failures], wide: bool) -> RenderableType:
     table.expand = True
     for row in failures[:MOST_ROWS]:
         error = f"{row.top_error}: {row.top_error_message}"
-        rate = f"[red]{row.failure_rate:.1%}[/]" if row.failure_rate > 0.1 else f"{row.failure_rate:.1%}"
-        bar = Text(_bar(row.failure_rate, 10) if wide else "", style="red")
+        rate = f"[red]{percent(row.failure_rate)}[/]" if row.failure_rate > 0.1 else percent(row.failure_rate)
+        drawn = Text(bar(row.failure_rate, 10) if wide else "", style="red")
         table.add_row(
             row.tenant,
             row.job_type,
             f"{row.attempts:,}",
             f"{row.failed + row.timed_out:,}",
             rate,
-            bar,
+            drawn,
             Text(error),
         )
     if len(failures) > MOST_ROWS:
@@ -160,7 +160,7 @@ def _failures(failures: list[Failures], wide: bool) -> RenderableType:
 def _costs(costs: list[TenantCost]) -> RenderableType:
     table = _table("tenant", "attempts", "vCPU hours", "cost", "wasted", "wasted share", "")
     for row in costs[:MOST_ROWS]:
-        share = f"{row.wasted_share:.1%}"
+        share = percent(row.wasted_share)
         table.add_row(
             row.tenant,
             f"{row.attempts:,}",
@@ -168,7 +168,7 @@ def _costs(costs: list[TenantCost]) -> RenderableType:
             f"{row.cost:.6f} {row.currency}",
             f"{row.wasted_cost:.6f}",
             share,
-            Text(_bar(row.wasted_share, 12), style="yellow"),
+            Text(bar(row.wasted_share, 12), style="yellow"),
         )
     if len(costs) > MOST_ROWS:
         table.caption = f'and {len(costs) - MOST_ROWS} more: millstream sql "SELECT * FROM cost_by_tenant(...)"'
@@ -187,7 +187,7 @@ def _timeline(steps: list[TimelineStep], width: int) -> RenderableType:
         position = round(each.since_submit_ms / last * (width - 1))
         track = Text("─" * position + "●" + "┄" * (width - 1 - position), style="cyan")
         where = f"{each.worker_id} {each.worker_version}".strip()
-        table.add_row(_duration(each.since_submit_ms), track, each.kind, str(each.attempt), where, Text(_what(each)))
+        table.add_row(duration(each.since_submit_ms), track, each.kind, str(each.attempt), where, Text(_what(each)))
     return table
 
 
@@ -195,9 +195,9 @@ def _what(step: TimelineStep) -> str:
     if step.error_type and step.kind != "dead_lettered":
         return f"{step.error_type}: {step.error_message}"[:70]
     if step.kind == "started" and step.wait_ms is not None:
-        return f"waited {_duration(step.wait_ms)}"
+        return f"waited {duration(step.wait_ms)}"
     if step.run_ms is not None:
-        return f"ran {_duration(step.run_ms)}"
+        return f"ran {duration(step.run_ms)}"
     return step.message
 
 
@@ -206,16 +206,3 @@ def _table(*columns: str, left: tuple[int, ...] = (0,)) -> Table:
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index in left else "right", no_wrap=True)
     return table
-
-
-def _bar(share: float, width: int) -> str:
-    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
-    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
-
-
-def _duration(milliseconds: float) -> str:
-    if milliseconds < 1000:
-        return f"{milliseconds:,.1f} ms"
-    if milliseconds < 120_000:
-        return f"{milliseconds / 1000:,.2f} s"
-    return f"{milliseconds / 60_000:,.1f} min"

@@ -16,7 +16,7 @@ PLOT_WIDTH, PLOT_HEIGHT = 100, 12
 STYLES = {"good": "green", "bad": "red", "neutral": "bold"}
 
 
-def terminal(page: Page, width: int) -> RenderableType:
+def render_terminal(page: Page, width: int) -> RenderableType:
     """The page for a terminal of `width` columns."""
     return Group(_headline(page), *(part for block in page.blocks for part in _block(block, width)))
 

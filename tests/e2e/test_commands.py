@@ -141,7 +141,7 @@ def test_without_a_stack_the_commands_say_what_is_missing_and_how_to_get_it(tmp_
     assert "does not answer" in printed and "millstream up" in printed
     printed = millstream(tmp_path, "report", code=3, **nowhere)
     assert "127.0.0.1:1" in printed and "Traceback" not in printed
-    for words in (["topics", "list"], ["control", "list"], ["control", "pause", "tenant", "acme"]):
+    for words in (["topics", "list"], ["commands", "list"], ["commands", "pause", "tenant", "acme"]):
         printed = millstream(tmp_path, *words, code=3, **nowhere)
         assert "Kafka" in printed and "doctor" in printed and "Traceback" not in printed
         assert len(printed.splitlines()) < 10
@@ -165,8 +165,8 @@ def test_ctrl_c_leaves_no_process_and_the_data_survives_a_restart(up: Up) -> Non
     [
         (["rca", "explain", "--yesterday"], "--yesterday"),
         (["nonsense"], "nonsense"),
-        (["control", "pause", "tennant", "acme"], "tennant"),
-        (["control", "quota", "tenant", "acme", "--weight", "much"], "--weight"),
+        (["commands", "pause", "tennant", "acme"], "tennant"),
+        (["commands", "quota", "tenant", "acme", "--weight", "much"], "--weight"),
         (["job", "cancel"], "job_id"),
     ],
 )

@@ -18,7 +18,7 @@ class UnknownJobType(LookupError):
     """No handler of this worker has the request's job type."""
 
 
-class Attempts:
+class AttemptRunner:
     """Runs attempts on the runners. Used by the event loop's thread only."""
 
     def __init__(self, jobs: JobTypes, cancellations: Cancellations, runners: Mapping[RunsOn, Runner]) -> None:

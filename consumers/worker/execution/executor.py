@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import structlog
 
 from millstream.consumers.worker.config import WorkerConfig
-from millstream.consumers.worker.execution.attempt import Attempts
+from millstream.consumers.worker.execution.attempt import AttemptRunner
 from millstream.consumers.worker.execution.cancellations import Cancellations
 from millstream.consumers.worker.execution.crash_journal import CrashJournal
 from millstream.consumers.worker.execution.dispatcher import Dispatcher
@@ -55,7 +55,7 @@ class Executor:
             "process": ProcessRunner(self._on_progress, self._loop, config.job_processes),
         }
         self._cancellations = Cancellations()
-        attempts = Attempts(jobs, self._cancellations, self._runners)
+        attempts = AttemptRunner(jobs, self._cancellations, self._runners)
         self._dispatcher = Dispatcher(
             self._loop, jobs, self._slots, quotas, self._keys, crash_journal, attempts.run, self.facts.append
         )

@@ -23,7 +23,7 @@ from millstream.schemas import DeadReason, JobRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ProcessTask:
     """A job for a child process: its handler by name, and the request."""
 
     module: str
@@ -34,7 +34,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ProgressMessage:
     """The handler reported how far it is."""
 
     execution_id: str
@@ -43,14 +43,14 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Alive:
+class HeartbeatMessage:
     """The handler sent a heartbeat."""
 
     execution_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TaskAnswer:
     """How a task ended and what it used: CPU time in ms, peak resident memory in bytes."""
 
     execution_id: str
@@ -60,7 +60,7 @@ class Answer:
 
 
 def serve(pipe: Connection) -> None:
-    """Answer tasks until the pipe is closed. The entry point of a spawned process."""
+    """TaskAnswer tasks until the pipe is closed. The entry point of a spawned process."""
     signal_on_parent_death(signal.SIGKILL)
     # Ctrl-C in a terminal reaches the whole process group; the worker decides when its children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -68,18 +68,18 @@ def serve(pipe: Connection) -> None:
     known: dict[str, JobType] = {}
     while True:
         try:
-            task: Task = pipe.recv()
+            task: ProcessTask = pipe.recv()
         except EOFError:
             return
         # The start of the interpreter is not counted: the handler's time runs from here.
-        pipe.send(Alive(task.execution_id))
+        pipe.send(HeartbeatMessage(task.execution_id))
         _reset_peak()
         begun = _cpu_ms()
         ended = _run(task, known, pipe)
-        pipe.send(Answer(task.execution_id, ended, _cpu_ms() - begun, _peak_rss_bytes()))
+        pipe.send(TaskAnswer(task.execution_id, ended, _cpu_ms() - begun, _peak_rss_bytes()))
 
 
-def _run(task: Task, known: dict[str, JobType], pipe: Connection) -> Outcome:
+def _run(task: ProcessTask, known: dict[str, JobType], pipe: Connection) -> Outcome:
     try:
         if task.job_type not in known:
             known[task.job_type] = _find(task)
@@ -87,8 +87,8 @@ def _run(task: Task, known: dict[str, JobType], pipe: Connection) -> Outcome:
         context = JobContext(
             task.request,
             task.execution_id,
-            lambda fraction, message: pipe.send(Progress(task.execution_id, fraction, message)),
-            lambda: pipe.send(Alive(task.execution_id)),
+            lambda fraction, message: pipe.send(ProgressMessage(task.execution_id, fraction, message)),
+            lambda: pipe.send(HeartbeatMessage(task.execution_id)),
         )
         try:
             arguments = job_type.arguments(task.request.payload, context)
@@ -104,7 +104,7 @@ def _run(task: Task, known: dict[str, JobType], pipe: Connection) -> Outcome:
     return SUCCEEDED
 
 
-def _find(task: Task) -> JobType:
+def _find(task: ProcessTask) -> JobType:
     found: Any = importlib.import_module(task.module)
     for part in task.qualname.split("."):
         found = getattr(found, part)

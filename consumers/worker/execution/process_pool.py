@@ -18,7 +18,13 @@ import psutil
 
 from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.outcome import Outcome
-from millstream.consumers.worker.execution.process_child import Alive, Answer, Progress, Task, serve
+from millstream.consumers.worker.execution.process_child import (
+    HeartbeatMessage,
+    ProcessTask,
+    ProgressMessage,
+    TaskAnswer,
+    serve,
+)
 
 POLL_S = 0.05
 MIB = 1024 * 1024
@@ -50,8 +56,12 @@ class ProcessSlot:
         self._pipe: Connection | None = None
 
     def run(
-        self, task: Task, limits: ProcessLimits, cancelled: threading.Event, on_progress: Callable[[float, str], None]
-    ) -> Answer:
+        self,
+        task: ProcessTask,
+        limits: ProcessLimits,
+        cancelled: threading.Event,
+        on_progress: Callable[[float, str], None],
+    ) -> TaskAnswer:
         """Run a task to its end, however it ends. Setting `cancelled` ends it within `POLL_S`. Blocks.
 
         Raises what `on_progress` or the pipe raises. The child has ended then, so that its late answer is never taken
@@ -69,8 +79,12 @@ class ProcessSlot:
             child.kill()
 
     def _run(
-        self, task: Task, limits: ProcessLimits, cancelled: threading.Event, on_progress: Callable[[float, str], None]
-    ) -> Answer:
+        self,
+        task: ProcessTask,
+        limits: ProcessLimits,
+        cancelled: threading.Event,
+        on_progress: Callable[[float, str], None],
+    ) -> TaskAnswer:
         child, pipe = self._ready()
         pipe.send(task)
         watched = psutil.Process(child.pid)
@@ -79,20 +93,20 @@ class ProcessSlot:
         while True:
             try:
                 if pipe.poll(POLL_S):
-                    message: Progress | Alive | Answer = pipe.recv()
+                    message: ProgressMessage | HeartbeatMessage | TaskAnswer = pipe.recv()
                     # A thread that an earlier handler left behind may still send messages.
                     if message.execution_id == task.execution_id:
                         received_at = time.monotonic()
                         began = min(began, received_at)
-                        if isinstance(message, Answer):
+                        if isinstance(message, TaskAnswer):
                             return message
-                        if isinstance(message, Progress):
+                        if isinstance(message, ProgressMessage):
                             on_progress(message.fraction, message.message)
                 elif not child.is_alive() and not pipe.poll():
                     # A process that the handler forked may hold the pipe open long after the child's end.
                     raise EOFError
             except (EOFError, ConnectionError):
-                return Answer(task.execution_id, self._crash_outcome(peak), cpu_ms, peak)
+                return TaskAnswer(task.execution_id, self._crash_outcome(peak), cpu_ms, peak)
             try:
                 peak = max(peak, watched.memory_info().rss)
                 times = watched.cpu_times()
@@ -105,7 +119,7 @@ class ProcessSlot:
                 ended = outcome.cancelled("cancelled while it ran, its process was killed")
             if ended:
                 self._end()
-                return Answer(task.execution_id, ended, cpu_ms, peak)
+                return TaskAnswer(task.execution_id, ended, cpu_ms, peak)
 
     def _end(self) -> None:
         if self._child is not None:

@@ -18,7 +18,7 @@ from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.metering import metered, metered_call
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
-from millstream.consumers.worker.execution.process_child import Task
+from millstream.consumers.worker.execution.process_child import ProcessTask
 from millstream.consumers.worker.execution.process_pool import ProcessLimits, ProcessSlot
 from millstream.consumers.worker.execution.registry import JobType
 from millstream.consumers.worker.execution.time_limits import run_within, timeout_s
@@ -137,7 +137,7 @@ class ProcessRunner:
     async def run(self, job_type: JobType, execution: Execution) -> Outcome:
         limits = ProcessLimits(timeout_s(job_type, execution), job_type.memory_limit_bytes, job_type.heartbeat_s)
         handler = job_type.handler
-        task = Task(
+        task = ProcessTask(
             handler.__module__, handler.__qualname__, job_type.name, execution.execution_id, execution.read.request
         )
         ended: asyncio.Future[None] = self._loop.create_future()

@@ -35,7 +35,7 @@ with a header or footer is answered in one piece."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueryResult:
     """A whole result."""
 
     body: bytes
@@ -84,10 +84,10 @@ class Connection:
             quoted = value.replace("\\", "\\\\").replace("'", "\\'")
             self._run(f"SET `{name}` = '{quoted}'")
 
-    def query(self, text: str, output_format: str, parameters: Mapping[str, str]) -> Answer:
+    def query(self, text: str, output_format: str, parameters: Mapping[str, str]) -> QueryResult:
         """Run a statement and return its whole result."""
         result = self._run(text, output_format, parameters)
-        return Answer(
+        return QueryResult(
             result.bytes(),
             result.storage_rows_read() or result.rows_read(),
             result.storage_bytes_read() or result.bytes_read(),
@@ -114,7 +114,7 @@ class Connection:
         except RuntimeError as error:
             raise ClickHouseError(str(error)) from error
 
-    def insert(self, insert: Insert, data: Iterator[bytes]) -> Answer:
+    def insert(self, insert: Insert, data: Iterator[bytes]) -> QueryResult:
         """Insert what `data` gives; nothing is stored of a body that never ends or cannot be read.
 
         The body goes through a file: the engine's own streaming insert does not tell of errors that come after
@@ -125,7 +125,7 @@ class Connection:
                 file.write(piece)
             file.flush()
             result = self._run(insert.from_file(file.name))
-            return Answer(b"", rows_written=result.rows_written(), bytes_written=result.bytes_written())
+            return QueryResult(b"", rows_written=result.rows_written(), bytes_written=result.bytes_written())
 
     def changes_something(self, text: str) -> bool:
         """Whether the statement writes. Raises `ClickHouseError` for several statements at once."""

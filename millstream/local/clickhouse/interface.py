@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from millstream.local.clickhouse import compression
-from millstream.local.clickhouse.engine import STREAMED_FORMATS, Answer, Connection, Engine
+from millstream.local.clickhouse.engine import STREAMED_FORMATS, Connection, Engine, QueryResult
 from millstream.local.clickhouse.errors import (
     AUTHENTICATION_FAILED,
     BAD_ARGUMENTS,
@@ -143,7 +143,7 @@ class HttpInterface:
                 chunks = connection.stream(text, asked.format, asked.parameters)
                 first, streaming = await self._in_thread(_beginning, chunks)
                 if not streaming:
-                    return self._whole_response(asked, Answer(first), named)
+                    return self._whole_response(asked, QueryResult(first), named)
                 return self._streaming_response(asked, connection, first, chunks, named)
             answer = await self._in_thread(connection.query, text, asked.format, asked.parameters)
             return self._whole_response(asked, answer, named)
@@ -151,7 +151,7 @@ class HttpInterface:
             if not streaming:
                 await self._in_thread(self._sessions.give_back, asked.session_id, connection)
 
-    def _whole_response(self, asked: Asked, answer: Answer, named: str) -> Response:
+    def _whole_response(self, asked: Asked, answer: QueryResult, named: str) -> Response:
         headers = self._headers(asked.query_id, named, answer)
         body = answer.body
         if asked.encoding and body:
@@ -164,7 +164,7 @@ class HttpInterface:
         self, asked: Asked, connection: Connection, first: bytes, chunks: Iterator[bytes], named: str
     ) -> Response:
         tag = secrets.token_hex(8)
-        headers = self._headers(asked.query_id, named, Answer(b"")) | {"X-ClickHouse-Exception-Tag": tag}
+        headers = self._headers(asked.query_id, named, QueryResult(b"")) | {"X-ClickHouse-Exception-Tag": tag}
         if asked.encoding:
             headers["Content-Encoding"] = asked.encoding
 
@@ -207,7 +207,7 @@ class HttpInterface:
         }
         return PlainTextResponse(f"{error}\n", error.status, headers)
 
-    def _headers(self, query_id: str, named: str, answer: Answer) -> dict[str, str]:
+    def _headers(self, query_id: str, named: str, answer: QueryResult) -> dict[str, str]:
         summary = {
             "read_rows": str(answer.rows_read),
             "read_bytes": str(answer.bytes_read),
@@ -323,7 +323,7 @@ def _prepare(connection: Connection, asked: Asked, text: str) -> None:
     connection.use(asked.database, asked.settings)
 
 
-def _insert(connection: Connection, insert: Insert, pieces: Iterator[bytes]) -> Answer:
+def _insert(connection: Connection, insert: Insert, pieces: Iterator[bytes]) -> QueryResult:
     def data() -> Iterator[bytes]:
         if insert.data:
             yield insert.data

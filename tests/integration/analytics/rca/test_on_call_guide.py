@@ -15,7 +15,7 @@ from millstream.analytics import connect, migrate
 from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.detection.incidents import find_incidents, record
 from millstream.cli.app import app
-from millstream.cli.output import Failure
+from millstream.cli.failure import Failure
 from tests.support.job_history import Attempt, History, change
 from tests.support.paths import ROOT
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from millstream.analytics.cost.prices import Price
 from millstream.analytics.simulation import replay
 from millstream.cli.app import app
-from millstream.cli.output import Failure
+from millstream.cli.failure import Failure
 from tests.support.job_history import Attempt, History
 from tests.support.price_book import set_prices
 

@@ -11,7 +11,8 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 
 from millstream.analytics.warehouse.reconciliation import disagreements
-from millstream.consumers.sink import LOW_VOLUME, Sink, SinkConfig, all_sinks, run_together
+from millstream.consumers.sink import LOW_VOLUME, Sink, SinkConfig, run_together
+from millstream.consumers.sink.all_sinks import all_sinks
 from millstream.consumers.sink.intent import UnknownIntent
 from millstream.local.broker import Broker
 from millstream.schemas import (

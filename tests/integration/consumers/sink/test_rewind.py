@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from millstream.analytics.warehouse.reconciliation import disagreements
 from millstream.cli.app import app
-from millstream.cli.output import Failure
+from millstream.cli.failure import Failure
 from millstream.consumers.sink import Sink, SinkConfig
 from millstream.local.broker import Broker
 from millstream.schemas import KafkaConnection, TopicCatalogue

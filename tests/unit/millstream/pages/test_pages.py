@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from millstream.pages import Chart, Grid, Lines, Page, Snippet, html, markdown, terminal
+from millstream.pages import Chart, Grid, Lines, Page, Snippet, render_html, render_markdown, render_terminal
 from millstream.pages.svg import LEFT, RIGHT, WIDTH
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
@@ -32,11 +32,11 @@ PAGE = Page(
 
 def shown(page: Page, width: int = 100) -> str:
     out = io.StringIO()
-    Console(file=out, width=width).print(terminal(page, width))
+    Console(file=out, width=width).print(render_terminal(page, width))
     return out.getvalue()
 
 
-@pytest.mark.parametrize("render", [shown, markdown, html])
+@pytest.mark.parametrize("render", [shown, render_markdown, render_html])
 def test_every_block_is_there(render: object) -> None:
     text = render(PAGE)  # type: ignore[operator]
     for said in ("Errors", "10:00 to 11:00 UTC", "1 new family", "Failures over time", "Families", "and 3 more",
@@ -45,7 +45,7 @@ def test_every_block_is_there(render: object) -> None:
 
 
 def test_html_escapes_texts_and_its_chart_is_well_formed() -> None:
-    page = html(PAGE)
+    page = render_html(PAGE)
     assert "<script>" not in page and "&lt;script&gt;" in page
     (svg,) = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     drawing = ElementTree.fromstring(svg)
@@ -58,7 +58,7 @@ def test_html_escapes_texts_and_its_chart_is_well_formed() -> None:
 
 
 def test_markdown_marks_the_incident_in_a_line_of_bars_and_keeps_tables_whole() -> None:
-    text = markdown(PAGE)
+    text = render_markdown(PAGE)
     bars = re.search(r"`(.*)`", text.split("## Failures over time")[1])
     assert bars is not None
     assert "[" + "█" * 10 + "]" in bars[1]
@@ -67,8 +67,8 @@ def test_markdown_marks_the_incident_in_a_line_of_bars_and_keeps_tables_whole() 
 
 def test_a_chart_without_values_says_so() -> None:
     empty = Page("t", "s", [], [Chart("c", "u", MOMENTS, [None] * 60)])
-    assert "no values" in shown(empty) and "no values" in markdown(empty)
-    assert "polyline" not in html(empty)
+    assert "no values" in shown(empty) and "no values" in render_markdown(empty)
+    assert "polyline" not in render_html(empty)
 
 
 def test_figures_stay_whole_in_a_narrow_terminal() -> None:

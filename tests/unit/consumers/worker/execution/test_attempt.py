@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from millstream.consumers.worker import JobTypes
-from millstream.consumers.worker.execution.attempt import Attempts
+from millstream.consumers.worker.execution.attempt import AttemptRunner
 from millstream.consumers.worker.execution.cancellations import Cancellations
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
@@ -42,7 +42,7 @@ class ScriptedRunner:
 async def ran(
     made: Execution, runner: ScriptedRunner | None = None, cancellations: Cancellations | None = None
 ) -> Outcome:
-    attempts = Attempts(jobs, cancellations or Cancellations(), {"loop": runner or ScriptedRunner()})
+    attempts = AttemptRunner(jobs, cancellations or Cancellations(), {"loop": runner or ScriptedRunner()})
     made.begin()
     await attempts.run(made, "loop")
     assert made.outcome is not None and made.finished_us

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from millstream.consumers.worker import JobContext
-from millstream.consumers.worker.execution.process_child import Answer, Task
+from millstream.consumers.worker.execution.process_child import ProcessTask, TaskAnswer
 from millstream.consumers.worker.execution.process_pool import ProcessLimits, ProcessSlot
 from millstream.schemas import EventKind, JobRequest
 from millstream.schemas.models import new_id
@@ -54,9 +54,9 @@ def run(
     handler: object,
     limits: ProcessLimits = NO_LIMITS,
     messages: Callable[[float, str], None] | None = None,
-) -> Answer:
+) -> TaskAnswer:
     name = getattr(handler, "__name__", "")
-    task = Task(__name__, name, name, new_id(), JobRequest(tenant="a", job_type=name))
+    task = ProcessTask(__name__, name, name, new_id(), JobRequest(tenant="a", job_type=name))
     return slot.run(task, limits, threading.Event(), messages or (lambda fraction, text: None))
 
 

@@ -1,0 +1,57 @@
+"""Commands whose module is imported when they run or print their help, not when `millstream` starts."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+
+@dataclass(frozen=True)
+class CommandEntry:
+    """One line of `millstream --help`.
+
+    `target` is `module:name` below `millstream.cli`: a function for a command, a `typer.Typer` for a group of them.
+    `help` is the first sentence of that command's own help, repeated here so that listing it needs no import.
+    """
+
+    name: str
+    target: str
+    panel: str
+    help: str
+
+    def load(self) -> Any:
+        """Import the module and build the command."""
+        module, attribute = self.target.split(":")
+        found = getattr(import_module(f"millstream.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            return get_group(found)
+        single = typer.Typer(add_completion=False)
+        single.command(self.name)(found)
+        return get_command(single)
+
+
+class LazyCommand(TyperCommand):
+    """Stands for a command in the list of a group until the command line names it."""
+
+    def __init__(self, entry: CommandEntry) -> None:
+        super().__init__(entry.name, help=entry.help, rich_help_panel=entry.panel)
+        self._entry = entry
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the real command: its parser, its help and its function are used from here on."""
+        return self._entry.load().make_context(info_name, args, parent, **extra)
+
+
+def group_of(entries: tuple[CommandEntry, ...]) -> type[TyperGroup]:
+    """A class for `typer.Typer(cls=...)`: a group with these commands."""
+
+    class LazyGroup(TyperGroup):
+        def __init__(self, **attributes: Any) -> None:
+            super().__init__(**attributes)
+            for entry in entries:
+                self.add_command(LazyCommand(entry))
+
+    return LazyGroup

@@ -1,0 +1,87 @@
+"""`millstream worker`
+
+A supervised child starts with this module, so it imports what a worker needs and nothing else: the time until a killed
+child serves again is mostly the time that its imports take.
+"""
+
+import gc
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from millstream import settings as settings_module
+from millstream.cli.handlers import load_handlers
+from millstream.cli.service import log_as, on_stop_signals
+from millstream.consumers.parent_death import signal_on_parent_death
+from millstream.consumers.worker import Drained, Supervisor, Worker, WorkerConfig, claim_worker_id
+from millstream.settings import Settings
+
+SUPERVISED = "MILLSTREAM_SUPERVISED"
+CUT_SHORT = 4
+"""Exit code of a worker whose grace period ended before its jobs did."""
+
+
+def worker(
+    app: Annotated[list[str], typer.Argument(help="Modules with your handlers, such as myproject.jobs.")],
+    name: Annotated[str | None, typer.Option(help="Unique name of this worker, the same after a restart.")] = None,
+    lane: Annotated[list[str] | None, typer.Option(help="Lane to read; repeatable; all when absent.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Jobs running on the event loop at once.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads for handlers that are plain functions.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes under one supervisor, each restarted if it dies.")
+    ] = None,
+) -> None:
+    """Execute jobs.
+
+    SIGTERM or ctrl-C lets running jobs finish, a second one stops at once. Exit code 0 when every started job has
+    finished, 4 when the grace period ended first: the remaining jobs are redelivered to another worker.
+
+    Examples:
+
+      millstream worker myproject.jobs
+
+      millstream worker myproject.jobs --processes 4
+
+      millstream worker myproject.jobs --name w1 --lane high --lane default --concurrency 200
+    """
+    settings = settings_module.load()
+    given = {"worker_id": name, "lanes": tuple(lane) if lane else None, "concurrency": concurrency, "threads": threads}
+    config = settings.worker.model_copy(update={key: value for key, value in given.items() if value is not None})
+    if processes is not None:
+        raise typer.Exit(_supervise(settings, config, app, processes))
+    if SUPERVISED in os.environ:
+        signal_on_parent_death(signal.SIGTERM)
+    jobs = load_handlers(app)
+    log_as(settings, config.worker_id or "worker")
+    running = Worker(settings.connection, settings.catalogue, config, jobs, settings.codec)
+    on_stop_signals(running.stop)
+    # Thousands of short-lived objects are in flight: at the default threshold, collections would dominate CPU time.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    if running.run() is Drained.CUT_SHORT:
+        raise typer.Exit(CUT_SHORT)
+
+
+def _supervise(settings: Settings, config: WorkerConfig, app: list[str], processes: int) -> int:
+    base = config.worker_id or claim_worker_id(config.host, settings.topics.prefix)
+    log_as(settings, base)
+    # Report a wrong module name once, here, instead of in every restarted child.
+    load_handlers(app)
+    names = [f"{base}-{number}" for number in range(processes)]
+
+    def command(name: str) -> tuple[list[str], dict[str, str]]:
+        argv = [sys.executable, "-m", "millstream", "worker", *app, "--name", name]
+        for lane in config.lanes:
+            argv += ["--lane", lane]
+        argv += ["--concurrency", str(config.concurrency), "--threads", str(config.threads)]
+        environment = {**os.environ, SUPERVISED: "1", "MILLSTREAM_WORKER__STATIC_MEMBERSHIP": "true"}
+        if config.health_port:
+            environment["MILLSTREAM_WORKER__HEALTH_PORT"] = str(config.health_port + names.index(name))
+        return argv, environment
+
+    supervisor = Supervisor(names, command)
+    on_stop_signals(supervisor.stop)
+    return supervisor.run()

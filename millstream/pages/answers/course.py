@@ -1,0 +1,15 @@
+"""The chart that several answers share: a metric around an incident."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from millstream.analytics.rca.questions.timeseries import Course
+from millstream.pages.page import Chart
+
+
+def course_chart(shown: Course, marks: Sequence[tuple[datetime, str]] = ()) -> Chart:
+    """The metric around the incident, which is marked where there is something before it to tell it from."""
+    seen = [(at, name) for at, name in marks if shown.span.start <= at <= shown.span.end]
+    title = f"{shown.metric.replace('_', ' ').capitalize()} over time"
+    incident = (shown.incident.start, shown.incident.end) if shown.incident.start > shown.span.start else None
+    return Chart(title, shown.unit, shown.moments, shown.values, incident, seen)

@@ -1,0 +1,36 @@
+"""Detected incidents as a page."""
+
+from collections.abc import Sequence
+
+from millstream.analytics.rca.attribution.attempts import Window
+from millstream.analytics.rca.detection.incidents import Incident
+from millstream.analytics.rca.questions.timeseries import Course
+from millstream.pages.answers.course import course_chart
+from millstream.pages.format import amount, window_text
+from millstream.pages.page import Block, Grid, Page, Snippet
+
+
+def incidents_page(found: Sequence[Incident], span: Window, worst: Course | None = None) -> Page:
+    """`worst`: the course of the incident with the most evidence."""
+    rows = [
+        (
+            each.incident_id,
+            each.kind,
+            each.scope,
+            f"{each.started_at:%m-%d %H:%M}",
+            f"{each.ended_at:%m-%d %H:%M}" if each.ended_at else "lasts",
+            f"{amount(each.metric, each.expected)} → {amount(each.metric, each.observed)}",
+            ", ".join(each.seen_in[:3]) + (" …" if len(each.seen_in) > 3 else ""),
+        )
+        for each in found
+    ]
+    verdict = (
+        f"{len(found)} incidents, {sum(each.ended_at is None for each in found)} of them last" if found else "quiet"
+    )
+    columns = ("incident", "form", "where", "from", "to", "usual → seen", "seen in too")
+    blocks: list[Block] = [Grid("Incidents", columns, rows, left=(0, 1, 2, 3, 4, 6))] if found else []
+    if worst:
+        blocks.append(course_chart(worst))
+    if found:
+        blocks.append(Snippet("Next", f"millstream rca report --incident {found[-1].incident_id}"))
+    return Page("Incidents", window_text(span.start, span.end), [verdict], blocks, "bad" if found else "good")

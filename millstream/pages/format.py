@@ -1,0 +1,44 @@
+"""Figures as text, the same in every answer: durations, shares, amounts and windows of time."""
+
+from datetime import datetime
+
+MOST_ROWS = 15
+"""Rows of a table in a page; more are only counted."""
+
+SHARES = ("failure_rate", "retries")
+DURATIONS = ("queue_wait", "run_time")
+
+
+def duration(ms: float) -> str:
+    """A length of time, given in milliseconds: `3.2 ms`, `850 ms`, `12.5 s`, `3.4 min`."""
+    if ms < 10:
+        return f"{ms:,.1f} ms"
+    if ms < 1000:
+        return f"{ms:,.0f} ms"
+    return f"{ms / 1000:,.1f} s" if ms < 120_000 else f"{ms / 60_000:,.1f} min"
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1: `12.5%`."""
+    return f"{share:.1%}"
+
+
+def amount(metric: str, value: float) -> str:
+    """A value of a watched metric with its unit."""
+    if metric in SHARES:
+        return percent(value)
+    if metric in DURATIONS:
+        return duration(value)
+    return f"{value:,.4g} a step"
+
+
+def window_text(start: datetime, end: datetime) -> str:
+    """`2026-11-24 10:00:00 to 11:00:00 UTC`; the date of the end only where it differs."""
+    same_day = start.date() == end.date()
+    return f"{start:%Y-%m-%d %H:%M:%S} to {end:{'%H:%M:%S' if same_day else '%Y-%m-%d %H:%M:%S'}} UTC"
+
+
+def bar(share: float, width: int) -> str:
+    """A share from 0 to 1 as a bar of at most `width` characters, exact to an eighth of one."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
