@@ -116,7 +116,7 @@ def export(
     if output_format not in formats:
         raise Failure(f"unknown format {output_format!r}", "one of csv, parquet", code=2)
     if start >= end:
-        raise Failure(f"the window starts at {start} and ends at {end}", "swap them", code=2)
+        raise Failure(f"the window starts at {start} and ends at {end}", "exchange --from and --to", code=2)
     client = connect(settings_module.load())
     window = {"from": f"{start:%Y-%m-%d %H:%M:%S}", "to": f"{end:%Y-%m-%d %H:%M:%S}"}
     bound = "from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}"

@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from millstream.local.clickhouse import compression
-from millstream.local.clickhouse.engine import STREAMED_FORMATS, QueryResult, Connection, Engine
+from millstream.local.clickhouse.engine import STREAMED_FORMATS, Connection, Engine, QueryResult
 from millstream.local.clickhouse.errors import (
     AUTHENTICATION_FAILED,
     BAD_ARGUMENTS,
