@@ -54,7 +54,7 @@ def _ask(client: Client, query: str, output_format: str, output: Path | None) ->
     if output_format == "table" and output is None:
         out.print(_table(client, query))
         return
-    # A file is for other programs: what a person reads in columns is comma-separated there.
+    # A file is read by programs: write CSV instead of a table.
     named = CLICKHOUSE_FORMATS[output_format if output_format != "table" else "csv"]
     with ExitStack() as stack:
         stream = stack.enter_context(client.raw_stream(query, fmt=named))
