@@ -1,4 +1,4 @@
-"""ClickHouse as the settings describe it: the client, and the tables."""
+"""The ClickHouse client and the tables, as configured in the settings."""
 
 from clickhouse_connect.driver.client import Client
 

@@ -1,6 +1,6 @@
-"""Is everything there that Millstream needs, and if not, what to do about it.
+"""Checks of everything that Millstream needs, each with a fix for what is wrong.
 
-Each check looks at one thing and never raises: what it could not find out is its finding.
+Each check examines one thing and never raises: what it cannot determine is a result too.
 """
 
 import platform
@@ -28,7 +28,7 @@ KAFKA_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found. `fix` says what to do when the status is not "ok"."""
+    """The result of one check. `fix`: what to do when the status is not "ok"."""
 
     check: str
     status: Literal["ok", "warning", "failed"]
@@ -36,8 +36,8 @@ class CheckResult:
     fix: str = ""
 
 
-def diagnose(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[CheckResult]:
-    """All findings, one after the other. `connect` opens the ClickHouse client."""
+def run_checks(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[CheckResult]:
+    """Run all checks, one after the other. `connect` opens the ClickHouse client."""
     yield _versions()
     yield from _kafka(settings)
     yield from _clickhouse(settings, connect)
@@ -59,7 +59,7 @@ def _kafka(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult(
             "kafka",
             "failed",
-            f"{settings.kafka.bootstrap} does not answer: {error.args[0].str()}",
+            f"{settings.kafka.bootstrap} does not respond: {error.args[0].str()}",
             "start one with `millstream up`, or set MILLSTREAM_KAFKA__BOOTSTRAP",
         )
         return
@@ -72,7 +72,7 @@ def _kafka(settings: Settings) -> Iterator[CheckResult]:
 def _topics(settings: Settings) -> CheckResult:
     wrong = [each for each in inspect_topics(settings.connection.quiet, settings.catalogue) if each.status != "ok"]
     if not wrong:
-        return CheckResult("topics", "ok", f"all {len(list(settings.catalogue))} are as they should be")
+        return CheckResult("topics", "ok", f"all {len(list(settings.catalogue))} match the catalogue")
     shown = "; ".join(f"{each.topic.name}: {', '.join(each.problems)}" for each in wrong[:3])
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     missing = any(each.status == "missing" for each in wrong)
@@ -85,15 +85,20 @@ def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Ite
         entries = next(iter(admin.describe_configs([resource], request_timeout=KAFKA_TIMEOUT_S).values())).result()
         values = {name: entry.value for name, entry in entries.items()}
     except KafkaException as error:
-        yield CheckResult("broker settings", "warning", f"cannot be read: {error.args[0].str()}", "check them by hand")
+        yield CheckResult(
+            "broker settings",
+            "warning",
+            f"cannot be read: {error.args[0].str()}",
+            "allow DescribeConfigs on the cluster",
+        )
         return
     if "transaction.max.timeout.ms" not in values:
         yield CheckResult(
             "broker settings",
             "warning",
-            "this is not Apache Kafka (Tansu?): data is in memory only, a commit's metadata is not kept, so finished "
-            "jobs may run again after a crash, and aborted transactions are seen by readers",
-            "fit to try Millstream; run Apache Kafka for anything else",
+            "this is not Apache Kafka (Tansu?): data is in memory only; commit metadata is not stored, so finished "
+            "jobs may run again after a crash; readers see aborted transactions",
+            "sufficient to try Millstream; use Apache Kafka for everything else",
         )
         return
     session, shortest = settings.worker.session_timeout_ms, int(values.get("group.min.session.timeout.ms", 6000))
@@ -101,7 +106,7 @@ def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Ite
         yield CheckResult(
             "broker settings",
             "failed",
-            f"worker.session_timeout_ms is {session}, the broker takes {shortest} or more",
+            f"worker.session_timeout_ms is {session}, the broker requires at least {shortest}",
             f"set MILLSTREAM_WORKER__SESSION_TIMEOUT_MS={shortest}",
         )
     yield from _group_protocol(settings, values)
@@ -110,7 +115,7 @@ def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Ite
         yield CheckResult(
             "broker settings",
             "warning",
-            f"offset.metadata.max.bytes is {metadata_limit}: commits with more metadata are refused",
+            f"offset.metadata.max.bytes is {metadata_limit}: the broker rejects commits with more metadata",
             "set it to 4096, the default",
         )
     yield CheckResult(
@@ -119,13 +124,13 @@ def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Ite
 
 
 def _group_protocol(settings: Settings, values: dict[str, str | None]) -> Iterator[CheckResult]:
-    """KIP-848 takes the session from the broker: what that means for a dead worker's jobs."""
+    """With KIP-848 the broker sets the session timeout, which delays the takeover of a dead worker's jobs."""
     session_ms = int(values.get("group.consumer.session.timeout.ms") or 45_000)
     if settings.worker.group_protocol == "consumer" and session_ms > settings.worker.session_timeout_ms:
         yield CheckResult(
             "group protocol",
             "warning",
-            f"with worker.group_protocol=consumer a dead worker's jobs wait {session_ms / 1000:g} s for another one",
+            f"with worker.group_protocol=consumer a dead worker's jobs wait {session_ms / 1000:g} s for a takeover",
             "set group.consumer.session.timeout.ms and group.consumer.min.session.timeout.ms on the brokers to "
             f"{settings.worker.session_timeout_ms}, or use worker.group_protocol=classic",
         )
@@ -134,19 +139,19 @@ def _group_protocol(settings: Settings, values: dict[str, str | None]) -> Iterat
 def _clickhouse(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[CheckResult]:
     try:
         client = connect(settings)
-        asked = time.time()
+        sent = time.time()
         version, now = client.query("SELECT version(), toUnixTimestamp64Micro(now64(6))").result_rows[0]
-        answered = time.time()
+        received = time.time()
     except (ClickHouseError, OSError) as error:
         yield CheckResult(
             "clickhouse",
             "failed",
-            f"{settings.clickhouse.url} does not answer: {str(error).splitlines()[0]}",
+            f"{settings.clickhouse.url} does not respond: {str(error).splitlines()[0]}",
             "start one with `millstream up`, or set MILLSTREAM_CLICKHOUSE__URL",
         )
         return
     yield CheckResult("clickhouse", "ok", f"{settings.clickhouse.url}: version {version}")
-    yield _clock(asked, answered, now / 1e6)
+    yield _clock(sent, received, now / 1e6)
     waiting = pending(client)
     if waiting:
         names = ", ".join(waiting)
@@ -155,12 +160,14 @@ def _clickhouse(settings: Settings, connect: Callable[[Settings], Client]) -> It
         yield CheckResult("tables", "ok", "all migrations are applied")
 
 
-def _clock(asked: float, answered: float, theirs: float) -> CheckResult:
-    """Compares this clock with ClickHouse's; what the question took is no skew."""
-    skew = 0.0 if asked <= theirs <= answered else min(abs(theirs - asked), abs(theirs - answered))
+def _clock(sent: float, received: float, theirs: float) -> CheckResult:
+    """Compare this clock with ClickHouse's. The duration of the query does not count as skew."""
+    skew = 0.0 if sent <= theirs <= received else min(abs(theirs - sent), abs(theirs - received))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if skew > CLOCK_SKEW_S:
-        detail = f"this clock ({now}) and ClickHouse's differ by {skew:.1f} s: waits and rollups will be off"
+        detail = (
+            f"this clock ({now}) and ClickHouse's differ by {skew:.1f} s: wait times and rollups are wrong by as much"
+        )
         return CheckResult("clock", "warning", detail, "run NTP on both hosts")
     return CheckResult("clock", "ok", f"{now}, within {skew:.3f} s of ClickHouse's")
 
@@ -168,13 +175,13 @@ def _clock(asked: float, answered: float, theirs: float) -> CheckResult:
 def _tracker(settings: Settings) -> CheckResult:
     url = settings.tracker.url
     try:
-        answer = httpx.get(f"{url}/health", timeout=3)
+        response = httpx.get(f"{url}/health", timeout=3)
     except httpx.HTTPError as error:
         fix = "millstream tracker (jobs run without it; `millstream job show` needs it)"
-        return CheckResult("tracker", "warning", f"{url} does not answer: {error}", fix)
-    if answer.status_code != httpx.codes.OK:
+        return CheckResult("tracker", "warning", f"{url} does not respond: {error}", fix)
+    if response.status_code != httpx.codes.OK:
         return CheckResult(
-            "tracker", "warning", f"{url} is not ready: {answer.text[:100]}", "wait until it has recovered"
+            "tracker", "warning", f"{url} is not ready: {response.text[:100]}", "wait until it has recovered"
         )
     return CheckResult("tracker", "ok", url)
 
@@ -187,5 +194,5 @@ def _local_tools() -> CheckResult:
         "local stack",
         "warning",
         "java and mvn are not both on the PATH: `millstream up` will run Tansu, in memory only",
-        "install Java 17 and Maven, or name a broker with --broker HOST:PORT",
+        "install Java 17 and Maven, or pass --broker HOST:PORT",
     )

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 class InvalidSettings(ValueError):
-    """A setting is wrong; the text says which, where it came from and what would be right."""
+    """A setting is wrong; the text names it, the variable that sets it and what is valid."""
 
 
 class _Group(BaseModel):
@@ -50,10 +50,10 @@ class KafkaSettings(_Group):
 class TopicSettings(_Group):
     """Names and sizes of the topics."""
 
-    prefix: str = Field("millstream.", pattern=r"^[A-Za-z0-9._-]*$", description="What every topic's name begins with.")
+    prefix: str = Field("millstream.", pattern=r"^[A-Za-z0-9._-]*$", description="Prefix of every topic name.")
     lanes: tuple[str, ...] = Field(("high", "default", "bulk"), min_length=1, description="Lanes, most urgent first.")
     partitions: int = Field(8, ge=1, description="Partitions of each lane and of the events.")
-    replication: int = Field(-1, ge=-1, description="Replicas of each partition; -1 leaves it to the broker.")
+    replication: int = Field(-1, ge=-1, description="Replicas of each partition; -1 uses the broker's default.")
     retention_days: float = Field(7, gt=0, description="Days that requests and events are kept.")
 
 
@@ -70,31 +70,35 @@ class ClickHouseSettings(_Group):
     )
     user: str = Field("default", description="User.")
     password: SecretStr = Field(SecretStr(""), description="Password.")
-    ca_file: str = Field("", description="PEM file of the authorities to trust over HTTPS; the system's when empty.")
-    certificate_file: str = Field("", description="PEM file of our own certificate, where the server asks for one.")
+    ca_file: str = Field(
+        "", description="PEM file of the certificate authorities to trust over HTTPS; the system's if empty."
+    )
+    certificate_file: str = Field("", description="PEM file of the client certificate, if the server requires one.")
     key_file: str = Field("", description="PEM file of the certificate's key.")
-    verify: bool = Field(True, description="Whether the server's certificate is checked.")
-    connect_timeout_s: float = Field(5, gt=0, description="How long connecting may take, in seconds.")
-    query_timeout_s: float = Field(300, gt=0, description="How long a query or an insert may take, in seconds.")
+    verify: bool = Field(True, description="Whether to verify the server's certificate.")
+    connect_timeout_s: float = Field(5, gt=0, description="Connect timeout, in seconds.")
+    query_timeout_s: float = Field(300, gt=0, description="Timeout of a query or an insert, in seconds.")
     database: str = Field("millstream", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Database of the tables.")
     cluster: str = Field(
         "",
         pattern=r"^[A-Za-z0-9_.-]*$",
-        description="Cluster of the server's configuration that holds the tables, replicated and sharded.",
+        description="Cluster, as named in the server's configuration, that holds the tables, replicated and sharded.",
     )
-    raw_days: int = Field(90, ge=1, description="Days that events, attempts, jobs and beats are kept.")
+    raw_days: int = Field(90, ge=1, description="Days that events, attempts, jobs and heartbeats are kept.")
     rollup_days: int = Field(400, ge=1, description="Days that minute rollups, alerts and dead letters are kept.")
 
 
 class SchemaRegistrySettings(_Group):
     """Where schema ids come from."""
 
-    url: str = Field("", description="Address of a Confluent Schema Registry; empty for the ids pinned in the package.")
+    url: str = Field(
+        "", description="Address of a Confluent Schema Registry; empty uses the ids pinned in the package."
+    )
     basic_auth: SecretStr = Field(SecretStr(""), description="`user:password` for the registry.")
 
 
 class Settings(BaseSettings):
-    """All settings. `Settings()` reads them; `load()` explains what is wrong."""
+    """All settings. `Settings()` reads them; `load()` raises errors that a user can read."""
 
     model_config = SettingsConfigDict(
         env_prefix="MILLSTREAM_",
@@ -114,8 +118,12 @@ class Settings(BaseSettings):
     tracker: TrackerConfig = Field(default_factory=TrackerConfig, description="Tracker")
     sink: SinkConfig = Field(default_factory=SinkConfig, description="Sink")
     data: Path = Field(Path(".millstream"), description="Folder of the local stack: its data, logs and addresses.")
-    log_format: str = Field("auto", pattern="^(auto|console|json)$", description="Log lines for people or machines.")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level that is logged.")
+    log_format: str = Field(
+        "auto",
+        pattern="^(auto|console|json)$",
+        description="Log format: console for people, json for machines; auto picks console on a terminal.",
+    )
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Lowest level that is logged.")
 
     @classmethod
     def settings_customise_sources(
@@ -161,7 +169,7 @@ class Settings(BaseSettings):
 
 
 class LocalStackSource(PydanticBaseSettingsSource):
-    """The addresses of the stack that `millstream up` runs in this folder, while it runs."""
+    """The addresses of the stack that `millstream up` currently runs in this folder."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False
@@ -172,7 +180,7 @@ class LocalStackSource(PydanticBaseSettingsSource):
 
 
 def running_stack(folder: Path) -> dict[str, Any] | None:
-    """What `stack.json` in the folder of a local stack says, if the process that wrote it is alive."""
+    """The content of `stack.json` in the folder of a local stack; None unless the process that wrote it is alive."""
     try:
         stack: dict[str, Any] = json.loads((folder / "stack.json").read_text("utf-8"))
         os.kill(stack["pid"], 0)
@@ -182,7 +190,7 @@ def running_stack(folder: Path) -> dict[str, Any] | None:
 
 
 def load() -> Settings:
-    """The settings, or `InvalidSettings` with a line for each that is wrong."""
+    """Read the settings. Raises `InvalidSettings` with a line for each wrong setting."""
     try:
         return Settings()
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Log lines: coloured for a terminal, JSON for a machine."""
+"""Log lines: coloured on a terminal, JSON elsewhere."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ import structlog
 def configure_logging(log_format: str = "auto", level: str = "info", **fields: str) -> None:
     """Set up structlog and the standard library's logging to write lines to stderr.
 
-    `log_format`: `console`, `json`, or `auto` (console on a terminal, JSON elsewhere). `fields` are in every line.
+    `log_format`: `console`, `json`, or `auto` (console on a terminal, JSON elsewhere). Every line carries `fields`.
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -25,9 +25,9 @@ def configure_logging(log_format: str = "auto", level: str = "info", **fields: s
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for chatty in ("faust", "mode", "aiokafka"):
-        # They tell of every service they start and stop inside.
-        logging.getLogger(chatty).setLevel("WARNING")
+    for library in ("faust", "mode", "aiokafka"):
+        # At level info they log each of their internal services.
+        logging.getLogger(library).setLevel("WARNING")
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

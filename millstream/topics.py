@@ -1,4 +1,4 @@
-"""Making the broker's topics what the catalogue says."""
+"""Compares the broker's topics with the catalogue, creates missing ones and corrects settings."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,12 +18,12 @@ from millstream.schemas import KafkaConnection, Topic, TopicCatalogue
 
 TIMEOUT_S = 30.0
 REACH_WITHIN_S = 10.0
-"""A broker that says nothing for so long is not there."""
+"""A broker that does not respond within this time counts as unreachable."""
 
 
 @dataclass(frozen=True)
 class TopicStatus:
-    """A topic of the catalogue as the broker has it. `problems` is empty when it is as it should be."""
+    """A topic of the catalogue as the broker has it. `problems` is empty when it matches the catalogue."""
 
     topic: Topic
     status: Literal["ok", "missing", "differs"]
@@ -54,9 +54,9 @@ def inspect_topics(connection: KafkaConnection, catalogue: TopicCatalogue) -> li
 
 
 def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replication: int = -1) -> list[TopicStatus]:
-    """Create what is missing and correct what differs; returns what was found before. Safe to repeat.
+    """Create missing topics and correct settings; returns the statuses from before. Safe to repeat.
 
-    Partitions are only ever added: Kafka cannot take one away, and then the status stays "differs".
+    Partitions are only added: Kafka cannot remove one, so the status of a topic with too many stays "differs".
     """
     before = inspect_topics(connection, catalogue)
     admin = AdminClient(connection.client())

@@ -14,6 +14,6 @@ def main() -> None:
         failure = as_failure(error)
         if failure is None:
             raise
-        from millstream.cli.output import complain
+        from millstream.cli.output import print_failure
 
-        sys.exit(complain(failure))
+        sys.exit(print_failure(failure))

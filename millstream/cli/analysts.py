@@ -23,13 +23,13 @@ from millstream.clickhouse import connect
 
 app = typer.Typer(help="Roles for reading ClickHouse: who may read what, and how much at once.", no_args_is_help=True)
 
-APPLY = typer.Option("--apply", help="Run the statements; without it they are only printed.")
+APPLY = typer.Option("--apply", help="Run the statements instead of printing them.")
 SECONDS = typer.Option(min=1, help="Longest query, in seconds.")
 
 
 @app.command("role")
 def role(apply: Annotated[bool, APPLY] = False, seconds: Annotated[int, SECONDS] = 60, as_json: AsJson = False) -> None:
-    """The role that may read everything, within limits. Give it to users with `GRANT millstream_analyst TO user`.
+    """A role that may read every table, within limits. Assign it with `GRANT millstream_analyst TO user`.
 
     Examples:
 
@@ -47,7 +47,7 @@ def tenant(
     seconds: Annotated[int, SECONDS] = 60,
     as_json: AsJson = False,
 ) -> None:
-    """The role that sees the rows of one tenant. Run it again after a migration: new tables need policies.
+    """A role that sees the rows of one tenant only. Run it again after a migration: new tables need policies.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""`millstream prices`, `budgets`, `cost`: what work costs, what it may cost, and the charges for others to read."""
+"""`millstream prices`, `budgets`, `cost`: the price book, monthly budgets, and the export of charges."""
 
 import sys
 from datetime import UTC, datetime
@@ -23,14 +23,14 @@ budgets = typer.Typer(help="Monthly budgets of tenants, and which ones are excee
 cost = typer.Typer(help="What jobs cost.", no_args_is_help=True)
 
 FILE = typer.Argument(help="CSV or YAML file; its fields are those of the table.")
-REPLACE = typer.Option("--replace", help="Drop everything that the file does not name.")
+REPLACE = typer.Option("--replace", help="Remove every entry that the file does not contain.")
 
 
 @prices.command("load")
 def load_prices(
     file: Annotated[Path, FILE], replace: Annotated[bool, REPLACE] = False, as_json: AsJson = False
 ) -> None:
-    """Check a price file and load all of it, or nothing when a row is wrong. Prices of the past correct past costs.
+    """Check a price file and load all of it, or nothing when a row is wrong. Past prices correct past costs.
 
     The book has one currency, and a price of the instance type `default` for every time, which unknown machines have.
 
@@ -116,7 +116,7 @@ def export(
     if output_format not in formats:
         raise Failure(f"unknown format {output_format!r}", "one of csv, parquet", code=2)
     if start >= end:
-        raise Failure(f"the window starts at {start} and ends at {end}", "swap them", code=2)
+        raise Failure(f"the window starts at {start} and ends at {end}", "exchange --from and --to", code=2)
     client = connect(settings_module.load())
     window = {"from": f"{start:%Y-%m-%d %H:%M:%S}", "to": f"{end:%Y-%m-%d %H:%M:%S}"}
     bound = "from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}"

@@ -15,14 +15,16 @@ from millstream.demo.trace import UnreadableTrace
 def demo(
     jobs: Annotated[int, typer.Option(min=1, help="Jobs of the generated workload.")] = 6_000,
     trace: Annotated[Path | None, typer.Option(envvar="DEMO_TRACE", help="A recorded trace to replay instead.")] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="Time into which the workload is squeezed.")] = 25.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Duration that the workload is compressed to.")] = 25.0,
     broker: Annotated[str, typer.Option(envvar="DEMO_BROKER", help="auto, apache, tansu, or HOST:PORT.")] = "auto",
     brokers: Annotated[int, typer.Option(help="Kafka nodes: 1 or 3.")] = 1,
-    kill: Annotated[bool, typer.Option("--kill", help="Kill one worker with -9 half way (or DEMO_KILL=1).")] = False,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="Kill one worker with SIGKILL half way (or DEMO_KILL=1).")
+    ] = False,
 ) -> None:
     """Run a workload end to end on this machine: submit, execute, track, store, report, and count at every source.
 
-    The last line of stdout says what each source counted; the exit code is 1 when they do not agree.
+    The last line of stdout has the count of each source; the exit code is 1 when they differ.
 
     Examples:
 

@@ -9,7 +9,7 @@ from millstream import settings as settings_module
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer
 from millstream.clickhouse import connect
-from millstream.doctor import diagnose
+from millstream.doctor import run_checks
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -17,15 +17,15 @@ def doctor(as_json: AsJson = False) -> None:
 
     Exit code 1 when a check failed, 0 when all passed or only warned.
     """
-    findings = list(diagnose(settings_module.load(), connect))
+    results = list(run_checks(settings_module.load(), connect))
 
     def table() -> Table:
         marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
         rows = Table("check", "", "found", box=None, pad_edge=False)
-        for each in findings:
+        for each in results:
             rows.add_row(each.check, marks[each.status], each.detail + (f"\n[bold]→ {each.fix}[/]" if each.fix else ""))
         return rows
 
-    answer(as_json, [asdict(each) for each in findings], table)
-    if any(each.status == "failed" for each in findings):
+    answer(as_json, [asdict(each) for each in results], table)
+    if any(each.status == "failed" for each in results):
         raise typer.Exit(1)

@@ -22,7 +22,7 @@ def load_handlers(modules: list[str]) -> JobTypes:
         except ModuleNotFoundError as error:
             raise Failure(
                 f"cannot import {name!r}: {error}",
-                f"modules are looked for in {here} and in the environment of {sys.executable}",
+                f"modules are searched in {here} and in the environment of {sys.executable}",
                 code=2,
             ) from error
         except Exception as error:

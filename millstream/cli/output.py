@@ -1,4 +1,4 @@
-"""What the commands print: answers to stdout, words about them to stderr, errors with a way out."""
+"""Output of the commands: results to stdout, messages to stderr, errors with a hint how to go on."""
 
 import json
 import sys
@@ -15,13 +15,13 @@ from millstream.cli.failure import Failure
 from millstream.pages import Page, render_html, render_terminal
 
 PIPED_WIDTH = 120
-"""Columns to write for when the output is no terminal and so has no width of its own."""
+"""Width to assume when the output is not a terminal."""
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPED_WIDTH)
 
 
-def complain(failure: Failure) -> int:
+def print_failure(failure: Failure) -> int:
     """Print a failure to stderr and return its exit code."""
     err.print(f"[bold red]error[/] {_escape(str(failure))}")
     if failure.hint:
@@ -30,12 +30,12 @@ def complain(failure: Failure) -> int:
 
 
 def warn(text: str) -> None:
-    """Print to stderr what a person should know although the command did what it was asked."""
+    """Print a warning to stderr; the command itself succeeded."""
     err.print(f"[yellow]warning[/] {_escape(text)}")
 
 
 def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> None:
-    """Print an answer: `data` as JSON for a machine, what `render` gives for a person."""
+    """Print a result: `data` as JSON with `as_json`, else what `render` returns."""
     if as_json:
         sys.stdout.write(json.dumps(data, default=_plain) + "\n")
     else:
@@ -43,7 +43,7 @@ def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> No
 
 
 def columns(names: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Rows in columns, every name and value as it is: brackets in them are no markup."""
+    """Rows in columns, names and values verbatim: brackets in them are not markup."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(Text(name))
@@ -53,7 +53,7 @@ def columns(names: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
 
 
 def show(data: Any, page: Page, as_json: bool, as_html: Path | None) -> None:
-    """Print an answer that is a page, or write it to a file as HTML; with both, `data` and the page."""
+    """Print a page, or write it to a file as HTML; with `as_json` and `as_html` both the data and the file."""
     if as_html:
         write(as_html, render_html(page))
     if as_json or not as_html:
@@ -61,7 +61,7 @@ def show(data: Any, page: Page, as_json: bool, as_html: Path | None) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file and say so. Raises `Failure`."""
+    """Write a file and report it on stderr. Raises `Failure`."""
     try:
         path.write_text(text, "utf-8")
     except OSError as error:

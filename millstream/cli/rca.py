@@ -164,7 +164,7 @@ def deploys(
     last: Last = "1d",
     start: From = None,
     end: To = None,
-    around: Annotated[str, typer.Option(help="How long before and after a change is compared, at most.")] = "30m",
+    around: Annotated[str, typer.Option(help="Maximum span that is compared before and after a change.")] = "30m",
     as_json: AsJson = False,
     as_html: AsHtml = None,
 ) -> None:
@@ -246,7 +246,7 @@ def report(
 
 
 def _worst(client: Client, found: Sequence[Incident], span: Window) -> Course | None:
-    """The course of the incident with the most evidence; None when there is none."""
+    """The time series of the incident with the highest score; None without incidents."""
     worst = max(found, key=lambda each: each.score, default=None)
     if worst is None:
         return None

@@ -33,7 +33,7 @@ def explain(
     as_json: AsJson = False,
     as_html: AsHtml = None,
 ) -> None:
-    """Which combination of tenant, type, host, release, label ... explains a change of a metric.
+    """Find the combination of tenant, type, host, release or label that explains a change of a metric.
 
     Examples:
 
@@ -70,7 +70,11 @@ def _explain_live(
     end = _moment(until, "--until") if until else datetime.now(UTC)
     start = _moment(since, "--since") if since else end - timedelta(hours=1)
     if start >= end:
-        raise Failure(f"the incident starts at {start:%H:%M:%S} and ends at {end:%H:%M:%S}", "swap them", code=2)
+        raise Failure(
+            f"the incident starts at {start:%H:%M:%S} and ends at {end:%H:%M:%S}",
+            "exchange --since and --until",
+            code=2,
+        )
     filters = dict(_pair(each) for each in where)
     client = connect(settings_module.load())
     found = rca.explain(

@@ -31,17 +31,17 @@ SOURCES = {source.table: source for source in (EVENTS, *LOW_VOLUME)}
 
 def rewind_command(
     start: Annotated[
-        datetime | None, typer.Option("--from", help="Keep what came to Kafka since then, UTC; all it has when absent.")
+        datetime | None,
+        typer.Option("--from", help="Rebuild from records since then, UTC; from all records in Kafka if absent."),
     ] = None,
     table: Annotated[str, typer.Option(help=f"Table to rebuild: {', '.join(SOURCES)}.")] = EVENTS.table,
-    yes: Annotated[bool, typer.Option("--yes", help="Go on although rows would be lost.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Continue although rows would be lost.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild a table and all that is made of it from Kafka: empty them and have the sink read again.
+    """Rebuild a table and its derived tables from Kafka: empty them and rewind the sink's offsets.
 
-    Stop every sink first and start them afterwards. Rows that Kafka no longer has, or that came before --from, are
-    gone, and so is what tables that are kept for longer have made of such rows. Without --yes nothing is changed when
-    anything would be lost.
+    Stop every sink first and start them afterwards. Rows that Kafka has expired, or from before --from, are lost, also
+    from derived tables with a longer retention. Without --yes nothing is changed if any row would be lost.
 
     Examples:
 
@@ -54,7 +54,7 @@ def rewind_command(
     if source is None:
         raise Failure(f"no sink fills a table {table!r}", f"choose one of {', '.join(SOURCES)}", 2)
     if settings.clickhouse.cluster:
-        raise Failure("tables on a cluster are not emptied from here", "rebuild into a new database instead", 2)
+        raise Failure("cannot empty tables on a cluster", "rebuild into a new database instead", 2)
     topic, group = source.topic(settings.catalogue), _group(settings.sink, source)
     connection = settings.connection.quiet
     try:
@@ -66,7 +66,10 @@ def rewind_command(
     lost = losses(client, table, read_again(connection, topic, offsets))
     if lost and not yes:
         found = ", ".join(map(_sentence, lost))
-        raise Failure(f"Kafka has it no more, or --from excludes it; lost would be {found}", "--yes")
+        raise Failure(
+            f"these rows can no longer be read from Kafka (expired, or before --from) and would be lost: {found}",
+            "--yes",
+        )
     tables = tables_behind(client, table)
     err.print(f"[dim]emptying {', '.join(tables)}[/]")
     empty(client, tables)
@@ -90,7 +93,7 @@ def _sentence(loss: Loss) -> str:
 
 
 def _rendered(found: dict[str, Any], offsets: dict[int, int]) -> Table:
-    table = Table("partition", "reads on from", box=None, pad_edge=False, title=f"{found['group']} on {found['topic']}")
+    table = Table("partition", "next offset", box=None, pad_edge=False, title=f"{found['group']} on {found['topic']}")
     for number, offset in sorted(offsets.items()):
         table.add_row(str(number), f"{offset:,}")
     return table

@@ -1,4 +1,4 @@
-"""What `--scenario` and `--urgent` of `millstream simulate` say: checked, with the error that helps."""
+"""Parses and checks `--scenario` and `--urgent` of `millstream simulate`."""
 
 import math
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from difflib import get_close_matches
 from millstream.analytics.simulation.simulation import Scenario
 
 MOST = 100_000
-"""Workers, slots of one worker, or workers of a lane: more than anyone has, and few enough to replay."""
+"""Workers, slots of one worker, or workers of a lane: an upper limit that can still be replayed."""
 
 KEYS = ("workers", "concurrency", "price")
 
 
 def parsed(text: str, usual: Scenario, lanes: Sequence[str]) -> Scenario:
-    """`usual` with what `text` says, such as workers=8,concurrency=10,price=0.192,high=2; `lanes` are those there are.
+    """`usual` changed by `text`, such as workers=8,concurrency=10,price=0.192,high=2. `lanes`: the existing lanes.
 
     Raises `ValueError`, which names the key, the value and what is allowed.
     """
@@ -27,7 +27,7 @@ def parsed(text: str, usual: Scenario, lanes: Sequence[str]) -> Scenario:
             known = f"{', '.join(KEYS)} and the lanes {', '.join(lanes)}"
             raise ValueError(f"{key}={value}: there is no {key!r}, only {known}{_meant(key, (*KEYS, *lanes))}")
         if key in given:
-            raise ValueError(f"{key}={value}: {key} is given twice; it was {given[key]} before")
+            raise ValueError(f"{key}={value}: {key} is given twice; the first value was {given[key]}")
         given[key] = value
     price = given.pop("price", None)
     counts = {key: _count(key, value) for key, value in given.items()}
@@ -42,7 +42,7 @@ def parsed(text: str, usual: Scenario, lanes: Sequence[str]) -> Scenario:
 
 
 def urgency(text: str, lanes: Sequence[str]) -> tuple[str, ...]:
-    """The lanes of a list such as high,default. Raises `ValueError` for one that there is not."""
+    """The lanes of a list such as high,default. Raises `ValueError` for an unknown lane."""
     named = tuple(lane.strip() for lane in text.split(",") if lane.strip())
     for lane in named:
         if lane not in lanes:

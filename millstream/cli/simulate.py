@@ -34,7 +34,9 @@ def simulate_command(
             "one cost in the window) and LANE=N for workers that read that lane only."
         ),
     ] = None,
-    urgent: Annotated[str, typer.Option(help="Lanes, most urgent first, where urgency is to count.")] = "",
+    urgent: Annotated[
+        str, typer.Option(help="Lanes in order of urgency, most urgent first; without it all lanes are equal.")
+    ] = "",
     overhead_ms: Annotated[float, typer.Option(min=0, help="Overhead of the platform for each job, in ms.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -86,7 +88,7 @@ def simulate_command(
 def _around(fleet: Workers, usual: Scenario) -> list[Scenario]:
     """The recorded number of workers, half of it, and twice of it."""
     if not fleet.number:
-        raise Failure(fleet.unknown, "name the workers with --scenario")
+        raise Failure(fleet.unknown, "set the workers with --scenario")
     counts = {"as it was": fleet.number, "half": max(1, fleet.number // 2), "twice": 2 * fleet.number}
     return [
         replace(usual, name=f"{name}: {count}x{fleet.slots}", workers=count, concurrency=fleet.slots)

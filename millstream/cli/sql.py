@@ -12,7 +12,7 @@ from rich.table import Table
 
 from millstream import settings as settings_module
 from millstream.cli.failure import Failure
-from millstream.cli.output import columns, complain, err, out
+from millstream.cli.output import columns, err, out, print_failure
 from millstream.clickhouse import connect
 
 CLICKHOUSE_FORMATS = {"csv": "CSVWithNames", "json": "JSON", "jsonl": "JSONEachRow", "parquet": "Parquet"}
@@ -54,7 +54,7 @@ def _ask(client: Client, query: str, output_format: str, output: Path | None) ->
     if output_format == "table" and output is None:
         out.print(_table(client, query))
         return
-    # A file is for other programs: what a person reads in columns is comma-separated there.
+    # A file is read by programs: write CSV instead of a table.
     named = CLICKHOUSE_FORMATS[output_format if output_format != "table" else "csv"]
     with ExitStack() as stack:
         stream = stack.enter_context(client.raw_stream(query, fmt=named))
@@ -71,9 +71,9 @@ def _ask_at_prompt(client: Client, query: str, output_format: str, output: Path 
     try:
         _ask(client, query, output_format, output)
     except ClickHouseError as error:
-        complain(Failure(str(error).strip()))
+        print_failure(Failure(str(error).strip()))
     except Failure as failure:
-        complain(failure)
+        print_failure(failure)
     except KeyboardInterrupt:
         err.print("[dim]cancelled[/]")
 

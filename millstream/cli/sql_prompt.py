@@ -41,7 +41,7 @@ A query ends with ; or with an empty line."""
 
 
 class SqlCompleter(Completer):
-    """Completes a word from the database's own names; behind the bracket of a view, from the view's parameters."""
+    """Completes a word from the database's own names; after the opening bracket of a view, from its parameters."""
 
     def __init__(self, names: Iterable[str], known: Iterable[View]) -> None:
         """`names` are tables, columns and functions."""
@@ -78,7 +78,7 @@ class SqlCompleter(Completer):
 
 
 def run(client: Client, ask: Callable[[str, str, Path | None], None], say: Callable[[str], None]) -> None:
-    """Read queries until the end. `ask` runs one and prints its answer in a format, or writes it to a file."""
+    """Read queries until the end. `ask` runs one and prints its result in a format, or writes it to a file."""
     session: PromptSession[str] = PromptSession(
         history=FileHistory(str(HISTORY)),
         completer=SqlCompleter(_names(client), views()),
@@ -116,7 +116,7 @@ def run(client: Client, ask: Callable[[str, str, Path | None], None], say: Calla
 
 
 def described(name: str) -> str:
-    """What a view says of itself; every view's question when `name` is empty."""
+    """The description of a view; a line for each view when `name` is empty."""
     found = {view.name: view for view in views()}
     if not name:
         return "\n".join(f"{view.name:<26} {view.question}" for view in found.values() if not view.is_part)

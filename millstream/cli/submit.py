@@ -19,12 +19,12 @@ def submit(
     payload: Annotated[
         str, typer.Argument(help="Payload as JSON, @FILE to read it from a file, - for stdin.")
     ] = "null",
-    tenant: Annotated[str, typer.Option(help="Who it is done for.")] = "default",
+    tenant: Annotated[str, typer.Option(help="The tenant that the job belongs to.")] = "default",
     lane: Annotated[str, typer.Option(help="Lane: high, default, bulk or one of your own.")] = "default",
-    key: Annotated[str, typer.Option(help="Ordering key: jobs with equal keys run one after the other.")] = "",
+    key: Annotated[str, typer.Option(help="Ordering key: jobs with the same key run one at a time, in order.")] = "",
     label: Annotated[list[str] | None, typer.Option(help="A dimension for analysis, NAME=VALUE; repeatable.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Longest run of one attempt, in seconds.")] = None,
-    max_attempts: Annotated[int, typer.Option(help="Attempts in all.")] = 1,
+    timeout: Annotated[float | None, typer.Option(help="Timeout of one attempt, in seconds.")] = None,
+    max_attempts: Annotated[int, typer.Option(help="Maximum number of attempts.")] = 1,
     count: Annotated[int, typer.Option(min=1, help="Submit it this many times.")] = 1,
     as_json: AsJson = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The window of time that a command looks at."""
+"""The window of time that a command queries."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -15,11 +15,13 @@ To = Annotated[datetime | None, typer.Option("--to", help="End of the window, UT
 
 
 def timespan(last: str, start: datetime | None, end: datetime | None) -> tuple[datetime, datetime]:
-    """The window that the options mean: [start, end), by default `last` up to now."""
+    """The window given by the options: [start, end), by default `last` up to now."""
     until = end.replace(tzinfo=UTC) if end else datetime.now(UTC)
     since = start.replace(tzinfo=UTC) if start else until - length(last)
     if since >= until:
-        raise Failure(f"the window starts at {since:%H:%M:%S} and ends at {until:%H:%M:%S}", "swap them", code=2)
+        raise Failure(
+            f"the window starts at {since:%H:%M:%S} and ends at {until:%H:%M:%S}", "exchange --from and --to", code=2
+        )
     return since, until
 
 

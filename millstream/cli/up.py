@@ -15,16 +15,16 @@ STOP_GRACE_S = 30.0
 
 
 def up(
-    app: Annotated[list[str] | None, typer.Argument(help="Modules with your handlers; the demo's when absent.")] = None,
+    app: Annotated[list[str] | None, typer.Argument(help="Modules with your handlers; the demo's if absent.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Worker processes.")] = 2,
-    broker: Annotated[str, typer.Option(help="auto, apache, tansu, or HOST:PORT of one that runs.")] = "auto",
+    broker: Annotated[str, typer.Option(help="auto, apache, tansu, or HOST:PORT of a running broker.")] = "auto",
     brokers: Annotated[int, typer.Option(help="Kafka nodes: 1 or 3.")] = 1,
-    clickhouse: Annotated[str | None, typer.Option(help="URL of a ClickHouse that runs already.")] = None,
+    clickhouse: Annotated[str | None, typer.Option(help="URL of a running ClickHouse server.")] = None,
     data: Annotated[Path, typer.Option(help="Folder of data and logs; kept for the next start.")] = Path(".millstream"),
 ) -> None:
     """Start everything on this machine: broker, ClickHouse, topics, tables, workers, tracker and sink.
 
-    Other commands run in the same folder find it by themselves. Ctrl-C stops all. Data survives a restart.
+    Other commands in the same folder use it without configuration. Ctrl-C stops everything. Data survives a restart.
 
     Examples:
 
@@ -51,17 +51,17 @@ def up(
                 each.start()
             _welcome(stack, handlers)
             while not stop.wait(1.0):
-                _restart_dead(running, log)
+                _restart_ended(running, log)
         finally:
-            err.print("[dim]stopping; jobs that run may finish[/]")
+            err.print("[dim]stopping; running jobs may finish[/]")
             stop_all(running, STOP_GRACE_S)
 
 
-def _restart_dead(running: list[RunningService], log: ServiceLog) -> None:
+def _restart_ended(running: list[RunningService], log: ServiceLog) -> None:
     for each in running:
         if not each.process.is_alive():
             code = each.process.returncode
-            log.write(each.service.name, {"event": f"ended with code {code}, starting it again", "level": "error"})
+            log.write(each.service.name, {"event": "service_restarted", "exit_code": code, "level": "error"})
             each.process.start()
 
 
@@ -74,5 +74,5 @@ def _welcome(stack: LocalStack, handlers: list[str]) -> None:
         f"  Tracker     {settings.tracker.url}/jobs/JOB_ID\n"
         "  In another terminal, in this folder: millstream submit demo.sleep '{\"seconds\": 0.1}' --tenant acme\n"
         "  then: millstream job show JOB_ID, millstream report --last 15m, millstream sql, millstream doctor\n"
-        "  ctrl-C stops all.\n"
+        "  Ctrl-C stops everything.\n"
     )

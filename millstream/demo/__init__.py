@@ -1,1 +1,1 @@
-"""The demonstration: a workload of several tenants, run end to end and counted at every source."""
+"""The demonstration: a workload of several tenants, run end to end, with the results counted at every source."""

@@ -1,4 +1,4 @@
-"""What is behind the planted incident, as an operator would have recorded it."""
+"""Records the changes behind the planted incident, as an operator would."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from millstream.demo.workload import BAD_VERSION, INCIDENT_TENANT, INCIDENT_TYPE
 from millstream.schemas.models import new_id
 
 
-def note_changes(client: Client, start: datetime, switched: datetime) -> None:
+def record_changes(client: Client, start: datetime, switched: datetime) -> None:
     """Write into `changes` the release that half of the workers run since `start`, and the template that the tenant
     uses since `switched`."""
     columns = ["change_id", "occurred_at", "kind", "service", "version", "author", "summary", "labels"]

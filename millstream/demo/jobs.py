@@ -1,4 +1,4 @@
-"""Handlers that need nothing: what `millstream up` and `millstream demo` run when no module of yours is given."""
+"""Handlers without dependencies: what `millstream up` and `millstream demo` run when no handler module is given."""
 
 import asyncio
 import hashlib
@@ -10,15 +10,15 @@ from millstream.consumers.worker import JobContext, job
 
 
 class Sleep(BaseModel):
-    """Wait for something outside, such as a service that answers after `seconds`."""
+    """Wait for `seconds`, as for the response of a remote service."""
 
     seconds: float = Field(0.0, ge=0, le=3600)
 
 
 class Work(BaseModel):
-    """What one job of the demo does: wait, compute, perhaps fail.
+    """One job of the demo: wait, compute, and fail on request.
 
-    `fails_on`: worker versions on which the job's handler has a fault. `fails`: it fails wherever it runs.
+    `fails_on`: worker versions on which it fails. `fails`: the message with which it fails on every worker.
     """
 
     seconds: float = Field(0.0, ge=0, le=60)
@@ -28,15 +28,15 @@ class Work(BaseModel):
 
 
 class TemplateMissing(LookupError):
-    """A release forgot to ship a file."""
+    """A file is missing from the release."""
 
 
 class UpstreamRefused(ConnectionError):
-    """A service outside said no."""
+    """A remote service refused the connection."""
 
 
 class FailedInTrace(RuntimeError):
-    """The recorded job did not succeed, so this one does not either."""
+    """The recorded job did not succeed, so its replay fails too."""
 
 
 @job("demo.sleep")

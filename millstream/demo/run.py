@@ -21,7 +21,7 @@ from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.attribution.explain import explain
 from millstream.analytics.rca.questions.timeseries import course
 from millstream.clickhouse import connect
-from millstream.demo.incident import note_changes
+from millstream.demo.incident import record_changes
 from millstream.demo.trace import read_trace
 from millstream.demo.verification import Outcomes, read_outcomes
 from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, INCIDENT_BEGINS, generated
@@ -42,7 +42,7 @@ INSTANCE_TYPES = ("m6i.large", "c6i.xlarge")
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """What to run: `jobs` of the generated workload or a `trace`, squeezed into `seconds`, on which broker; `kill` a
+    """What to run: `jobs` of the generated workload or a `trace`, compressed to `seconds`, on which broker; `kill` a
     worker with -9 half way."""
 
     jobs: int = 6_000
@@ -91,7 +91,7 @@ class Demo:
 
     def run(self) -> DemoResult:
         begun = time.monotonic()
-        # A trace that cannot be read is said before anything is started.
+        # Fail on an unreadable trace before anything is started.
         jobs = list(self._jobs())
         with (
             tempfile.TemporaryDirectory(prefix="millstream-demo-") as folder,
@@ -120,7 +120,7 @@ class Demo:
             outcomes = self._read_back(settings, progress)
         self._out.print(render(gather(client, start, end), self._out.width))
         if self._plan.trace is None:
-            note_changes(client, start, switched)
+            record_changes(client, start, switched)
             self._explain(client, Window(start, switched), Window(switched, end))
         lost = outcomes.lost(submitted)
         result = DemoResult(
@@ -237,7 +237,7 @@ class Demo:
         return 30.0 + jobs / 500 + (30.0 if self._plan.kill else 0.0)
 
     def _explain(self, client: Client, before: Window, incident: Window) -> None:
-        """Who and what the planted incident is, as root cause analysis finds it in what is stored."""
+        """Print what root cause analysis finds about the planted incident."""
         found = explain(client, "failure_rate", incident, baseline=(before,))
         page = explanation_page(found, course(client, "failure_rate", incident))
         self._out.print(render_terminal(page, self._out.width))

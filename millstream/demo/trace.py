@@ -1,4 +1,4 @@
-"""Real job traces as workloads: which column means what, and how to fit days of work into a minute."""
+"""Real job traces as workloads: the meaning of the columns, and how days of work are compressed to a minute."""
 
 import csv
 import gzip
@@ -10,7 +10,7 @@ from millstream.producers import NewJob
 
 
 class UnreadableTrace(ValueError):
-    """The file is not a trace that a profile fits; the text says what is missing where."""
+    """The file matches no trace profile; the text says what is missing where."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The counts that must agree, each taken at its own source."""
+"""Counts the outcomes on `jobs.events`, independently of the tracker and the sink."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -35,8 +35,8 @@ def read_outcomes(
 ) -> Outcomes:
     """Read every committed event on the topic, from the first to the last there is now, and count the outcomes.
 
-    The reader has no group and shares nothing with worker, tracker or sink but the wire format. `on_progress` is told
-    how many events were read.
+    The reader has no group and shares nothing with worker, tracker or sink but the wire format. `on_progress` is called
+    with the number of events read so far.
     """
     attempts: Counter[tuple[str, int]] = Counter()
     finished: set[str] = set()

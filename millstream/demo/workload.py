@@ -1,8 +1,8 @@
 """The generated workload: four tenants, four job types, and one planted incident.
 
-Half of the workers run release 1.4.2, which forgot to ship a template. Half way through, tenant `initech` begins to use
-it: from then on every `reports.render` of its that lands on one of those workers fails. Besides that a few jobs fail as
-jobs do, so that the incident has to stand out.
+Half of the workers run release 1.4.2, from which a template is missing. Half way through, tenant `initech` begins to
+use it: from then on each of its `reports.render` jobs that runs on one of those workers fails. In addition, 1 % of all
+jobs fail at random, so that the incident has to be told from noise.
 """
 
 import random
@@ -22,7 +22,7 @@ TENANTS = {"acme": 0.35, "globex": 0.25, "initech": 0.3, "umbrella": 0.1}
 
 @dataclass(frozen=True)
 class WorkloadType:
-    """One job type: its share, its lane, its median run time in seconds, and how much it computes."""
+    """One job type: its share, its lane, its median run time in seconds, and its rounds of computing."""
 
     job_type: str
     share: float

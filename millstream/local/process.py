@@ -32,7 +32,7 @@ _DIE_WITH_PARENT = (
 
 
 class DidNotStart(RuntimeError):
-    """A child process ended, or stayed silent, before it was ready; the text holds the end of its output."""
+    """A child process ended or timed out before it was ready; the text holds the end of its output."""
 
 
 class ChildProcess:
@@ -100,7 +100,7 @@ class ChildProcess:
         """SIGTERM, then SIGKILL when it has not ended within `grace_s` seconds. Returns its exit code."""
         process = self._started()
         if process.poll() is None:
-            # A stopped (SIGSTOP) process would not hear the request.
+            # A stopped (SIGSTOP) process cannot handle SIGTERM.
             self._signal(signal.SIGCONT)
             self._signal(signal.SIGTERM)
             try:
@@ -150,7 +150,7 @@ class ChildProcess:
 
     def _end(self) -> int:
         self._started().wait()
-        # What it had started itself is in its session and would hold its output open.
+        # Its own children are in its session and would keep its output open.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         return self.wait()

@@ -1,4 +1,4 @@
-"""Millstream's own services as child processes, their lines gathered into one coloured log."""
+"""Millstream's services as child processes, their log lines merged into one coloured log."""
 
 import json
 import os
@@ -22,7 +22,7 @@ STANDARD_FIELDS = {"event", "level", "timestamp", "service"}
 @dataclass(frozen=True)
 class Service:
     """A service to run: its name in the log, the arguments of `millstream`, settings as environment variables, and the
-    log event that says it is ready (none when it is as soon as it runs)."""
+    log event that reports it ready (None: it counts as ready once started)."""
 
     name: str
     arguments: tuple[str, ...]
@@ -31,7 +31,7 @@ class Service:
 
 
 class RunningService:
-    """A service's process and what it said."""
+    """A service's process and whether it has reported ready."""
 
     def __init__(
         self, service: Service, environment: Mapping[str, str], log: "ServiceLog", folder: Path | None = None
@@ -49,7 +49,7 @@ class RunningService:
                 **service.environment,
             },
             cwd=folder,
-            on_line=self._hear,
+            on_line=self._read_line,
         )
 
     def start(self) -> None:
@@ -57,15 +57,15 @@ class RunningService:
         if self.service.ready_event is None:
             self.ready.set()
 
-    def _hear(self, line: str) -> None:
-        said = _parse(line)
-        if said.get("event") == self.service.ready_event:
+    def _read_line(self, line: str) -> None:
+        fields = _parse(line)
+        if fields.get("event") == self.service.ready_event:
             self.ready.set()
-        self._log.write(self.service.name, said)
+        self._log.write(self.service.name, fields)
 
 
 def stop_all(running: Sequence[RunningService], grace_s: float) -> None:
-    """Ask all services to stop at once, and wait for each."""
+    """Stop all services at the same time, and wait for each."""
     with ThreadPoolExecutor(len(running)) as pool:
         list(pool.map(lambda each: each.process.stop(grace_s), running))
 
@@ -80,14 +80,14 @@ class ServiceLog:
         if least_level == "warning":
             self._quiet = {"debug", "info"}
 
-    def write(self, name: str, said: Mapping[str, object]) -> None:
-        level = str(said.get("level", "info"))
+    def write(self, name: str, fields: Mapping[str, object]) -> None:
+        level = str(fields.get("level", "info"))
         if level in self._quiet:
             return
         colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
         line = Text(f"{name:>10} │ ", style=colour)
-        line.append(str(said["event"]), style=LEVEL_STYLES.get(level, ""))
-        for key, value in said.items():
+        line.append(str(fields["event"]), style=LEVEL_STYLES.get(level, ""))
+        for key, value in fields.items():
             if key not in STANDARD_FIELDS:
                 line.append(f" {key}=", style="dim")
                 line.append(_short(value))
@@ -96,10 +96,10 @@ class ServiceLog:
 
 def _parse(line: str) -> dict[str, object]:
     try:
-        said = json.loads(line)
+        fields = json.loads(line)
     except ValueError:
         return {"event": line.rstrip()}
-    return said if isinstance(said, dict) and "event" in said else {"event": line.rstrip()}
+    return fields if isinstance(fields, dict) and "event" in fields else {"event": line.rstrip()}
 
 
 def _short(value: object) -> str:

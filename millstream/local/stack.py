@@ -23,7 +23,7 @@ class StackRunning(RuntimeError):
 
 
 class LocalStack:
-    """Everything Millstream needs from outside, on this machine and loopback only. Data stays in `folder`.
+    """The services that Millstream depends on, on this machine and loopback only. Data stays in `folder`.
 
     `broker`: `auto`, `apache`, `tansu`, or the address of a broker that runs already. `nodes`: 1 or 3 Kafka nodes.
     `clickhouse_url`: a server that runs already; the embedded engine is started when it is None.
@@ -57,7 +57,7 @@ class LocalStack:
         }
 
     def start(self) -> None:
-        """Start what is to be started, side by side, and make topics and tables. Raises `StackRunning`."""
+        """Start broker and ClickHouse in parallel, then create topics and tables. Raises `StackRunning`."""
         if stack := running_stack(self.folder):
             raise StackRunning(f"process {stack['pid']} runs a local stack in {self.folder}")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class LocalStack:
         (self.folder / "stack.json").write_text(json.dumps(note, indent=1), "utf-8")
 
     def stop(self) -> None:
-        """Stop what was started, in order. Data stays, except where the broker keeps it in memory."""
+        """Stop what was started. Data is kept, unless the broker holds it in memory."""
         (self.folder / "stack.json").unlink(missing_ok=True)
         if self._clickhouse:
             self._clickhouse.stop()

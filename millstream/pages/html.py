@@ -1,4 +1,4 @@
-"""A page as one HTML file that needs nothing else: styles and charts are inside."""
+"""A page as one self-contained HTML file: styles and charts are embedded."""
 
 from collections.abc import Sequence
 from importlib import resources

@@ -1,4 +1,4 @@
-"""A page as Markdown, for the postmortem that is kept."""
+"""A page as Markdown, for postmortems and tickets."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What an answer looks like, whatever it is shown on: a title, what follows from it, and blocks."""
+"""The content of an answer, independent of the medium: a title, verdicts and blocks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Tone = Literal["good", "bad", "neutral"]
 
 @dataclass(frozen=True)
 class Lines:
-    """Sentences, one a line."""
+    """Sentences, one per line."""
 
     title: str
     lines: Sequence[str]
@@ -18,7 +18,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. `left`: numbers of the columns with text; the others are figures. `note` is said below it."""
+    """A table. `left`: numbers of the columns with text; the others are figures. `note` is printed below."""
 
     title: str
     columns: Sequence[str]
@@ -42,7 +42,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Snippet:
-    """Something to copy: a query or a command."""
+    """Text to copy: a query or a command."""
 
     title: str
     text: str
@@ -53,7 +53,7 @@ Block = Lines | Grid | Chart | Snippet
 
 @dataclass(frozen=True)
 class Page:
-    """An answer. `subtitle` says what was looked at, `verdicts` what follows, in the `tone` of it."""
+    """An answer. `subtitle`: what was examined. `verdicts`: the conclusions. `tone`: whether they are good news."""
 
     title: str
     subtitle: str

@@ -1,4 +1,4 @@
-"""A chart as inline SVG: the course, what was usual, the incident as a band, changes as named lines."""
+"""A chart as inline SVG: the values, the usual values, the incident as a band, changes as labelled lines."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -65,7 +65,7 @@ class _Drawing:
             )
 
     def _line(self, values: Sequence[float | None], name: str) -> Iterator[Markup]:
-        """The values as lines, broken where there is none."""
+        """The values as lines, interrupted where a value is missing."""
         run: list[str] = []
         for moment, value in zip(self._chart.moments, values, strict=False):
             if value is not None:

@@ -42,7 +42,7 @@ def _block(block: Block, width: int) -> Iterator[RenderableType]:
 def _table(grid: Grid) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", caption_justify="left", caption=grid.note)
     for number, column in enumerate(grid.columns):
-        # Figures stay whole; text gives way where the terminal is narrow.
+        # Figures are never wrapped; text is, in a narrow terminal.
         is_text = number in grid.left
         table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for row in grid.rows:
@@ -51,7 +51,7 @@ def _table(grid: Grid) -> Table:
 
 
 def _plot(chart: Chart, width: int) -> RenderableType:
-    """The course in blue, what lies in the incident in red, begin and end of it and the marks as vertical lines."""
+    """Values in blue, those inside the incident in red; its start and end, and the marks, as vertical lines."""
     if not any(value is not None for value in chart.values):
         return Text("no values", style="dim")
     first = chart.moments[0]

@@ -121,7 +121,7 @@ def test_topics_and_migrate_are_safe_to_repeat(up: Up) -> None:
         (["submit", "demo.sleep", "{not json"], 2, "payload is not JSON"),
         (["submit", "demo.sleep", "{}", "--tenant", "no good"], 2, "tenant='no good'"),
         (["submit", "demo.sleep", "{}", "--lane", "nowhere"], 2, "there are only the lanes"),
-        (["job", "show", "01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0"], 1, "knows no job"),
+        (["job", "show", "01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0"], 1, "has no job"),
         (["sql", "SELECT nonsense"], 3, "nonsense"),
         (["report", "--last", "soon"], 2, "not a length of time"),
         (["worker", "no.such.module"], 2, "cannot import 'no.such.module'"),
@@ -138,7 +138,7 @@ def test_a_wrong_command_says_what_is_wrong_and_exits_with_a_code(
 def test_without_a_stack_the_commands_say_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     nowhere = {"MILLSTREAM_KAFKA__BOOTSTRAP": "127.0.0.1:1", "MILLSTREAM_CLICKHOUSE__URL": "http://127.0.0.1:1"}
     printed = millstream(tmp_path, "doctor", code=1, **nowhere)
-    assert "does not answer" in printed and "millstream up" in printed
+    assert "does not respond" in printed and "millstream up" in printed
     printed = millstream(tmp_path, "report", code=3, **nowhere)
     assert "127.0.0.1:1" in printed and "Traceback" not in printed
     for words in (["topics", "list"], ["commands", "list"], ["commands", "pause", "tenant", "acme"]):

@@ -44,7 +44,7 @@ def test_every_source_counts_the_same(tmp_path: Path, arguments: tuple[str, ...]
 def test_the_report_answers_each_question_and_names_the_planted_cause_first_with_its_evidence(tmp_path: Path) -> None:
     counts, printed = demo(tmp_path, "--jobs", "3000", "--seconds", "12")
     assert counts == [3000, 3000, 3000, 3000, 0, 0]
-    for section in ("Throughput over time", "Latency by stage", "Cost by tenant", "The life of one job"):
+    for section in ("Throughput over time", "Latency by stage", "Cost by tenant", "Timeline of job"):
         assert section in printed
     failures = printed.split("Failures by tenant and type")[1].splitlines()
     first = next(line for line in failures if re.match(r"\s*\w+\s+\w+\.\w+", line))

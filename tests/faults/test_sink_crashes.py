@@ -176,7 +176,7 @@ def test_a_sink_that_starts_before_clickhouse_does_waits_for_it(
     with sink:
         writing = produce(kafka, topics, seconds=1)
         deadline = time.monotonic() + 30
-        while "waiting for ClickHouse" not in sink.tail:
+        while "clickhouse_unavailable" not in sink.tail:
             assert time.monotonic() < deadline and sink.is_alive(), sink.tail
             time.sleep(0.1)
         with EmbeddedClickHouse(tmp_path / "clickhouse", port=port) as server:

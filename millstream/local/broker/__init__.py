@@ -15,11 +15,11 @@ _ADDRESS = re.compile(r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")
 
 
 class BrokerUnavailable(RuntimeError):
-    """The broker that was asked for cannot run here; the text says why and what to do."""
+    """The requested broker cannot run on this machine; the text says why and what to do."""
 
 
 class Broker(Protocol):
-    """A broker to connect to. `limits` are sentences about what it cannot do, empty for Apache Kafka."""
+    """A broker to connect to. `limits`: sentences about what it does not support, empty for Apache Kafka."""
 
     @property
     def kind(self) -> Literal["address", "apache", "tansu"]: ...
@@ -32,14 +32,14 @@ class Broker(Protocol):
         """`host:port` of every node, separated by commas; known after `start`."""
 
     def start(self) -> None:
-        """Return when it answers. Raises RuntimeError with the end of its log when it does not."""
+        """Start it and return when it responds. Raises RuntimeError with the end of its log when it does not."""
 
     def stop(self) -> None:
-        """Stop what `start` started; twice does no harm."""
+        """Stop what `start` started. Idempotent."""
 
 
 def choose_broker(choice: str, folder: Path, nodes: int = 1, say: Callable[[str], None] = lambda _: None) -> Broker:
-    """The broker for `--broker CHOICE`, not started yet. `say` is told what is chosen and how it goes.
+    """The broker for `--broker CHOICE`, not started yet. `say` receives progress messages for the user.
 
     `auto` takes Apache Kafka where Java 17+ and Maven are on the PATH, else Tansu. Raises `BrokerUnavailable`.
     """
@@ -55,7 +55,7 @@ def choose_broker(choice: str, folder: Path, nodes: int = 1, say: Callable[[str]
             raise BrokerUnavailable(f"Apache Kafka cannot run here: {no_apache}")
         return ApacheKafka(folder / "apache", nodes, say=say)
     if no_tansu := missing_for_tansu():
-        why = f"Apache Kafka cannot run here: {no_apache}; and neither can Tansu: {no_tansu}"
+        why = f"Apache Kafka cannot run here: {no_apache}; Tansu cannot either: {no_tansu}"
         raise BrokerUnavailable(why if choice == "auto" else f"Tansu cannot run here: {no_tansu}")
     if choice == "auto":
         say(f"Tansu is used, because Apache Kafka cannot run here: {no_apache}")

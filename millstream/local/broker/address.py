@@ -1,10 +1,10 @@
-"""A broker that somebody else runs."""
+"""A broker that is already running."""
 
 from typing import Literal
 
 
 class Address:
-    """The addresses of brokers that run already; starting and stopping them is not ours."""
+    """The addresses of running brokers; `start` and `stop` do nothing."""
 
     kind: Literal["address"] = "address"
     limits: tuple[str, ...] = ()

@@ -22,21 +22,21 @@ OLDEST_JAVA = 17
 
 
 def missing_for_apache() -> str:
-    """Why Apache Kafka cannot run here; empty when it can."""
+    """The reason why Apache Kafka cannot run on this machine; empty if it can."""
     missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
     if missing:
         return f"{' and '.join(missing)} not on the PATH (install Java {OLDEST_JAVA}+ and Maven)"
-    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', said)
+    output = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', output)
     if not found or int(found[1]) < OLDEST_JAVA:
-        return f"Java {OLDEST_JAVA}+ is needed, found: {said.splitlines()[0] if said else 'none'}"
+        return f"Java {OLDEST_JAVA}+ is needed, found: {output.splitlines()[0] if output else 'none'}"
     return ""
 
 
 class ApacheKafka:
     """A cluster whose nodes are broker and controller in one. Data and ports are kept in `folder`.
 
-    `stock`: only what is needed to run is set, everything else is a broker's default, for measuring on what users have.
+    `stock`: set only what is required to run and keep every other broker default, for benchmarks.
     """
 
     kind: Literal["apache"] = "apache"
@@ -73,7 +73,7 @@ class ApacheKafka:
         for node in self._nodes:
             node.launch()
         for node in self._nodes:
-            node.await_answer(self._count)
+            node.await_ready(self._count)
         self._say(f"Apache Kafka at {self.bootstrap}")
 
     def stop(self) -> None:
@@ -83,7 +83,7 @@ class ApacheKafka:
             node.stop()
 
     def _identity(self) -> tuple[str, list[tuple[int, int]]]:
-        """The cluster's id and each node's ports (clients, controllers): those of last time where they are free."""
+        """The cluster id and each node's ports (clients, controllers): the last ones if still free."""
         file = self._folder / "cluster.json"
         known = json.loads(file.read_text("utf-8")) if file.exists() else {}
         cluster = known.get("cluster") or _new_cluster_id()
@@ -97,7 +97,7 @@ class ApacheKafka:
 
 
 class Node:
-    """One node of the cluster, to be killed and started again by tests of faults."""
+    """One node of the cluster, which fault tests kill and restart."""
 
     def __init__(self, folder: Path, number: int, port: int, controller_port: int, jars: Path) -> None:
         self.folder = folder
@@ -123,7 +123,7 @@ class Node:
         return self._process.is_alive()
 
     def prepare(self, cluster: str, properties: str) -> None:
-        """Write the settings, and format the data folder when it is new."""
+        """Write the settings, and format a new data folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._properties.write_text(properties, "utf-8")
         if (self.folder / "data" / "meta.properties").exists():
@@ -145,11 +145,11 @@ class Node:
         self._process.start()
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it responds."""
         self.launch()
-        self.await_answer(1)
+        self.await_ready(1)
 
-    def await_answer(self, nodes: int) -> None:
+    def await_ready(self, nodes: int) -> None:
         await_nodes(f"127.0.0.1:{self.port}", nodes, self._process, START_WITHIN_S)
 
     def terminate(self) -> None:
@@ -173,7 +173,7 @@ class Node:
 
 
 def _new_cluster_id() -> str:
-    """A random id in Kafka's form. One that begins with a dash would be taken for an option."""
+    """A random id in Kafka's format. A leading dash would be parsed as an option."""
     while True:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not cluster.startswith("-"):

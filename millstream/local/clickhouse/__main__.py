@@ -16,12 +16,12 @@ from millstream.local.clickhouse.interface import HttpInterface
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT. Exit code 2 for arguments that cannot be."""
+    """Serve until SIGTERM or SIGINT. Exit code 2 for invalid arguments."""
     arguments = _arguments()
     password = os.environ.get(arguments.password_env, "") if arguments.password_env else ""
     if not _loopback(arguments.host) and not password:
         print(
-            f"refusing to listen on {arguments.host} without a password: whoever reaches the engine can do everything. "
+            f"refusing to listen on {arguments.host} without a password: every client could change everything. "
             "Name an environment variable that holds a password with --password-env.",
             file=sys.stderr,
         )
@@ -59,7 +59,7 @@ async def _serve(folder: Path, host: str, port: int, password: str) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says on stdout where it listens, once it does."""
+    """Prints its address on stdout once it listens."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

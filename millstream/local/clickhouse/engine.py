@@ -51,11 +51,11 @@ class Engine:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = str(folder)
-        # Bodies of inserts on their way; what a killed process left is of no use.
+        # Bodies of running inserts; files that a killed process left are useless.
         self._spool = folder.parent / "spool"
         shutil.rmtree(self._spool, ignore_errors=True)
         self._spool.mkdir()
-        # The engine ends with its last connection; this one keeps it.
+        # The engine shuts down with its last connection; this one keeps it open.
         self._keeper = _driver.connect(self._path)
         self.version = str(self._keeper.query("SELECT version()", "TSV").bytes().decode()).strip()
         self.timezone = str(self._keeper.query("SELECT timezone()", "TSV").bytes().decode()).strip()
@@ -117,7 +117,7 @@ class Connection:
     def insert(self, insert: Insert, data: Iterator[bytes]) -> QueryResult:
         """Insert what `data` gives; nothing is stored of a body that never ends or cannot be read.
 
-        The body goes through a file: the engine's own streaming insert does not tell of errors that come after
+        The body goes through a file: the engine's own streaming insert does not report errors that occur after
         parsing, such as one in a materialised view.
         """
         with tempfile.NamedTemporaryFile(dir=self._spool, prefix="insert-") as file:

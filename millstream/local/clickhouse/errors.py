@@ -1,4 +1,4 @@
-"""Errors as ClickHouse tells them over HTTP: a code, a text, and the status that belongs to the code."""
+"""Errors as ClickHouse reports them over HTTP: a code, a text, and the status that belongs to the code."""
 
 import re
 

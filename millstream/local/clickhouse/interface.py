@@ -1,7 +1,7 @@
 """ClickHouse's HTTP interface as an ASGI application.
 
-The engine blocks, so each query runs on a thread of a pool while the event loop carries bytes to and from it, piece by
-piece. See docs/embedded-clickhouse.md for what is covered.
+The engine blocks, so each query runs on a thread of a pool while the event loop streams the bytes.
+docs/embedded-clickhouse.md lists what is covered.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ FIRST_PART_BYTES = 1024 * 1024
 HEAD_BYTES = 256 * 1024
 LONGEST_STATEMENT = 64 * 1024 * 1024
 _SETTING = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
-# Parameters that steer the interface and are no settings of a query.
+# Parameters of the interface itself, which are not settings of a query.
 _RESERVED = frozenset(
     {
         *("query", "query_id", "database", "default_format", "user", "password", "role", "quota_key", "stacktrace"),
@@ -55,8 +55,8 @@ _RESERVED = frozenset(
 
 
 @dataclass
-class Asked:
-    """What a request asks for, apart from the body."""
+class QueryRequest:
+    """A request without its body."""
 
     query: str
     database: str
@@ -72,7 +72,7 @@ class Asked:
 
 
 class HttpInterface:
-    """The application. `password` is that of the one user, `default`; empty lets everyone in."""
+    """The application. `password` is that of the one user, `default`; empty disables authentication."""
 
     def __init__(self, engine: Engine, password: str = "") -> None:
         self._engine = engine
@@ -120,7 +120,7 @@ class HttpInterface:
             text = f"{user}: Authentication failed: password is incorrect, or there is no user with such name"
             raise ClickHouseError.raised(AUTHENTICATION_FAILED, "AUTHENTICATION_FAILED", text)
 
-    async def _answer(self, request: Request, asked: Asked) -> Response:
+    async def _answer(self, request: Request, asked: QueryRequest) -> Response:
         body = _Body(request)
         pieces = compression.decompressed(body.pieces(), request.headers.get("content-encoding", "").lower())
         head = await self._in_thread(_head, asked.query, pieces)
@@ -151,7 +151,7 @@ class HttpInterface:
             if not streaming:
                 await self._in_thread(self._sessions.give_back, asked.session_id, connection)
 
-    def _whole_response(self, asked: Asked, answer: QueryResult, named: str) -> Response:
+    def _whole_response(self, asked: QueryRequest, answer: QueryResult, named: str) -> Response:
         headers = self._headers(asked.query_id, named, answer)
         body = answer.body
         if asked.encoding and body:
@@ -161,7 +161,7 @@ class HttpInterface:
         return Response(body, 200, headers, media_type=_media_type(named))
 
     def _streaming_response(
-        self, asked: Asked, connection: Connection, first: bytes, chunks: Iterator[bytes], named: str
+        self, asked: QueryRequest, connection: Connection, first: bytes, chunks: Iterator[bytes], named: str
     ) -> Response:
         tag = secrets.token_hex(8)
         headers = self._headers(asked.query_id, named, QueryResult(b"")) | {"X-ClickHouse-Exception-Tag": tag}
@@ -173,7 +173,7 @@ class HttpInterface:
                 yield first
                 yield from chunks
             except ClickHouseError as error:
-                yield _told_late(error, tag)
+                yield _late_error(error, tag)
 
         async def body() -> AsyncIterator[bytes]:
             plain = pieces()
@@ -187,13 +187,13 @@ class HttpInterface:
                 if packer is not None:
                     yield packer.flush()
             finally:
-                # The client may have gone: closing the generators cancels the query in the engine.
+                # The client may have disconnected: closing the generators cancels the query in the engine.
                 await asyncio.shield(self._in_thread(self._end_stream, plain, chunks, asked, connection))
 
         return StreamingResponse(body(), 200, headers, media_type=_media_type(named))
 
     def _end_stream(
-        self, plain: Iterator[bytes], chunks: Iterator[bytes], asked: Asked, connection: Connection
+        self, plain: Iterator[bytes], chunks: Iterator[bytes], asked: QueryRequest, connection: Connection
     ) -> None:
         for generator in (plain, chunks):
             generator.close()  # type: ignore[attr-defined]
@@ -230,7 +230,7 @@ class HttpInterface:
 
 
 class _Body:
-    """A request's body, pulled from the event loop by a thread, so that it is never held whole."""
+    """A request's body, read by a thread through the event loop, so that it is never in memory as a whole."""
 
     def __init__(self, request: Request) -> None:
         self._stream = request.stream()
@@ -241,7 +241,7 @@ class _Body:
             try:
                 piece = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
             except ClientDisconnect as error:
-                raise ClickHouseError.raised(BAD_ARGUMENTS, "BAD_ARGUMENTS", "The client left") from error
+                raise ClickHouseError.raised(BAD_ARGUMENTS, "BAD_ARGUMENTS", "The client disconnected") from error
             if piece is None:
                 return
             if piece:
@@ -251,7 +251,7 @@ class _Body:
         return await anext(self._stream, None)
 
 
-def _read(request: Request, query_id: str) -> Asked:
+def _read(request: Request, query_id: str) -> QueryRequest:
     given = request.query_params
     if given.get("compress", "0") == "1" or given.get("decompress", "0") == "1":
         text = "ClickHouse's own block compression is not supported here; use Content-Encoding and Accept-Encoding"
@@ -271,7 +271,7 @@ def _read(request: Request, query_id: str) -> Asked:
         timeout_s = float(given.get("session_timeout", "60"))
     except ValueError as error:
         raise ClickHouseError.raised(BAD_ARGUMENTS, "BAD_ARGUMENTS", "session_timeout is not a number") from error
-    return Asked(
+    return QueryRequest(
         query=given.get("query", ""),
         database=given.get("database", request.headers.get("x-clickhouse-database", "")),
         format=given.get("default_format", request.headers.get("x-clickhouse-format", "TabSeparated")),
@@ -287,7 +287,7 @@ def _read(request: Request, query_id: str) -> Asked:
 
 
 def _head(query: str, pieces: Iterator[bytes]) -> bytes:
-    """The beginning of the statement: what the URL holds, then so much of the body as may belong to it."""
+    """The beginning of the statement: the URL's part, then as much of the body as may belong to it."""
     head = query.encode()
     if head:
         return head + b"\n"
@@ -312,7 +312,7 @@ def _whole(head: bytes, pieces: Iterator[bytes]) -> str:
     return plain
 
 
-def _prepare(connection: Connection, asked: Asked, text: str) -> None:
+def _prepare(connection: Connection, asked: QueryRequest, text: str) -> None:
     changes = connection.changes_something(text)
     if asked.readonly and changes:
         why = (
@@ -335,7 +335,7 @@ def _insert(connection: Connection, insert: Insert, pieces: Iterator[bytes]) -> 
 def _beginning(chunks: Iterator[bytes]) -> tuple[bytes, bool]:
     """The first megabyte of a result, and whether there may be more.
 
-    As in ClickHouse, nothing is sent before that, so that an error in a shorter result still has its own status.
+    As in ClickHouse, nothing is sent before that, so that an error in a shorter result gets its own HTTP status.
     """
     first = bytearray()
     for chunk in chunks:
@@ -345,7 +345,7 @@ def _beginning(chunks: Iterator[bytes]) -> tuple[bytes, bool]:
     return bytes(first), False
 
 
-def _told_late(error: ClickHouseError, tag: str) -> bytes:
+def _late_error(error: ClickHouseError, tag: str) -> bytes:
     """An error after the first part of a result was sent, as ClickHouse frames it for clients that know the tag."""
     text = str(error).encode()
     return b"\r\n__exception__\r\n%s\r\n%s\n%d %s\r\n__exception__\r\n" % (

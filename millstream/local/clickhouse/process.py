@@ -15,7 +15,7 @@ START_WITHIN_S = 60.0
 
 
 class EmbeddedClickHouse:
-    """The ClickHouse engine on a data folder. The port stays the same from one start to the next while it is free."""
+    """The ClickHouse engine on a data folder. The port stays the same from one start to the next if it is free."""
 
     def __init__(self, folder: Path, port: int = 0) -> None:
         self._folder = folder
@@ -32,7 +32,7 @@ class EmbeddedClickHouse:
         return self._started().pid
 
     def start(self) -> None:
-        """Return when it answers. Raises `DidNotStart` with the end of its log when it does not."""
+        """Start it and return when it responds. Raises `DidNotStart` with the end of its log when it does not."""
         if find_spec("chdb") is None:
             raise DidNotStart("the ClickHouse engine is not installed: pip install 'millstream[local]'")
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ class EmbeddedClickHouse:
                 *(sys.executable, "-m", "millstream.local.clickhouse"),
                 *("--path", str(self._folder), "--port", str(self._port)),
             ],
-            on_line=self._hear,
+            on_line=self._read_line,
         )
         self._process.start()
         waited = 0.0
@@ -87,7 +87,7 @@ class EmbeddedClickHouse:
         remembered.write_text(str(port), "utf-8")
         return port
 
-    def _hear(self, line: str) -> None:
+    def _read_line(self, line: str) -> None:
         if re.match(r"ready http://", line):
             self._ready.set()
 

@@ -1,4 +1,4 @@
-"""HTTP sessions: connections that are kept between requests."""
+"""HTTP sessions: connections that stay open between requests."""
 
 import threading
 import time
@@ -26,12 +26,12 @@ class Sessions:
         self._lock = threading.Lock()
 
     def take(self, session_id: str, timeout_s: float = 60.0, must_exist: bool = False) -> Connection:
-        """A connection for one request; give it back with `give_back`. Raises `ClickHouseError` when the session is
-        busy, or when it `must_exist` and does not."""
+        """A connection for one request; return it with `give_back`. Raises `ClickHouseError` if the session is
+        in use, or if it `must_exist` and does not."""
         if not session_id:
             return self._engine.connect()
         with self._lock:
-            self._forget_expired()
+            self._close_expired()
             session = self._sessions.get(session_id)
             if session is None:
                 if must_exist:
@@ -48,7 +48,7 @@ class Sessions:
             return session.connection
 
     def give_back(self, session_id: str, connection: Connection) -> None:
-        """The request is over."""
+        """Return the connection at the end of the request."""
         if not session_id:
             connection.close()
             return
@@ -63,7 +63,7 @@ class Sessions:
                 session.connection.close()
             self._sessions.clear()
 
-    def _forget_expired(self) -> None:
+    def _close_expired(self) -> None:
         now = time.monotonic()
         for session_id, session in list(self._sessions.items()):
             if session.expires_at < now and not session.connection.turn.locked():

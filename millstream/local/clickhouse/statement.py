@@ -1,4 +1,4 @@
-"""What a statement is, as far as the HTTP interface has to know: where its inline data begins, and its format."""
+"""Parses as much of a statement as the HTTP interface needs: where inline data begins, and its format."""
 
 import re
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ _FORMAT_NAME = re.compile(rb"\s+([A-Za-z0-9_]+)[ \t]*(;|\r?\n)?")
 
 @dataclass(frozen=True)
 class Insert:
-    """An INSERT whose data comes with the request: `into` is the statement up to its SETTINGS, which are empty when
-    there are none; then the format, and the first data."""
+    """An INSERT with inline data. `into`: the statement up to SETTINGS. `settings`: empty if there are none. `data`:
+    its first part."""
 
     into: str
     settings: str
@@ -35,7 +35,7 @@ class Insert:
 def parse_insert(text: bytes) -> Insert | None:
     """The parts of `INSERT INTO t (a, b) SETTINGS x = 1 FORMAT CSV <data>`; None for any other statement.
 
-    `INSERT ... VALUES` and `INSERT ... SELECT` are whole statements: the engine reads them as they are.
+    `INSERT ... VALUES` and `INSERT ... SELECT` are whole statements: the engine parses them itself.
     """
     settings: int | None = None
     for number, token in enumerate(_top_level(text)):

@@ -19,7 +19,7 @@ def bottleneck_page(found: Bottleneck) -> Page:
         _loads("By partition of the request", facts.partitions),
         Grid(
             "Workers",
-            ("worker", "busy slots", "most at once", "time at its most"),
+            ("worker", "busy slots", "peak", "time at peak"),
             [
                 (each.value, f"{each.mean:.2f}", str(each.peak), percent(each.at_peak))
                 for each in facts.workers[:MOST_ROWS]
@@ -28,7 +28,7 @@ def bottleneck_page(found: Bottleneck) -> Page:
     ]
     remedies = [each.remedy for each in found.verdicts if each.remedy]
     if remedies:
-        blocks.append(Lines("What helps", remedies))
+        blocks.append(Lines("Remedies", remedies))
     quiet = all(each.kind == "none" for each in found.verdicts)
     return Page(
         "Bottleneck", window_text(found.span.start, found.span.end), verdicts, blocks, "good" if quiet else "bad"

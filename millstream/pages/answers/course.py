@@ -8,7 +8,7 @@ from millstream.pages.page import Chart
 
 
 def course_chart(shown: Course, marks: Sequence[tuple[datetime, str]] = ()) -> Chart:
-    """The metric around the incident, which is marked where there is something before it to tell it from."""
+    """The metric around the incident, which is marked only if the chart also shows a time before it."""
     seen = [(at, name) for at, name in marks if shown.span.start <= at <= shown.span.end]
     title = f"{shown.metric.replace('_', ' ').capitalize()} over time"
     incident = (shown.incident.start, shown.incident.end) if shown.incident.start > shown.span.start else None

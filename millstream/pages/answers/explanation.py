@@ -29,7 +29,7 @@ def explanation_page(found: Explanation, shown: Course) -> Page:
 
 
 def attribution_page(title: str, found: Attribution, left_out: Mapping[str, str]) -> Page:
-    """The answer of the engine on a file, where there is nothing to look up beside the counts."""
+    """The attribution of a file, for which there is no evidence beside the counts."""
     blocks: list[Block] = [*_causes(found, [], "bad rows"), *_left_out(left_out)]
     names = ", and ".join(named(each.dimensions) for each in found.findings)
     verdicts = [names or VERDICTS.get(found.verdict, found.verdict)]
@@ -37,7 +37,7 @@ def attribution_page(title: str, found: Attribution, left_out: Mapping[str, str]
 
 
 def explanation_verdict(found: Explanation) -> str:
-    """One sentence: who or what it is."""
+    """One sentence that names the cause."""
     attribution = found.attribution
     if attribution.verdict != "causes":
         return VERDICTS.get(attribution.verdict, attribution.verdict)
@@ -47,7 +47,7 @@ def explanation_verdict(found: Explanation) -> str:
 
 
 def explanation_blocks(found: Explanation) -> Iterator[Block]:
-    """The causes with their evidence; without a cause the nearest candidates."""
+    """The causes with their evidence; the nearest candidates if there is no cause."""
     names = [cause_name(evidence) for evidence in found.evidence]
     yield from _causes(found.attribution, names, found.measured)
     for number, (name, evidence) in enumerate(zip(names, found.evidence, strict=True), start=1):
@@ -57,7 +57,7 @@ def explanation_blocks(found: Explanation) -> Iterator[Block]:
 
 
 def cause_name(evidence: Evidence) -> str:
-    """The cause by the name, of those for the same attempts, that has most in common with the changes near it."""
+    """Of the names for the same attempts, the one that has most in common with the changes near the incident."""
     near = {change.version for change in evidence.changes if change.version}
     near |= {value for change in evidence.changes for value in change.touches.values()}
     names = [evidence.finding.dimensions, *evidence.finding.aliases]
@@ -104,7 +104,7 @@ def _evidence(evidence: Evidence) -> Iterator[str]:
 
 
 def _other_names(name: str, finding: Finding) -> str:
-    """What else covers the same attempts, or nearly: the counts cannot tell which of the names is the cause."""
+    """Other names for (nearly) the same attempts: the counts cannot decide which of the names is the cause."""
     others = [other for other in map(named, finding.names) if other != name]
     more = f" or {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
     return " or ".join(f"({each})" for each in others[:MOST_NAMES]) + more
@@ -120,7 +120,7 @@ def _counted(counts: Counts) -> str:
 
 
 def _left_out(left_out: Mapping[str, str]) -> list[Block]:
-    return [Lines("Not looked at", [f"{name}: {why}" for name, why in left_out.items()])] if left_out else []
+    return [Lines("Not examined", [f"{name}: {why}" for name, why in left_out.items()])] if left_out else []
 
 
 def named(dimensions: dict[str, str]) -> str:

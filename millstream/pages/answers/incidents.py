@@ -11,23 +11,25 @@ from millstream.pages.page import Block, Grid, Page, Snippet
 
 
 def incidents_page(found: Sequence[Incident], span: Window, worst: Course | None = None) -> Page:
-    """`worst`: the course of the incident with the most evidence."""
+    """`worst`: the time series of the incident with the highest score."""
     rows = [
         (
             each.incident_id,
             each.kind,
             each.scope,
             f"{each.started_at:%m-%d %H:%M}",
-            f"{each.ended_at:%m-%d %H:%M}" if each.ended_at else "lasts",
+            f"{each.ended_at:%m-%d %H:%M}" if each.ended_at else "ongoing",
             f"{amount(each.metric, each.expected)} → {amount(each.metric, each.observed)}",
             ", ".join(each.seen_in[:3]) + (" …" if len(each.seen_in) > 3 else ""),
         )
         for each in found
     ]
     verdict = (
-        f"{len(found)} incidents, {sum(each.ended_at is None for each in found)} of them last" if found else "quiet"
+        f"{len(found)} incidents, {sum(each.ended_at is None for each in found)} of them ongoing"
+        if found
+        else "no incident"
     )
-    columns = ("incident", "form", "where", "from", "to", "usual → seen", "seen in too")
+    columns = ("incident", "kind", "scope", "from", "to", "usual → observed", "also seen in")
     blocks: list[Block] = [Grid("Incidents", columns, rows, left=(0, 1, 2, 3, 4, 6))] if found else []
     if worst:
         blocks.append(course_chart(worst))

@@ -31,14 +31,14 @@ def job_page(story: JobStory) -> Page:
     ]  # fmt: skip
     blocks: list[Block] = [
         Grid("Where its time went", ("doing", "attempt", "after", "for", "worker"), phases, left=(0, 4)),
-        Grid("Its life", ("after", "event", "attempt", "where", "what"), steps, left=(1, 3, 4)),
+        Grid("Events", ("after", "event", "attempt", "where", "what"), steps, left=(1, 3, 4)),
     ]
     if places:
         beside = ("attempt", "host", "others", "attempts", "failed", "rate", "wait p95", "run p95")
         blocks.append(Grid("What ran at the same time", beside, places, left=(1, 2)))
     if failed:
-        nearby = ("host", "tenant", "job type", "error", "failed", "such as", "message")
-        blocks.append(Grid("What else failed on its hosts", nearby, failed, left=(0, 1, 2, 3, 5, 6)))
+        nearby = ("host", "tenant", "job type", "error", "failed", "example", "message")
+        blocks.append(Grid("Other failures on its hosts", nearby, failed, left=(0, 1, 2, 3, 5, 6)))
     subtitle = f"{story.job_type} of {story.tenant} on lane {story.lane}: {story.state}"
     return Page(
         f"Job {story.job_id}", subtitle, story.verdicts, blocks, "good" if story.state == "succeeded" else "bad"

@@ -46,7 +46,7 @@ def postmortem_page(found: Postmortem) -> Page:
         blocks.append(Grid("Who submitted", ("tenant", "before", "now"), rows))
     if found.errors.families:
         blocks.append(families_grid(found.errors.families[:MOST_ROWS], len(found.errors.families)))
-    blocks.append(Lines("Not explained", found.not_explained or ["nothing that is known of"]))
+    blocks.append(Lines("Not explained", found.not_explained or ["nothing known"]))
     return Page(
         f"Postmortem of {told.incident_id}", window_text(found.span.start, found.span.end), verdicts, blocks, "bad"
     )
@@ -56,7 +56,7 @@ def _impact(found: Postmortem) -> Iterator[str]:
     impact = found.impact
     hit = [each for each in impact.tenants if each.hurt]
     lasted = (found.span.end - found.span.start).total_seconds() / 60
-    yield f"{lasted:,.0f} minutes" + ("" if found.incident.ended_at else " so far; it lasts")
+    yield f"{lasted:,.0f} minutes" + ("" if found.incident.ended_at else " so far; ongoing")
     yield (
         f"{impact.jobs:,} jobs ({impact.attempts:,} attempts) ended in it; {impact.failed:,} attempts failed, "
         f"{max(0.0, impact.failures_beyond_usual):,.0f} more than usual"

@@ -121,7 +121,7 @@ def test_charges_are_exported_with_the_columns_of_focus_as_csv_and_parquet(
     assert sum(table["BilledCost"].to_pylist()) == pytest.approx(13)
     assert b"one of csv, parquet" in run("cost", "export", *days, "--format", "xml", code=2).stderr
     backwards = ["--from", "2026-11-02", "--to", "2026-11-01"]
-    assert b"swap them" in run("cost", "export", *backwards, code=2).stderr
+    assert b"exchange --from and --to" in run("cost", "export", *backwards, code=2).stderr
 
 
 def test_an_answer_is_printed_or_written_as_csv_or_parquet(run: Run, tmp_path: Path) -> None:

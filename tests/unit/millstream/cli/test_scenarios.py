@@ -41,7 +41,7 @@ def test_a_price_is_a_number_from_0_on(value: str) -> None:
         ),
         ("workers=2,hihg=1", "hihg=1: there is no 'hihg', .*; did you mean 'high'"),
         ("nowhere=1", "nowhere=1: there is no 'nowhere', only .* high, default, bulk$"),
-        ("workers=2,workers=3", "workers=3: workers is given twice; it was 2 before"),
+        ("workers=2,workers=3", "workers=3: workers is given twice; the first value was 2"),
         ("workers", "'workers' is not NAME=VALUE"),
         ("workers=2,", "'' is not NAME=VALUE"),
         ("workers=2,high=3", "3 workers are kept for lanes, of 2"),
