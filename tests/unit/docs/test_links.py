@@ -52,7 +52,7 @@ def folders() -> frozenset[str]:
 
 
 @cache
-def tests() -> frozenset[str]:
+def defined_tests() -> frozenset[str]:
     names: set[str] = set()
     for file in files():
         if file.parts[0] == "tests" and file.suffix == ".py":
@@ -106,7 +106,7 @@ def test_every_file_and_folder_that_a_page_names_exists(page: Path) -> None:
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
     named = {name for code in CODE.findall(page.read_text("utf-8")) for name in TEST.findall(code)}
     stems = {file.stem for file in files()}
-    assert named - tests() - stems == set()
+    assert named - defined_tests() - stems == set()
 
 
 def test_each_guarantee_names_what_checks_it() -> None:
@@ -117,7 +117,7 @@ def test_each_guarantee_names_what_checks_it() -> None:
     histories = (ROOT / "tests" / "support" / "guarantees.py").read_text("utf-8")
     for guarantee, _, checks in rows:
         named = CODE.findall(checks)
-        assert any(exists(name) or name in tests() for name in named), f"no test of: {guarantee}"
+        assert any(exists(name) or name in defined_tests() for name in named), f"no test of: {guarantee}"
         for name in named:
             if re.fullmatch(r"[A-Z]\w+", name):
                 assert f"class {name}" in histories, f"{name} is no guarantee of tests/support/guarantees.py"
