@@ -72,9 +72,9 @@ class SubmittedJob:
 
 
 class InMemoryClient(JobClient):
-    """A `JobClient` without Kafka: records jobs, and runs them when it is told to. Thread-safe.
+    """A `JobClient` without Kafka: records jobs, and runs them on request. Any thread may submit; one runs the jobs.
 
-    Jobs are checked as by `JobClient`. `jobs` are the handlers. `eager`: each submission runs before `submit` returns.
+    Jobs are validated by the code of `JobClient`. `jobs` are the handlers. `eager`: each submission runs before `submit` returns.
     `max_executions`: how many attempts one run may have, which bounds handlers that submit jobs without end.
     `topics`, `source` and `max_payload_bytes` as of `JobClient`. `submitted` are the accepted jobs, in order.
     """
@@ -89,7 +89,7 @@ class InMemoryClient(JobClient):
         source: str = "",
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
     ) -> None:
-        # Not JobClient's: that makes a Kafka producer.
+        # JobClient's own __init__ would create a Kafka producer.
         self.submitted: list[SubmittedJob] = []
         self._jobs = jobs
         self.eager = eager
@@ -108,7 +108,7 @@ class InMemoryClient(JobClient):
         atomic: bool = False,
         on_accepted: Callable[[int], None] | None = None,
     ) -> list[str]:
-        """As `JobClient.submit_many`."""
+        """As `JobClient.submit_many`; all jobs are recorded or none, `atomic` or not."""
         ids = self.accept(jobs, on_accepted)
         if self.eager and not self.running:
             self.run_pending()
@@ -219,7 +219,7 @@ class InMemoryAsyncClient(AsyncJobClient):
     """An `AsyncJobClient` on the record of an `InMemoryClient`: query and run the jobs there."""
 
     def __init__(self, client: InMemoryClient) -> None:
-        # Not AsyncJobClient's: that makes a Kafka producer and a thread.
+        # AsyncJobClient's own __init__ would create a Kafka producer and a thread.
         self.client = client
 
     async def submit_many(self, jobs: Iterable[NewJob]) -> list[str]:

@@ -114,6 +114,7 @@ class LocalAttempt:
             if timer is not None:
                 timer.cancel()
         if exceeded:
+            self._context.cancelled = True
             return outcome.timed_out(exceeded)
         if self._cancelled and not in_loop:
             return outcome.cancelled(CANCELLED_BY_TEST)
