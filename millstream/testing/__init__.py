@@ -14,7 +14,6 @@ Payloads are written and validated, and outcomes are decided, by the code of the
 from millstream.testing.context import ProgressCall, RecordingContext
 from millstream.testing.handlers import fake_context, run_handler, run_handler_async
 from millstream.testing.in_memory import EndlessSubmissions, InMemoryAsyncClient, InMemoryClient, SubmittedJob
-from millstream.testing.local_attempt import NoHandler
 from millstream.testing.result import HandlerResult
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "HandlerResult",
     "InMemoryAsyncClient",
     "InMemoryClient",
-    "NoHandler",
     "ProgressCall",
     "RecordingContext",
     "SubmittedJob",

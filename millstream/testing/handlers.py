@@ -8,7 +8,7 @@ from millstream.producers import NewJob
 from millstream.schemas import JobRequest
 from millstream.testing.blocking import blocking
 from millstream.testing.context import RecordingContext
-from millstream.testing.local_attempt import LocalAttempt, NoHandler
+from millstream.testing.local_attempt import LocalAttempt
 from millstream.testing.result import HandlerResult
 
 
@@ -43,7 +43,7 @@ def run_handler(
     Blocks until the attempt has ended. An `async def` runs on an event loop of its own; in a test that has a loop, use
     `run_handler_async` for handlers that need this loop. A plain function runs in a thread, one with
     `runs_on="process"` too: a crash is then the test's, and `memory_limit_mb` is not checked. Raises `InvalidJob` for a
-    job that no client would submit, `NoHandler` for a name that `jobs` does not hold.
+    job that no client would submit, LookupError for a name that `jobs` does not hold.
     """
     return blocking(
         run_handler_async(
@@ -80,7 +80,7 @@ def _job_type(handler: Callable[..., Any] | str | JobType, jobs: JobTypes) -> Jo
     if isinstance(handler, str):
         if (found := jobs.get(handler)) is None:
             known = ", ".join(sorted(each.name for each in jobs)) or "none"
-            raise NoHandler(f"no handler for job type {handler!r}; there are: {known}")
+            raise LookupError(f"no handler for job type {handler!r}; there are: {known}")
         return found
     for each in jobs:
         if each.handler is handler:

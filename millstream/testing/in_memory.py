@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from millstream.consumers.worker.execution.outcome import Outcome
 from millstream.consumers.worker.execution.registry import JobTypes, registered
+from millstream.consumers.worker.outcomes.retries import RetryPolicy
 from millstream.producers import AsyncJobClient, JobClient, NewJob, SubmitError
 from millstream.producers.preparation import Preparation, PreparedJob
 from millstream.producers.request import MAX_PAYLOAD_BYTES
-from millstream.schemas import Codec, DeadReason, EventKind, JobRequest, TopicCatalogue
+from millstream.schemas import Codec, DeadReason, JobRequest, TopicCatalogue
 from millstream.testing.blocking import blocking
 from millstream.testing.local_attempt import LocalAttempt
 from millstream.testing.result import HandlerResult
 
 MAX_EXECUTIONS = 1_000
+RETRIES = RetryPolicy()
 
 
 class EndlessSubmissions(RuntimeError):
@@ -62,7 +63,7 @@ class SubmittedJob:
     @property
     def dead_letter(self) -> DeadReason | None:
         """Why the job was dead-lettered; None when it was not."""
-        if self.pending or self.result.kind not in _RETRIED:
+        if self.pending or not RETRIES.gives_up(self.result.outcome, self.request):
             return None
         return self.result.reason
 
@@ -74,7 +75,7 @@ class SubmittedJob:
 class InMemoryClient(JobClient):
     """A `JobClient` without Kafka: records jobs, and runs them on request. Any thread may submit; one runs the jobs.
 
-    Jobs are validated by the code of `JobClient`. `jobs` are the handlers. `eager`: each submission runs before `submit`
+    Jobs are validated by the code of `JobClient`. `jobs` are the handlers. `eager`: each job runs before `submit`
     returns. `max_executions`: how many attempts one run may have, which bounds handlers that submit jobs without end.
     `topics`, `source` and `max_payload_bytes` as of `JobClient`. `submitted` are the accepted jobs, in order.
     """
@@ -198,14 +199,13 @@ class InMemoryClient(JobClient):
                 )
             job = self._queue.popleft()
             run[job.job_type] += 1
-            result = await LocalAttempt(job.request).run(self._jobs.get(job.job_type))
+            result = await LocalAttempt(job.request).run(self._jobs.get(job.job_type), self._jobs)
             job.attempts.append(result)
-            following = _next_attempt(job.request, result.outcome)
-            if following is None:
+            if RETRIES.next_delay_s(result.outcome, job.request) is None:
                 job.pending = False
                 ended.append(job)
             else:
-                job.request = following
+                job.request = job.request.model_copy(update={"attempt": job.request.attempt + 1})
                 self._queue.append(job)
         return ended
 
@@ -231,13 +231,3 @@ class InMemoryAsyncClient(AsyncJobClient):
 
     async def close(self) -> None:
         """Nothing: no job is on its way."""
-
-
-_RETRIED = (EventKind.FAILED, EventKind.TIMED_OUT)
-
-
-def _next_attempt(request: JobRequest, ended: Outcome) -> JobRequest | None:
-    """The request of the attempt that follows; None when the job has ended. The worker's policy."""
-    if ended.kind not in _RETRIED or not ended.retryable or request.attempt >= request.max_attempts:
-        return None
-    return request.model_copy(update={"attempt": request.attempt + 1})

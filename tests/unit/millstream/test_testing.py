@@ -23,15 +23,13 @@ from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.executor import Executor
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.outcome import Outcome
-from millstream.consumers.worker.outcomes.outcome_records import OutcomeRecords
 from millstream.producers import InvalidJob, JobClient, NewJob, SubmitError
-from millstream.schemas import Codec, EventKind, JobRequest, RequestReader, TopicCatalogue
+from millstream.schemas import Codec, EventKind, JobRequest, RequestReader
 from millstream.testing import (
     EndlessSubmissions,
     HandlerResult,
     InMemoryAsyncClient,
     InMemoryClient,
-    NoHandler,
     fake_context,
     run_handler,
     run_handler_async,
@@ -139,9 +137,8 @@ def worker_decides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
     """The outcome that the executor of a worker gives a request."""
     codec = Codec()
     config = WorkerConfig(worker_id="w", concurrency=2)
-    records = OutcomeRecords(TopicCatalogue(), codec, config)
     journal = CrashJournal(tmp_path_factory.mktemp("worker") / "journal", 50)
-    executor = Executor(jobs, records, config, ["default"], journal)
+    executor = Executor(jobs, config, ["default"], journal)
     executor.start()
 
     def decide(request: JobRequest) -> Outcome:
@@ -208,7 +205,7 @@ def test_a_function_that_is_not_registered_runs_without_limits() -> None:
 
 
 def test_a_name_without_a_handler_is_an_error_of_the_test() -> None:
-    with pytest.raises(NoHandler, match="'sleeps'; there are: cancels-itself, "):
+    with pytest.raises(LookupError, match="'sleeps'; there are: cancels-itself, "):
         run_handler("sleeps", jobs=jobs)
 
 
