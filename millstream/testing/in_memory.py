@@ -74,7 +74,7 @@ class SubmittedJob:
 class InMemoryClient(JobClient):
     """A `JobClient` without Kafka: records jobs, and runs them on request. Any thread may submit; one runs the jobs.
 
-    Jobs are validated by the code of `JobClient`. `jobs` are the handlers. `eager`: each submission runs before `submit`
+    Jobs are validated by the code of `JobClient`. `jobs` are the handlers. `eager`: each job runs before `submit`
     returns. `max_executions`: how many attempts one run may have, which bounds handlers that submit jobs without end.
     `topics`, `source` and `max_payload_bytes` as of `JobClient`. `submitted` are the accepted jobs, in order.
     """
