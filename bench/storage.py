@@ -1,8 +1,8 @@
 """Which sorting key and which codecs for attempts and events? Bytes a row, and the time of the usual questions.
 
 A million synthetic jobs (`analytics/warehouse/synthetic/`); the rows of `job_attempts` are copied into one table for
-each alternative, merged to one part a day, and queried: one tenant's hour, one hour of all, one job by its id, all by host.
-Times are the best of several rounds with warm caches, so what differs is the work, not the disk.
+each alternative, merged to one part a day, and queried: one tenant's hour, one hour of all, one job by its id, all by
+host. Times are the best of several rounds with warm caches, so what differs is the work, not the disk.
 """
 
 import re
