@@ -1,4 +1,4 @@
-"""The sinks of one process: one for the events, one for each quiet topic."""
+"""The sinks of one process: one for the events, one for each low-volume topic."""
 
 import threading
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from millstream.consumers.sink.sink import Sink
 from millstream.consumers.sink.sources import LOW_VOLUME, Source
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
-QUIET_SECONDS = 3.0
-"""Age at which a batch of a quiet topic is inserted: each insert makes a part in every table behind it."""
+LOW_VOLUME_AGE_S = 3.0
+"""Age at which a batch of a low-volume topic is inserted: each insert makes a part in every table that it fills."""
 
 
 def all_sinks(
@@ -20,16 +20,16 @@ def all_sinks(
 ) -> list[Sink]:
     """A sink for every topic that has a table, the events' first."""
     events = Sink(connection, topics, client, codec, config)
-    return [events, *(Sink(connection, topics, client, codec, quiet(config, each), each) for each in LOW_VOLUME)]
+    return [events, *(Sink(connection, topics, client, codec, low_volume(config, each), each) for each in LOW_VOLUME)]
 
 
-def quiet(config: SinkConfig, source: Source) -> SinkConfig:
-    """The configuration of a quiet topic's sink."""
+def low_volume(config: SinkConfig, source: Source) -> SinkConfig:
+    """The configuration of a low-volume topic's sink."""
     return config.model_copy(
         update={
             "group": f"{config.group}-{source.table}",
-            "min_seconds": QUIET_SECONDS,
-            "max_seconds": max(QUIET_SECONDS, config.max_seconds),
+            "min_age_s": LOW_VOLUME_AGE_S,
+            "max_age_s": max(LOW_VOLUME_AGE_S, config.max_age_s),
             "max_buffered_bytes": config.max_buffered_bytes // 8,
             "parallel_inserts": 1,
         }

@@ -1,11 +1,10 @@
 """Avro data files made of Kafka records without decoding them.
 
-The body of a record in the Confluent wire format is exactly a row of an Avro data file. So a file is: a header with the
-schema, then one block of records, each followed by three fields of ours: partition, offset, and a fixed mark. A record
-stays as it came: its wire header is declared as five bytes before the body that no table has a column for, and to skip
-them costs the reader less than cutting them off would cost us. Rows follow each other without a frame: a body that is
-longer or shorter than its schema says would shift everything behind it, and the reader finds something else than the
-mark.
+The body of a record in the Confluent wire format is exactly a row of an Avro data file. So a file is a header with the
+schema, then one block of records, each followed by three fields: partition, offset, and a fixed mark. A record is left
+unchanged: its wire header is declared as five bytes before the body that no table has a column for; skipping them costs
+the reader less than cutting them off would cost here. Rows follow each other without a frame: a body that is longer or
+shorter than its schema says shifts everything behind it, and the reader does not find the mark.
 """
 
 import hashlib
@@ -26,7 +25,7 @@ WIRE_FIELD: dict[str, Any] = {
     "type": {"type": "fixed", "name": "WireHeader", "size": HEADER_BYTES},
 }
 
-OUR_FIELDS: list[dict[str, Any]] = [
+ADDED_FIELDS: list[dict[str, Any]] = [
     {"name": "kafka_partition", "type": "int"},
     {"name": "read_offset", "type": "long"},
     {"name": "record_end", "type": {"type": "fixed", "name": "RecordEnd", "size": len(RECORD_END)}},
@@ -38,14 +37,14 @@ class AvroFile:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         """`schema` is the one that the records were written with."""
-        text = json.dumps({**schema, "fields": [WIRE_FIELD, *schema["fields"], *OUR_FIELDS]})
+        text = json.dumps({**schema, "fields": [WIRE_FIELD, *schema["fields"], *ADDED_FIELDS]})
         meta = io.BytesIO()
         fastavro.schemaless_writer(
             meta,
             fastavro.parse_schema({"type": "map", "values": "bytes"}),
             {"avro.schema": text.encode(), "avro.codec": b"null"},
         )
-        self.field_names = [field["name"] for field in schema["fields"]] + [field["name"] for field in OUR_FIELDS]
+        self.field_names = [field["name"] for field in schema["fields"]] + [field["name"] for field in ADDED_FIELDS]
         self._sync = hashlib.md5(text.encode(), usedforsecurity=False).digest()
         self._header = b"Obj\x01" + meta.getvalue() + self._sync
 
@@ -53,7 +52,7 @@ class AvroFile:
         """The file of these records; each value is header and body as on the wire."""
         if not values:
             return self._header
-        # A varint begins with the lowest bits; neighbouring offsets differ in nothing else, so 64 of them share an end.
+        # A varint begins with the lowest bits; 64 neighbouring offsets differ only in them and share the rest.
         number = varint(partition)
         starts = [number + bytes([low << 1 | 0x80]) for low in range(64)]
         ends = _Ends()
@@ -65,7 +64,7 @@ class AvroFile:
 
 
 class _Ends(dict[int, bytes]):
-    """What follows the lowest six bits of an offset: its higher bits, then the mark."""
+    """The bytes after the lowest six bits of an offset: its higher bits, then the mark."""
 
     def __missing__(self, high: int) -> bytes:
         self[high] = end = _unsigned(high) + RECORD_END

@@ -13,19 +13,19 @@ from millstream.consumers.sink.records import Records
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How large a batch may be (`rows`, `bytes`), and when it is cut: at so many rows or at this age in seconds."""
+class BatchLimits:
+    """How large a batch may be (`rows`, `bytes`), and when it is cut: at `target_rows` or at `age_s` seconds."""
 
     rows: int
     bytes: int
-    seconds: float
+    age_s: float
     target_rows: int
-    """So many rows are worth an insert whatever their age."""
+    """Rows from which a batch is inserted whatever its age."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """The records of the range, of any schema and none."""
+class InsertBatch:
+    """The records of a range of offsets. They may be of several schemas, or of none."""
 
     range: Intent
     records: Records
@@ -41,7 +41,7 @@ class PartitionBuffer:
     """Records of one partition that wait to be inserted, in offset order.
 
     `start` is the first offset of the next batch; None until the first record, where nothing was ever committed.
-    `exact_end`, when given, is the end of the first batch: it was announced before a crash and is inserted as it was.
+    `exact_end`: the end of the first batch, when it was announced before a crash and must be inserted exactly so.
     """
 
     start: int | None
@@ -53,7 +53,8 @@ class PartitionBuffer:
     _reached: int = 0
 
     def add(self, records: Records, now: float) -> None:
-        """Take records that were read at `now` (seconds, monotonic). Those below what was read before are ignored."""
+        """Take records that were read at `now` (seconds, monotonic). Those below what was read before are ignored: they
+        are delivered twice."""
         if not self.records.offsets:
             self._oldest_at = now
         self._newest_at = now
@@ -72,7 +73,7 @@ class PartitionBuffer:
         """The partition ends at `end` for now; the last offsets before it may hold no record."""
         self._reached = max(self._reached, end)
 
-    def cut(self, limits: Limits, now: float) -> Batch | None:
+    def cut(self, limits: BatchLimits, now: float) -> InsertBatch | None:
         """The next batch, once one of the limits is met; None before."""
         if self.start is None:
             return None
@@ -86,25 +87,25 @@ class PartitionBuffer:
         return self._take(batch)
 
     def age(self, now: float) -> float:
-        """For how long the oldest record may have waited, in seconds; 0 when none does."""
+        """How long the oldest record may have waited, in seconds; 0 when none waits."""
         return now - self._oldest_at if self.records.offsets else 0.0
 
-    def _due(self, limits: Limits, now: float) -> bool:
+    def _due(self, limits: BatchLimits, now: float) -> bool:
         full = len(self.records) >= min(limits.rows, limits.target_rows) or self.size >= limits.bytes
-        return full or self.age(now) >= limits.seconds
+        return full or self.age(now) >= limits.age_s
 
-    def _cut_exact(self, start: int, end: int) -> Batch | None:
+    def _cut_exact(self, start: int, end: int) -> InsertBatch | None:
         if self._reached < end:
             return None
         self.exact_end = None
         inside = bisect_left(self.records.offsets, end)
-        return self._take(Batch(Intent(start, end), self.records.part(0, inside)))
+        return self._take(InsertBatch(Intent(start, end), self.records.part(0, inside)))
 
-    def _first(self, start: int, rows: int) -> Batch:
+    def _first(self, start: int, rows: int) -> InsertBatch:
         records = self.records.part(0, rows)
-        return Batch(Intent(start, records.offsets[-1] + 1), records)
+        return InsertBatch(Intent(start, records.offsets[-1] + 1), records)
 
-    def _take(self, batch: Batch) -> Batch:
+    def _take(self, batch: InsertBatch) -> InsertBatch:
         self.records = self.records.part(len(batch.records))
         self.size -= batch.size
         self.start = batch.range.end

@@ -1,4 +1,4 @@
-"""Everything that can be set about a sink."""
+"""The settings of a sink."""
 
 from typing import Annotated
 
@@ -11,30 +11,33 @@ Seconds = Annotated[float, Field(ge=0)]
 
 
 class SinkConfig(BaseModel):
-    """The sink, which writes events to ClickHouse. The defaults suit a quiet system and 100,000 events a second."""
+    """The sink, which writes events to ClickHouse. The defaults suit low volumes as well as 100,000 events a second."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     group: str = Field("millstream-sink", description="Consumer group; its commits are the sink's only state.")
     target_rows: Positive = Field(
-        100_000, description="A batch of so many rows is inserted as soon as there is a free writer, else it grows."
+        100_000, description="Rows from which a batch is inserted as soon as a writer is free, whatever its age."
     )
-    max_rows: int = Field(100_000, ge=1, le=MOST_ROWS, description="Rows of a batch at most.")
-    max_bytes: Positive = Field(64 * 1024 * 1024, description="Bytes of a batch at most.")
-    min_seconds: Seconds = Field(
-        0.1, description="Age at which a smaller batch is inserted while ClickHouse answers fast, in seconds."
+    max_rows: int = Field(100_000, ge=1, le=MOST_ROWS, description="Most rows of a batch.")
+    max_bytes: Positive = Field(64 * 1024 * 1024, description="Most bytes of a batch.")
+    min_age_s: Seconds = Field(
+        0.1, description="Age at which a smaller batch is inserted while inserts are fast, in seconds."
     )
-    max_seconds: Seconds = Field(1.0, description="Age at which a batch is inserted at the latest, in seconds.")
+    max_age_s: Seconds = Field(1.0, description="Age at which a batch is inserted at the latest, in seconds.")
     max_buffered_bytes: Positive = Field(
-        512 * 1024 * 1024, description="Nothing more is read while so many bytes wait for ClickHouse."
+        512 * 1024 * 1024, description="Bytes waiting for ClickHouse above which nothing more is read."
     )
-    parallel_inserts: Positive = Field(2, description="Inserts at once.")
-    acknowledge_seconds: Seconds = Field(
-        1.0, description="A partition without a next batch has its last one acknowledged after this, in seconds."
+    parallel_inserts: Positive = Field(2, description="Inserts that run at the same time.")
+    acknowledge_after_s: Seconds = Field(
+        1.0,
+        description="Time after which the last batch of a partition without a next one is acknowledged, in seconds.",
     )
-    release_seconds: Seconds = Field(
-        3.0, description="How long a rebalance or a stop waits for inserts under way; the next owner repeats the rest."
+    revoke_grace_s: Seconds = Field(
+        3.0,
+        description="How long a rebalance or a stop waits for inserts under way, in seconds; the next owner repeats "
+        "the others.",
     )
     instance_id: str | None = Field(
-        None, description="Static membership: a sink that restarts under the same id gets its partitions back at once."
+        None, description="Id for static membership: a sink that restarts under it gets its partitions back at once."
     )

@@ -1,4 +1,4 @@
-"""Sends records that ClickHouse cannot read to `jobs.dead`, as they were and with the reason."""
+"""Sends records that ClickHouse rejected to `jobs.dead`, unchanged and with the reason."""
 
 import re
 import threading
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from millstream.consumers.dead_letters import dead_letter, shortened
-from millstream.consumers.sink.rejected import Unreadable
+from millstream.consumers.sink.rejected import RejectedRecord
 from millstream.schemas import Codec, DeadLetter, DeadReason, KafkaConnection, TopicCatalogue
 
 UUID_TEXT = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class DeadLetterSender:
-    """Connects at the first letter. Thread-safe."""
+    """Connects when the first letter is sent. Thread-safe."""
 
     def __init__(
         self, connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, sender: str, source: str
@@ -28,9 +28,9 @@ class DeadLetterSender:
         self._lock = threading.Lock()
         self._producer: Producer | None = None
 
-    def send(self, partition: int, unreadable: Sequence[Unreadable], timeout: float = 30) -> None:
+    def send(self, partition: int, rejected: Sequence[RejectedRecord], timeout: float = 30) -> None:
         """Returns when the broker has all of them; raises `KafkaException` otherwise. A repeat sends them again."""
-        if not unreadable:
+        if not rejected:
             return
         producer = self._connect()
         failures: list[KafkaError] = []
@@ -42,7 +42,7 @@ class DeadLetterSender:
             else:
                 failures.append(error)
 
-        for found in unreadable:
+        for found in rejected:
             letter = self._letter(partition, found)
             try:
                 producer.produce(
@@ -51,7 +51,7 @@ class DeadLetterSender:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                     raise
-                # The record just fitted into its topic; with a letter around it, it does not. It is still where it was.
+                # The record fitted into its topic; with the letter's fields it does not. It is still at its offset.
                 small = shortened(letter)
                 producer.produce(
                     self._topics.dead, self._codec.encode(small), letter.record_key, on_delivery=on_delivery
@@ -59,14 +59,14 @@ class DeadLetterSender:
         producer.flush(timeout)
         if failures:
             raise KafkaException(failures[0])
-        if len(delivered) < len(unreadable):
+        if len(delivered) < len(rejected):
             raise KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT, "dead letters were not acknowledged in time"))
 
-    def _letter(self, partition: int, found: Unreadable) -> DeadLetter:
+    def _letter(self, partition: int, found: RejectedRecord) -> DeadLetter:
         key = found.key or b""
         letter = dead_letter(
             DeadReason.SINK_UNREADABLE,
-            {"error_type": "SinkUnreadable", "error_message": found.reason},
+            {"error_type": "SinkRejectedRecord", "error_message": found.reason},
             worker_id=self._sender,
             topic=self._source,
             partition=partition,

@@ -1,8 +1,8 @@
-"""What the sink is about to insert, written into the commit of its partition.
+"""The batch that a sink is about to insert, announced in the commit of its partition.
 
-Before a batch [start, end) is inserted, the sink commits the offset `start` with the metadata `v1 until=<end>`. Whoever
-reads this partition next finds there the exact range that may or may not be in ClickHouse, and inserts it again under
-the same token. A commit without metadata says that everything below its offset is in.
+Before a batch [start, end) is inserted, the sink commits the offset `start` with the metadata `v1 until=<end>`. The
+next owner of the partition finds there the exact range that may or may not be in ClickHouse, and inserts it again under
+the same token. A commit without metadata means that everything below its offset is inserted.
 """
 
 import re
@@ -24,7 +24,7 @@ class Intent:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end:
-            raise ValueError(f"[{self.start}, {self.end}) is no range of offsets")
+            raise ValueError(f"[{self.start}, {self.end}) is not a range of offsets")
 
     @property
     def metadata(self) -> str:
@@ -38,7 +38,7 @@ def read_intent(offset: int, metadata: str | None) -> Intent | None:
     found = PATTERN.fullmatch(metadata)
     if found is None or int(found[1]) <= offset or offset < 0:
         raise UnknownIntent(
-            f"the commit at offset {offset} carries {metadata!r}: it is another group's or another release's; "
-            "give the sink a group of its own, or reset the group to an offset (which clears the text)"
+            f"the commit at offset {offset} has the metadata {metadata!r}, which this release of the sink did not "
+            "write; give the sink a group of its own, or reset the group to an offset, which clears the metadata"
         )
     return Intent(offset, int(found[1]))

@@ -1,7 +1,7 @@
 """Records of one partition, as columns.
 
-Hundreds of thousands of records may wait here. As three lists of plain values they cost the least memory, the garbage
-collector never looks at them, and whatever is done to all of them is a call or two for the whole column.
+Hundreds of thousands of records may wait here. Three lists of plain values cost the least memory, the garbage collector
+does not scan their items, and what is done to all of them takes a call or two for the whole column.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,7 +44,7 @@ class Records:
 
     @property
     def headers(self) -> set[bytes]:
-        """What the values begin with; nearly always one and the same, which is one schema."""
+        """The distinct wire headers, which name the schemas; nearly always one."""
         return {value[:HEADER_BYTES] if value else b"" for value in self.values}
 
     def extend(self, others: "Records") -> None:
@@ -53,7 +53,7 @@ class Records:
         self.values += others.values
 
     def by_header(self) -> dict[bytes, "Records"]:
-        """The records of each header, headers in the order in which they first occur."""
+        """The records of each wire header, in the order of first occurrence."""
         found: dict[bytes, Records] = {}
         for offset, key, value in self:
             records = found.setdefault(value[:HEADER_BYTES] if value else b"", Records())
@@ -63,5 +63,5 @@ class Records:
         return found
 
     def part(self, start: int, end: int | None = None) -> "Records":
-        """Those from number `start` on, before number `end`."""
+        """The records from index `start` to before index `end`."""
         return Records(self.offsets[start:end], self.keys[start:end], self.values[start:end])

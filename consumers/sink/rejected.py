@@ -1,4 +1,5 @@
-"""Which records ClickHouse refuses, told apart from what it refuses because it is unwell."""
+"""Finds records that ClickHouse rejects because of their data, as opposed to inserts that fail because the server is
+unhealthy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from millstream.consumers.sink.records import Records
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class RejectedRecord:
     """A record that is not inserted, and why."""
 
     offset: int
@@ -18,23 +19,24 @@ class Unreadable:
     reason: str
 
 
-def find_rejected(records: Records, refusal: Callable[[Records], str | None]) -> list[Unreadable]:
-    """The records that `refusal` refuses even alone, by halving; `refusal` gives the reason, or None."""
-    reason = refusal(records)
+def find_rejected(records: Records, rejection: Callable[[Records], str | None]) -> list[RejectedRecord]:
+    """The records that are rejected even alone, found by bisection. `rejection` returns the reason, or None when it
+    accepts them."""
+    reason = rejection(records)
     if reason is None:
         return []
     if len(records) == 1:
-        return [Unreadable(*record, reason) for record in records]
+        return [RejectedRecord(*record, reason) for record in records]
     middle = len(records) // 2
-    return find_rejected(records.part(0, middle), refusal) + find_rejected(records.part(middle), refusal)
+    return find_rejected(records.part(0, middle), rejection) + find_rejected(records.part(middle), rejection)
 
 
-def may_be_the_data(error: DatabaseError) -> bool:
-    """Whether an error may come from what was inserted. What has no code never reached ClickHouse."""
-    return error.code is not None and error.code not in _OF_THE_SERVER
+def is_caused_by_data(error: DatabaseError) -> bool:
+    """Whether an error may be caused by what was inserted. One without a code never reached ClickHouse."""
+    return error.code is not None and error.code not in _SERVER_ERRORS
 
 
-_OF_THE_SERVER = frozenset(
+_SERVER_ERRORS = frozenset(
     {
         16,  # no such column in the table
         60,  # unknown table
@@ -66,4 +68,4 @@ _OF_THE_SERVER = frozenset(
         999,  # Keeper
     }
 )
-"""Errors of ClickHouse that never come from what is inserted. Any other one may."""
+"""Errors of ClickHouse that are never caused by what is inserted. Any other one may be."""

@@ -1,7 +1,7 @@
-"""Sets the group of a sink back, so that it reads again what it had read.
+"""Sets a sink's group back, so that it reads records again.
 
-The group's commits are the sink's only state, announced batches included. New ones without metadata make it begin at
-their offsets as if nothing had been inserted; so the tables have to be empty before.
+The group's commits are the sink's only state, announced batches included. New commits without metadata make it start at
+their offsets as if nothing had been inserted, so the tables must be empty before.
 """
 
 from datetime import datetime
@@ -15,12 +15,12 @@ TIMEOUT_S = 30.0
 
 
 class SinkRunning(RuntimeError):
-    """The group has members: what they insert meanwhile would be there twice."""
+    """The group has members, whose inserts meanwhile would be duplicated."""
 
 
 def offsets_at(connection: KafkaConnection, topic: str, moment: datetime | None) -> dict[int, int]:
-    """For each partition the offset of the first record at or after `moment`, by Kafka's clock; the end where there is
-    none; the oldest record when `moment` is None. Raises `KafkaException`."""
+    """For each partition the offset of the first record at or after `moment`, by the record's timestamp; the end where
+    there is none; the oldest record when `moment` is None. Raises `KafkaException`."""
     consumer = Consumer(connection.consumer("rewind"))
     try:
         known = consumer.list_topics(topic, TIMEOUT_S).topics[topic]
@@ -40,7 +40,7 @@ def offsets_at(connection: KafkaConnection, topic: str, moment: datetime | None)
 
 
 def read_again(connection: KafkaConnection, topic: str, firsts: dict[int, int]) -> dict[int, range]:
-    """The offsets of each partition that a sink would read that begins at these. Raises `KafkaException`."""
+    """The offsets of each partition that a sink would read from these on. Raises `KafkaException`."""
     consumer = Consumer(connection.consumer("rewind"))
     try:
         found = {}
@@ -53,7 +53,7 @@ def read_again(connection: KafkaConnection, topic: str, firsts: dict[int, int]) 
 
 
 def check_stopped(connection: KafkaConnection, group: str) -> None:
-    """Raises `SinkRunning` while the group has members, which a killed one stays for its session timeout."""
+    """Raises `SinkRunning` while the group has members; a killed member stays one for its session timeout."""
     admin = AdminClient(connection.client())
     described = admin.describe_consumer_groups([group])[group].result(TIMEOUT_S)
     if described.state not in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD):
@@ -61,9 +61,10 @@ def check_stopped(connection: KafkaConnection, group: str) -> None:
 
 
 def rewind(connection: KafkaConnection, group: str, topic: str, offsets: dict[int, int]) -> None:
-    """Make the group begin at these offsets. Kafka refuses this while the group has members: `KafkaException`."""
+    """Make the group start at these offsets. Raises `KafkaException`; Kafka rejects this while the group has
+    members."""
     positions = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
-    # A consumer that subscribes to nothing is no member, and may commit for a group that has none.
+    # A consumer without a subscription is no member, and may commit for a group without members.
     consumer = Consumer(connection.consumer(group))
     try:
         for each in consumer.commit(offsets=positions, asynchronous=False):

@@ -7,10 +7,10 @@ from millstream.schemas import TopicCatalogue
 
 @dataclass(frozen=True)
 class Source:
-    """A topic, known by the Avro record that it carries, and the table that its records end up in.
+    """A topic, identified by the Avro record that it carries, and the table that its records are inserted into.
 
-    Records are inserted into `<table>_landing`, whose columns are the record's fields and our three; those that are
-    refused are tried alone on `<table>_check`. What cannot be read goes to `jobs.dead`, unless it came from there.
+    Records are inserted into `<table>_landing`, whose columns are the record's fields and three of the sink's; rejected
+    ones are tried alone on `<table>_check`. What is rejected there goes to `jobs.dead`, unless it came from it.
     """
 
     record: str
@@ -41,4 +41,4 @@ LOW_VOLUME = (
     Source("DeadLetter", "dead_letters"),
     Source("Change", "changes"),
 )
-"""Topics with a few records a second: each has a group of its own, and is inserted every few seconds."""
+"""Topics with a few records a second: each has a group of its own and is inserted every few seconds."""

@@ -102,9 +102,7 @@ class Worker:
         heartbeats = HeartbeatSender(
             connection, topics.heartbeats, self._codec, config, self._transactional_id, self._lanes, status, self._host
         )
-        listener = CoordinationListener(
-            connection.consumer(f"{config.group}-coordination", enable_partition_eof=True), topics, commands, fencing
-        )
+        listener = CoordinationListener(connection.consumer(f"{config.group}-coordination"), topics, commands, fencing)
         health = HealthServer(config.health_host, config.health_port, status, self.metrics)
         backoff = RestartBackoff(RESTART_FIRST_S, RESTART_FIRST_S, RESTART_LONGEST_S, RESTART_STABLE_AFTER_S)
         with health, heartbeats, listener, closing(self._open_crash_journal()) as crash_journal:

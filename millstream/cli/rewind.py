@@ -23,7 +23,7 @@ from millstream.consumers.sink import (
     read_again,
     rewind,
 )
-from millstream.consumers.sink.all_sinks import quiet
+from millstream.consumers.sink.all_sinks import low_volume
 
 SOURCES = {source.table: source for source in (EVENTS, *LOW_VOLUME)}
 
@@ -81,7 +81,7 @@ def rewind_command(
 
 
 def _group(config: SinkConfig, source: Source) -> str:
-    return config.group if source is EVENTS else quiet(config, source).group
+    return config.group if source is EVENTS else low_volume(config, source).group
 
 
 def _sentence(loss: Loss) -> str:

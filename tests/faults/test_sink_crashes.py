@@ -31,7 +31,7 @@ from millstream.analytics import connect
 from millstream.consumers.sink import Sink, SinkConfig
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 bootstrap, url, database, prefix = sys.argv[1:]
-config = SinkConfig(group=prefix, max_rows=1500, min_seconds=0.02, instance_id="one")
+config = SinkConfig(group=prefix, max_rows=1500, min_age_s=0.02, instance_id="one")
 client = connect(url, database=database)
 Sink(KafkaConnection(bootstrap), TopicCatalogue(prefix, partitions=4), client, Codec(), config).run(threading.Event())
 """
@@ -131,7 +131,7 @@ def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
     client = connect(server.url, database="millstream")
     migrate(client, "millstream")
     port = int(server.url.rsplit(":", 1)[1])
-    config = SinkConfig(group=topics.prefix, max_rows=2000, min_seconds=0.02, max_buffered_bytes=20_000_000)
+    config = SinkConfig(group=topics.prefix, max_rows=2000, min_age_s=0.02, max_buffered_bytes=20_000_000)
     sink = Sink(KafkaConnection(kafka.bootstrap), topics, client, CODEC, config)
     stop = threading.Event()
     running = threading.Thread(target=sink.run, args=(stop,))
@@ -142,7 +142,7 @@ def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
             wait_for_rows(client, rows)
             server.kill()
             deadline = time.monotonic() + 20
-            while not sink.last_error:
+            while not sink.status.last_error:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             server = EmbeddedClickHouse(tmp_path, port=port)
@@ -216,18 +216,18 @@ def test_a_clickhouse_that_hangs_does_not_cost_the_sink_its_place_in_the_group(
     try:
         writing.join()
         deadline = time.monotonic() + 30
-        read, since = sink.rows_read, time.monotonic()
+        read, since = sink.status.rows_read, time.monotonic()
         while time.monotonic() - since < 7:
             assert time.monotonic() < deadline
-            if sink.rows_read != read:
-                read, since = sink.rows_read, time.monotonic()
+            if sink.status.rows_read != read:
+                read, since = sink.status.rows_read, time.monotonic()
             time.sleep(0.1)
         print(f"{read:,} of {EVENTS:,} rows read while nothing could be inserted")
         assert 0 < read < EVENTS
-        assert sink.rows_inserted == 0
+        assert sink.status.rows_inserted == 0
         answer.set()
         wait_for_rows(clickhouse, EVENTS)
-        assert sink.repeated_batches == 0, "the sink lost its partitions"
+        assert sink.status.repeated_batches == 0, "the sink lost its partitions"
     finally:
         answer.set()
         stop.set()

@@ -50,6 +50,7 @@ class ScriptedConsumer:
         self.calls: list[tuple[str, Any]] = []
         self.commits: dict[tuple[str, int], TopicPartition] = {}
         self.unknown = 0
+        self.commit_fails = False
         self.paused: set[tuple[str, int]] = set()
 
     def consume(self, count: int, timeout: float) -> list[ScriptedMessage]:
@@ -90,6 +91,15 @@ class ScriptedConsumer:
 
     def seek(self, partition: TopicPartition) -> None:
         self.calls.append(("seek", (partition.partition, partition.offset)))
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
+        """Commits are recorded, and fail while `commit_fails`."""
+        assert not asynchronous
+        if self.commit_fails:
+            raise KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS, "a rebalance is in progress"))
+        self.commits |= {(each.topic, each.partition): each for each in offsets}
+        self.calls += [("commit", (each.partition, each.offset, each.metadata)) for each in offsets]
+        return offsets
 
     def consumer_group_metadata(self) -> object:
         return "metadata"

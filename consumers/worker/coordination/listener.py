@@ -6,23 +6,20 @@ from types import TracebackType
 from typing import Self
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, Message, TopicPartition
 
+from millstream.consumers.kafka.topic_tail import TopicTail
 from millstream.consumers.worker.coordination.commands import ActiveCommands
 from millstream.consumers.worker.coordination.fencing import Fencing
 from millstream.schemas import DecodeError, RegistryUnavailable, TopicCatalogue
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 0.25
 JOIN_S = 5.0
 
 
 class CoordinationListener:
-    """Reads from entering to leaving. A record that cannot be decoded is logged and skipped.
-
-    `settings`: of the consumer; it is assigned its partitions, so it is no member of a group.
-    """
+    """Reads from entering to leaving. A record that cannot be decoded is logged and skipped."""
 
     def __init__(
         self,
@@ -32,8 +29,7 @@ class CoordinationListener:
         fencing: Fencing,
     ) -> None:
         self._settings = settings
-        self._starts = {topics.commands: OFFSET_BEGINNING, topics.heartbeats: OFFSET_END}
-        self._commands_topic = topics.commands
+        self._topics = topics
         self._commands = commands
         self._fencing = fencing
         self._stop = threading.Event()
@@ -50,34 +46,31 @@ class CoordinationListener:
         self._thread.join(JOIN_S)
 
     def _run(self) -> None:
-        consumer = Consumer(dict(self._settings))
+        starts = [
+            TopicPartition(self._topics.commands, 0, OFFSET_BEGINNING),
+            TopicPartition(self._topics.heartbeats, 0, OFFSET_END),
+        ]
         try:
-            consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._starts.items()])
-            self._listen(consumer)
+            with TopicTail(self._settings, starts) as tail:
+                self._listen(tail)
         except KafkaException as error:
             log.error("coordination_topics_unreadable", reason=str(error))
         finally:
             self._commands.caught_up.set()
-            consumer.close()
 
-    def _listen(self, consumer: Consumer) -> None:
+    def _listen(self, tail: TopicTail) -> None:
         while not self._stop.is_set():
-            message = consumer.poll(POLL_S)
-            if message is None:
-                continue
-            error = message.error()
-            if error is None:
+            message = tail.read()
+            if message is not None:
                 self._deliver(message)
-            elif error.code() != KafkaError._PARTITION_EOF:
-                log.warning("coordination_consumer_error", reason=error.str())
-            elif message.topic() == self._commands_topic:
+            elif tail.reached_end(self._topics.commands):
                 self._commands.caught_up.set()
 
     def _deliver(self, message: Message) -> None:
         """Deliver a record; waits while the schema registry is unavailable."""
         while not self._stop.is_set():
             try:
-                if message.topic() == self._commands_topic:
+                if message.topic() == self._topics.commands:
                     self._commands.receive(message.key() or b"", message.value())
                 else:
                     self._fencing.receive(message.value())

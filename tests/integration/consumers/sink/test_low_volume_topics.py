@@ -93,11 +93,11 @@ def test_every_quiet_topic_arrives_once_with_every_field(
     for key, value in life_of_jobs(20):
         producer.produce(topics.events, value, key)
     producer.flush()
-    sinks = all_sinks(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix, release_seconds=10))
+    sinks = all_sinks(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix, revoke_grace_s=10))
     with together(sinks):
         deadline = time.monotonic() + 40
-        while [sink.rows_inserted for sink in sinks] != [60, 300, 20, 20, 20]:
-            assert time.monotonic() < deadline, [(sink.source.record, sink.rows_inserted) for sink in sinks]
+        while [sink.status.rows_inserted for sink in sinks] != [60, 300, 20, 20, 20]:
+            assert time.monotonic() < deadline, [(sink.source.record, sink.status.rows_inserted) for sink in sinks]
             time.sleep(0.1)
     for source in LOW_VOLUME:
         rows, distinct = clickhouse.query(
@@ -134,11 +134,11 @@ def test_a_dead_letter_that_cannot_be_read_makes_no_further_dead_letter(
     sink = Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix), source)
     with together([sink]):
         deadline = time.monotonic() + 40
-        while (sink.rows_inserted, sink.dead_records) != (1, 1):
+        while (sink.status.rows_inserted, sink.status.dead_records) != (1, 1):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         time.sleep(0.5)
-    assert (sink.rows_read, sink.rows_inserted) == (2, 1)
+    assert (sink.status.rows_read, sink.status.rows_inserted) == (2, 1)
 
 
 def test_a_sink_that_cannot_go_on_stops_the_others_and_its_error_is_told(

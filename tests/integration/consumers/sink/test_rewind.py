@@ -42,7 +42,7 @@ def filled(
     }.items():
         monkeypatch.setenv(f"MILLSTREAM_{name}", value)
     send(kafka, topics)
-    config = SinkConfig(group=topics.prefix, max_rows=300, min_seconds=0.02)
+    config = SinkConfig(group=topics.prefix, max_rows=300, min_age_s=0.02)
     sink = Sink(KafkaConnection(kafka.bootstrap), topics, clickhouse, CODEC, config)
     fill(sink, clickhouse, 3 * JOBS)
     return sink

@@ -46,7 +46,7 @@ def running(sink: Sink) -> Iterator[Sink]:
 
 
 def has_inserted(sink: Sink) -> bool:
-    return sink.rows_inserted > 0
+    return sink.status.rows_inserted > 0
 
 
 def committed_events(connection: KafkaConnection, topics: TopicCatalogue) -> set[tuple[int, int]]:
@@ -115,7 +115,7 @@ def test_what_is_committed_arrives_once_and_what_is_aborted_never(
                 producer.abort_transaction()
             else:
                 producer.commit_transaction()
-        until(lambda: sink.rows_inserted >= 8 * 450)
+        until(lambda: sink.status.rows_inserted >= 8 * 450)
     expected = committed_events(connection, topics)
     found = counts(clickhouse)
     print("read_committed reader:", len(expected), "ClickHouse:", found)
@@ -141,7 +141,7 @@ def test_broken_records_go_to_the_dead_letters_and_everything_else_arrives(
     producer.flush()
     times = len([number for number in range(len(events)) if number % 20 == 7])
     with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix))) as sink:
-        until(lambda: sink.rows_inserted >= len(events) and sink.dead_records >= len(damaged) * times)
+        until(lambda: sink.status.rows_inserted >= len(events) and sink.status.dead_records >= len(damaged) * times)
     assert counts(clickhouse)["raw"] == counts(clickhouse)["distinct"] == len(events)
     letters = dead_letters(connection, topics)
     assert len(letters) == len(damaged) * times
@@ -166,7 +166,7 @@ def test_an_announced_batch_is_inserted_again_as_it_was(
         with running(
             Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix, max_rows=600))
         ) as sink:
-            until(lambda: sink.rows_inserted == 600)
+            until(lambda: sink.status.rows_inserted == 600)
     else:
         # Another group has the table filled up to here, so only [350, 600) is new.
         with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=f"{topics.prefix}x", max_rows=600))):
@@ -178,8 +178,8 @@ def test_an_announced_batch_is_inserted_again_as_it_was(
         producer.produce(topics.events, value, key, partition=0)
     producer.flush()
     with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix, max_rows=100))) as sink:
-        until(lambda: sink.rows_inserted >= 600 - start + 30)
-        assert sink.repeated_batches == 1
+        until(lambda: sink.status.rows_inserted >= 600 - start + 30)
+        assert sink.status.repeated_batches == 1
     found = counts(clickhouse)
     assert found["raw"] == found["distinct"] == 630 - start
     if inserted_before:
@@ -196,8 +196,8 @@ def test_an_announced_range_is_read_to_its_end_where_less_may_be_buffered(
     announce(connection, topics, 0, 12_000)
     config = SinkConfig(group=topics.prefix, max_buffered_bytes=100_000)
     with running(Sink(connection, topics, clickhouse, CODEC, config)) as sink:
-        until(lambda: sink.rows_inserted == 12_000)
-        assert sink.batches == 1
+        until(lambda: sink.status.rows_inserted == 12_000)
+        assert sink.status.batches == 1
 
 
 def test_a_quiet_partition_has_its_last_batch_acknowledged(
@@ -207,7 +207,7 @@ def test_a_quiet_partition_has_its_last_batch_acknowledged(
     for key, value in life_of_jobs(5):
         producer.produce(topics.events, value, key, partition=1)
     producer.flush()
-    with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix, acknowledge_seconds=0.2))):
+    with running(Sink(connection, topics, clickhouse, CODEC, SinkConfig(group=topics.prefix, acknowledge_after_s=0.2))):
         until(
             lambda: (
                 (group_offsets(connection, topics)[1].offset, group_offsets(connection, topics)[1].metadata)
@@ -231,7 +231,7 @@ def test_members_that_come_and_go_lose_and_double_nothing(
 ) -> None:
     producer = Producer(connection.producer())
     sent = 0
-    config = SinkConfig(group=topics.prefix, max_rows=200, min_seconds=0.02)
+    config = SinkConfig(group=topics.prefix, max_rows=200, min_age_s=0.02)
 
     def send(jobs: int) -> None:
         nonlocal sent
@@ -242,7 +242,7 @@ def test_members_that_come_and_go_lose_and_double_nothing(
 
     with running(Sink(connection, topics, clickhouse, CODEC, config)) as first:
         send(2000)
-        until(lambda: first.rows_inserted > 0)
+        until(lambda: first.status.rows_inserted > 0)
         for _ in range(2):
             with running(Sink(connection, topics, clickhouse, CODEC, config)) as second:
                 send(2000)

@@ -129,7 +129,7 @@ def test_a_handler_that_a_process_would_not_find_is_refused() -> None:
 
     async def coroutine() -> None: ...
 
-    with pytest.raises(ValueError, match="top of a module"):
+    with pytest.raises(ValueError, match="top level of a module"):
         JobTypes().job("a", runs_on="process")(local)
     with pytest.raises(ValueError, match="is async"):
         JobTypes().job("a", runs_on="thread")(coroutine)

@@ -6,7 +6,7 @@ import fastavro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millstream.consumers.sink.avro_file import OUR_FIELDS, RECORD_END, WIRE_FIELD, AvroFile, varint
+from millstream.consumers.sink.avro_file import ADDED_FIELDS, RECORD_END, WIRE_FIELD, AvroFile, varint
 from millstream.schemas import Codec, EventKind, JobEvent
 from millstream.schemas.registry import current_schema
 
@@ -49,7 +49,7 @@ def test_an_independent_avro_reader_reads_the_events_and_their_places(
     found = read(data)
     assert [(row["kafka_partition"], row["read_offset"]) for row in found] == [(partition, o) for o, _ in rows]
     assert all(row["record_end"] == RECORD_END for row in found)
-    ours = {field["name"] for field in [WIRE_FIELD, *OUR_FIELDS]}
+    ours = {field["name"] for field in [WIRE_FIELD, *ADDED_FIELDS]}
     stripped = [{name: _text(value) for name, value in row.items() if name not in ours} for row in found]
     assert stripped == [{name: _text(value) for name, value in event.model_dump().items()} for _, event in rows]
 

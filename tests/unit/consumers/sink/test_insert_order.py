@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.consumers.sink.batch import Batch, Limits, PartitionBuffer
+from millstream.consumers.sink.batch import BatchLimits, InsertBatch, PartitionBuffer
 from millstream.consumers.sink.insert_order import order_inserts
 from millstream.consumers.sink.records import Records
 
-LIMITS = Limits(rows=1000, bytes=10**6, seconds=0.1, target_rows=1000)
+LIMITS = BatchLimits(rows=1000, bytes=10**6, age_s=0.1, target_rows=1000)
 PATIENCE = 1.0
 
 
@@ -18,7 +18,7 @@ PATIENCE = 1.0
 class Partition:
     number: int
     buffer: PartitionBuffer = field(default_factory=lambda: PartitionBuffer(0))
-    batch: Batch | None = None
+    batch: InsertBatch | None = None
     read: int = 0
 
     @property
@@ -31,7 +31,7 @@ class Partition:
         self.buffer.add(Records(offsets, [None] * rows, [b"value"] * rows), now)
 
 
-def numbers(ready: list[tuple[Partition, Batch]]) -> list[int]:
+def numbers(ready: list[tuple[Partition, InsertBatch]]) -> list[int]:
     return [partition.number for partition, _ in ready]
 
 

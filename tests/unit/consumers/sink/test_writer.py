@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.consumers.sink.avro_file import RECORD_END
-from millstream.consumers.sink.batch import Batch
+from millstream.consumers.sink.batch import InsertBatch
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.rejected import find_rejected
@@ -93,9 +93,9 @@ BAD = [
 BAD += [GOOD[:-3], GOOD[:5], GOOD[:40]]
 
 
-def batch_of(values: Sequence[bytes | None]) -> Batch:
+def batch_of(values: Sequence[bytes | None]) -> InsertBatch:
     records = Records.of((100 + at, b"k", value) for at, value in enumerate(values))
-    return Batch(Intent(100, 100 + len(records)), records)
+    return InsertBatch(Intent(100, 100 + len(records)), records)
 
 
 def writer_to(clickhouse: PretendedClickHouse) -> Writer:
@@ -109,10 +109,10 @@ def test_every_readable_record_is_inserted_once_and_every_other_one_is_named(val
     written = writer_to(clickhouse).write(4, batch_of(values))
     assert clickhouse.rows == [(4, 100 + at) for at, value in enumerate(values) if value == GOOD]
     assert written.rows == len(clickhouse.rows)
-    assert sorted(found.offset for found in written.unreadable) == [
+    assert sorted(found.offset for found in written.rejected) == [
         100 + at for at, value in enumerate(values) if value != GOOD
     ]
-    assert all(found.reason for found in written.unreadable)
+    assert all(found.reason for found in written.rejected)
 
 
 @given(st.lists(st.sampled_from([GOOD, GOOD, *BAD]), min_size=1, max_size=10))
@@ -176,7 +176,7 @@ def test_a_record_that_is_refused_once_and_then_taken_is_not_blamed() -> None:
     writer = writer_to(clickhouse)
     with pytest.raises(DatabaseError, match="odd"):
         writer.write(0, batch_of([GOOD]))
-    assert writer.write(0, batch_of([GOOD])).unreadable == []
+    assert writer.write(0, batch_of([GOOD])).rejected == []
     assert clickhouse.rows == [(0, 100)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
-from millstream.consumers.worker.coordination import listener as module
+from millstream.consumers.kafka import topic_tail as module
 from millstream.consumers.worker.coordination.listener import CoordinationListener
 from millstream.schemas import DecodeError, RegistryUnavailable, TopicCatalogue
 from tests.support.scripted_group import ScriptedMessage

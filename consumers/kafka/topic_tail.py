@@ -1,0 +1,70 @@
+"""Reads assigned partitions up to their end, and on."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 0.25
+
+
+class TopicTail:
+    """A consumer that is assigned `partitions` with their start offsets, so it is no member of a group.
+
+    `settings`: of the consumer, as `KafkaConnection.consumer` makes them. Use it in a `with` block; not thread-safe.
+    """
+
+    def __init__(self, settings: Mapping[str, str | int | float | bool], partitions: Sequence[TopicPartition]) -> None:
+        self._partitions = list(partitions)
+        self._ended: set[tuple[str, int]] = set()
+        self._consumer = Consumer({**settings, "enable.partition.eof": True})
+
+    def __enter__(self) -> Self:
+        """Raises `KafkaException` when the partitions cannot be assigned."""
+        self._consumer.assign(self._partitions)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def read(self, timeout_s: float = POLL_S) -> Message | None:
+        """The next record; None after `timeout_s` seconds, at the end of a partition, and after an error, which is
+        logged."""
+        message = self._consumer.poll(timeout_s)
+        if message is None:
+            return None
+        error = message.error()
+        if error is None:
+            return message
+        if error.code() == KafkaError._PARTITION_EOF:
+            topic, partition = message.topic(), message.partition()
+            assert topic is not None and partition is not None
+            self._ended.add((topic, partition))
+        else:
+            log.warning("consumer_error", reason=error.str())
+        return None
+
+    def reached_end(self, topic: str) -> bool:
+        """Whether every partition of the topic has been read to its end once."""
+        return all((each.topic, each.partition) in self._ended for each in self._partitions if each.topic == topic)
+
+    def until_end(self, within_s: float) -> Iterator[Message]:
+        """The records up to the end of every partition. Raises `TimeoutError` after `within_s` seconds."""
+        deadline = time.monotonic() + within_s
+        while len(self._ended) < len(self._partitions):
+            if time.monotonic() > deadline:
+                left = [f"{each.topic}[{each.partition}]" for each in self._partitions if not self._has_ended(each)]
+                raise TimeoutError(f"not read to the end within {within_s:g} s: {', '.join(left)}")
+            message = self.read()
+            if message is not None:
+                yield message
+
+    def _has_ended(self, partition: TopicPartition) -> bool:
+        return (partition.topic, partition.partition) in self._ended

@@ -1,0 +1,122 @@
+"""The life of a batch [a, b) of a partition: announced, inserted, acknowledged.
+
+1. The poll thread commits offset a with the metadata "until b" (`intent.py`). This also acknowledges the batch before.
+2. A writer thread inserts it under a token made of topic, partition, a and b, as often as it takes.
+3. The next batch's commit, or a plain commit at b when the partition has no next batch, acknowledges it.
+"""
+
+import itertools
+import time
+from collections.abc import Collection
+from concurrent.futures import Executor
+
+import structlog
+
+from millstream.consumers.sink.batch import BatchLimits, InsertBatch
+from millstream.consumers.sink.config import SinkConfig
+from millstream.consumers.sink.dead_letters import DeadLetterSender
+from millstream.consumers.sink.insert_order import order_inserts
+from millstream.consumers.sink.partitions import SinkCommits, SinkPartition
+from millstream.consumers.sink.status import SinkStatus
+from millstream.consumers.sink.writer import InsertResult, Writer
+
+log = structlog.get_logger("millstream.sink")
+
+LOGGED_REJECTIONS = 3
+"""Rejected records of a batch that are logged; all of them go to the dead letters."""
+
+LONGEST_RETRY_S = 5.0
+SMOOTHING = 8
+
+
+class InsertCycle:
+    """Cuts batches and inserts them on the threads of `pool`. Its other methods are called by the poll thread.
+
+    `writer` is set before the first batch, and again after each rebalance. `dead_letters` is None for a source whose
+    rejected records are not sent to the dead letters.
+    """
+
+    def __init__(
+        self,
+        config: SinkConfig,
+        pool: Executor,
+        commits: SinkCommits,
+        dead_letters: DeadLetterSender | None,
+        status: SinkStatus,
+    ) -> None:
+        self.writer: Writer | None = None
+        self._config = config
+        self._pool = pool
+        self._commits = commits
+        self._dead_letters = dead_letters
+        self._status = status
+        self._insert_s = 0.0
+
+    def collect(self, partitions: Collection[SinkPartition]) -> None:
+        """Note the inserts that are done."""
+        for partition in partitions:
+            if partition.insert is not None and partition.insert.done():
+                self.finish(partition, partition.insert.result())
+
+    def start(self, partitions: Collection[SinkPartition]) -> None:
+        """Announce the batches that are due and hand them to the writers."""
+        waiting = [each for each in partitions if each.insert is None]
+        config, busy = self._config, len(partitions) - len(waiting)
+        limits = self._limits(len(partitions))
+        ready = order_inserts(waiting, busy, config.parallel_inserts, limits, config.max_age_s, time.monotonic())
+        if not self._commits.announce(ready):
+            return
+        for partition, batch in ready:
+            partition.inserted = None
+            assert self.writer is not None
+            partition.insert = self._pool.submit(self._insert, partition, batch, self.writer)
+
+    def acknowledge(self, partitions: Collection[SinkPartition]) -> None:
+        """Acknowledge the last batch of partitions that have had no next one for a while."""
+        before = time.monotonic() - self._config.acknowledge_after_s
+        self._commits.acknowledge(
+            [
+                each
+                for each in partitions
+                if each.batch is None and each.inserted is not None and each.inserted_at <= before
+            ]
+        )
+
+    def finish(self, partition: SinkPartition, result: InsertResult) -> None:
+        """Note that the partition's batch is inserted."""
+        assert partition.batch is not None
+        status = self._status
+        status.rows_inserted += result.rows
+        status.dead_records += len(result.rejected)
+        status.batches += 1
+        status.last_error = ""
+        partition.inserted = partition.batch.range.end
+        partition.inserted_at = time.monotonic()
+        partition.batch = partition.insert = None
+        for record in itertools.islice(result.rejected, LOGGED_REJECTIONS):
+            log.warning("record_rejected", partition=partition.number, offset=record.offset, reason=record.reason)
+
+    def _limits(self, partitions: int) -> BatchLimits:
+        config = self._config
+        # Batches wait longer while inserts are slow, so that small ones leave ClickHouse time for other work.
+        busy_s = self._insert_s * partitions / config.parallel_inserts
+        age_s = min(config.max_age_s, max(config.min_age_s, 3 * busy_s))
+        return BatchLimits(config.max_rows, config.max_bytes, age_s, config.target_rows)
+
+    def _insert(self, partition: SinkPartition, batch: InsertBatch, writer: Writer) -> InsertResult:
+        """On a writer thread: insert until it is done or the partition is released."""
+        for attempt in itertools.count(1):
+            began = time.monotonic()
+            try:
+                result = writer.write(partition.number, batch)
+                if self._dead_letters is not None:
+                    self._dead_letters.send(partition.number, result.rejected)
+            except Exception as error:
+                # Whatever failed, the batch is announced: it is inserted under its token, or left to the next owner.
+                self._status.failed("insert_failed", str(error), partition=partition.number, attempt=attempt)
+                if partition.released.wait(min(LONGEST_RETRY_S, 0.1 * 2 ** min(attempt, 6))):
+                    raise
+            else:
+                self._insert_s += (time.monotonic() - began - self._insert_s) / SMOOTHING
+                return result
+        raise AssertionError("unreachable")

@@ -1,0 +1,84 @@
+"""A partition in a sink's hands, and the commits that announce and acknowledge its batches."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from millstream.consumers.sink.batch import InsertBatch, PartitionBuffer
+from millstream.consumers.sink.status import SinkStatus
+from millstream.consumers.sink.writer import InsertResult
+
+ROW_OVERHEAD = 200
+"""Memory of one waiting record besides its value, in bytes."""
+
+
+@dataclass(eq=False)
+class SinkPartition:
+    """One assigned partition. A new assignment is a new object, so what an old one left behind is never mixed in.
+
+    `batch`: cut and not inserted yet. `insert`: its insert under way. `inserted`: end of the last batch inserted, while
+    no commit has acknowledged it. `released`: the partition was taken away.
+    """
+
+    number: int
+    buffer: PartitionBuffer
+    batch: InsertBatch | None = None
+    insert: Future[InsertResult] | None = None
+    inserted: int | None = None
+    inserted_at: float = 0.0
+    paused: bool = False
+    released: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that wait to be inserted."""
+        waiting = self.buffer.size + ROW_OVERHEAD * len(self.buffer.records)
+        return waiting + (self.batch.size + ROW_OVERHEAD * len(self.batch.records) if self.batch else 0)
+
+
+class SinkCommits:
+    """Commits of one topic's partitions. Used by the poll thread only."""
+
+    def __init__(self, consumer: Consumer, topic: str, status: SinkStatus) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._status = status
+
+    def announce(self, batches: Sequence[tuple[SinkPartition, InsertBatch]]) -> bool:
+        """Commit the range of each batch before it is inserted; this also acknowledges the batch before it.
+
+        False when the group does not have the commits, as during a rebalance: then nothing may be inserted.
+        """
+        return self._commit(
+            [
+                TopicPartition(self._topic, partition.number, batch.range.start, batch.range.metadata)
+                for partition, batch in batches
+            ]
+        )
+
+    def acknowledge(self, partitions: Sequence[SinkPartition]) -> None:
+        """Commit that the last batch of each of these is inserted."""
+        offsets = [
+            TopicPartition(self._topic, each.number, each.inserted) for each in partitions if each.inserted is not None
+        ]
+        if self._commit(offsets):
+            for partition in partitions:
+                partition.inserted = None
+
+    def _commit(self, offsets: list[TopicPartition]) -> bool:
+        if not offsets:
+            return True
+        try:
+            committed = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].fatal():
+                raise
+            self._status.failed("commit_failed", str(error))
+            return False
+        errors = [each.error for each in committed or [] if each.error is not None]
+        if errors:
+            self._status.failed("commit_failed", str(errors[0]))
+        return not errors

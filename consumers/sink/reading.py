@@ -1,0 +1,105 @@
+"""Reads records into the buffers of the partitions, and stops reading while too much waits for ClickHouse."""
+
+import itertools
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from millstream.consumers.sink.partitions import SinkPartition
+from millstream.consumers.sink.records import Records
+from millstream.consumers.sink.status import SinkStatus
+
+log = structlog.get_logger("millstream.sink")
+
+POLL_S = 0.05
+POLL_RECORDS = 10_000
+PAUSE_AFTER_S = 1.0
+"""How long nothing is read before partitions are paused. Pausing discards what was fetched ahead, and while inserts go
+on there is soon room again."""
+
+# Methods as functions, to be mapped over thousands of messages. The type stubs say that a message may lack partition
+# and offset; those of a consumer have them.
+PARTITION: Any = Message.partition
+OFFSET: Any = Message.offset
+
+
+class Reading:
+    """The reading side of a sink. Used by the poll thread only. `partitions` is what the sink owns, by number."""
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        topic: str,
+        partitions: Mapping[int, SinkPartition],
+        status: SinkStatus,
+        max_buffered_bytes: int,
+    ) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._partitions = partitions
+        self._status = status
+        self._max_buffered_bytes = max_buffered_bytes
+        self._full_since = math.inf
+
+    def has_room(self) -> bool:
+        """Whether to read now. When there was no room for a while, partitions are paused until half of it is free; a
+        paused consumer returns no records, but it must be polled to stay in its group."""
+        memory = sum(partition.memory for partition in self._partitions.values())
+        if all(partition.batch is None for partition in self._partitions.values()):
+            # No insert will make room: there are announced ranges, and they have to be read to their ends.
+            memory = 0
+        now = time.monotonic()
+        if memory <= self._max_buffered_bytes:
+            self._full_since = math.inf
+            if memory < self._max_buffered_bytes / 2:
+                self._pause(False)
+            return True
+        self._full_since = min(self._full_since, now)
+        if now - self._full_since < PAUSE_AFTER_S:
+            return False
+        self._pause(True)
+        return True
+
+    def read(self) -> None:
+        """Move what has arrived into the buffers. Raises `KafkaException` after a fatal error."""
+        messages = self._consumer.consume(POLL_RECORDS, POLL_S)
+        now = time.monotonic()
+        errors: list[Message] = []
+        if any(map(Message.error, messages)):
+            errors = [message for message in messages if message.error()]
+            messages = [message for message in messages if not message.error()]
+        self._status.rows_read += len(messages)
+        for number, run in itertools.groupby(messages, PARTITION):
+            if number in self._partitions:
+                self._partitions[number].buffer.add(_columns(list(run)), now)
+        for message in errors:
+            self._handle(message)
+
+    def _handle(self, message: Any) -> None:
+        """An error in place of a record; the end of a partition is one too."""
+        error = message.error()
+        if error.code() == KafkaError._PARTITION_EOF:
+            if message.partition() in self._partitions:
+                self._partitions[message.partition()].buffer.reach(message.offset())
+        elif error.fatal():
+            raise KafkaException(error)
+        else:
+            self._status.failed("consumer_error", str(error))
+
+    def _pause(self, paused: bool) -> None:
+        changing = [each for each in self._partitions.values() if each.paused != paused]
+        if not changing:
+            return
+        switch = self._consumer.pause if paused else self._consumer.resume
+        switch([TopicPartition(self._topic, each.number) for each in changing])
+        for partition in changing:
+            partition.paused = paused
+        log.debug("reading_paused" if paused else "reading_resumed", last_error=self._status.last_error)
+
+
+def _columns(messages: Sequence[Message]) -> Records:
+    return Records(list(map(OFFSET, messages)), list(map(Message.key, messages)), list(map(Message.value, messages)))

@@ -1,0 +1,26 @@
+"""What one sink has done so far. Written by its threads, read by any."""
+
+import structlog
+
+log = structlog.get_logger("millstream.sink")
+
+
+class SinkStatus:
+    """Counters of one sink.
+
+    `repeated_batches`: batches that an earlier owner had announced and this one inserted again. `last_error`: why the
+    newest try failed; empty once a batch is inserted.
+    """
+
+    def __init__(self) -> None:
+        self.rows_read = 0
+        self.rows_inserted = 0
+        self.batches = 0
+        self.dead_records = 0
+        self.repeated_batches = 0
+        self.last_error = ""
+
+    def failed(self, event: str, reason: str, **details: object) -> None:
+        """Note and log a failed try. `event`: a constant name, such as `insert_failed`."""
+        self.last_error = f"{event}: {reason}"
+        log.warning(event, reason=reason[:500], **details)
