@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from millstream.settings import Settings
 from tests.support.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -15,6 +16,7 @@ FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 PATH = re.compile(r"[\w.-]+(/[\w.*-]+)*/?")
 FILE_NAME = re.compile(r"[\w*-]+\.(py|sql|md|json|avsc|toml|yml|yaml|properties|ipynb)")
 TEST = re.compile(r"\btest_\w+(?!\w*\.py)")
+SETTING = re.compile(r"(?<![\w./])(kafka|topics|clickhouse|worker|tracker|sink)\.(?!py\b)(\w+)(?![\w/(])")
 SKIPPED = {
     ".git",
     ".venv",
@@ -107,6 +109,17 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
     named = {name for code in CODE.findall(page.read_text("utf-8")) for name in TEST.findall(code)}
     stems = {file.stem for file in files()}
     assert named - defined_tests() - stems == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_that_a_page_names_exists(page: Path) -> None:
+    named = {name for code in CODE.findall(page.read_text("utf-8")) for name in SETTING.findall(code)}
+    missing = [
+        f"{group}.{name}"
+        for group, name in sorted(named)
+        if name not in getattr(Settings.model_fields[group].annotation, "model_fields", {})
+    ]
+    assert not missing
 
 
 def test_each_guarantee_names_what_checks_it() -> None:
