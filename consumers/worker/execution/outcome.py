@@ -101,4 +101,4 @@ def _own_frames(frame: TracebackType | None) -> TracebackType | None:
     return frame
 
 
-_OUTER_MODULES = ("millstream.consumers.worker.", "concurrent.futures.", "asyncio.")
+_OUTER_MODULES = ("millstream.consumers.worker.", "millstream.testing.", "concurrent.futures.", "asyncio.")

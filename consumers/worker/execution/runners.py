@@ -48,11 +48,7 @@ class _InProcess:
     async def run(self, job_type: JobType, execution: Execution) -> Outcome:
         limit_s, silence_s = timeout_s(job_type, execution), job_type.heartbeat_s
         if job_type.takes_context or silence_s is not None:
-            execution.context = JobContext(
-                execution.read.request,
-                execution.execution_id,
-                lambda fraction, text: self._on_progress(execution, fraction, text),
-            )
+            execution.context = self._context(execution)
         try:
             arguments = job_type.arguments(execution.read.payload, execution.context)
         except ValidationError as error:
@@ -65,6 +61,13 @@ class _InProcess:
                 execution.signal_cancelled()
                 return outcome.timed_out(too_long)
         return self._ended(execution)
+
+    def _context(self, execution: Execution) -> JobContext:
+        return JobContext(
+            execution.read.request,
+            execution.execution_id,
+            lambda fraction, text: self._on_progress(execution, fraction, text),
+        )
 
     def _call(self, job_type: JobType, execution: Execution, arguments: tuple[object, ...]) -> Awaitable[None]:
         raise NotImplementedError
