@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from millstream.consumers.kafka.assignment import Assignment
-from millstream.consumers.worker.execution.attempt import Attempts
+from millstream.consumers.worker.execution.attempt import AttemptRunner
 from millstream.consumers.worker.execution.cancellations import Cancellations
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.job_context import JobContext
@@ -53,7 +53,7 @@ class LocalAttempt:
         runs_on: RunsOn = "loop" if on_loop else "thread"
         threads = _RecordingThreadRunner(self._context, loop)
         jobs = _GivenJobTypes(known if job_type is None else [self._observed(job_type)])
-        attempts = Attempts(jobs, cancellations, {"loop": _RecordingLoopRunner(self._context), "thread": threads})
+        attempts = AttemptRunner(jobs, cancellations, {"loop": _RecordingLoopRunner(self._context), "thread": threads})
         execution.begin()
         task = asyncio.create_task(attempts.run(execution, runs_on), context=contextvars.Context())
         if on_loop:
