@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from millstream.schemas import Codec, EventBytes, EventKind, JobEvent, JobRequest, job_part
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 
 CODEC = Codec()
 LIVES = 20_000

@@ -7,7 +7,7 @@ from millstream.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from millstream.producers.async_client import AsyncJobClient
     from millstream.producers.client import JobClient
-    from millstream.producers.commands import OrderNotTaken, OrdersUnreadable, give_order, standing_orders
+    from millstream.producers.commands import CommandNotSent, CommandsUnreadable, active_commands, send_command
     from millstream.producers.delivery import SubmitError
     from millstream.producers.request import InvalidJob, NewJob
 else:
@@ -16,7 +16,7 @@ else:
         {
             "async_client": ("AsyncJobClient",),
             "client": ("JobClient",),
-            "commands": ("OrderNotTaken", "OrdersUnreadable", "give_order", "standing_orders"),
+            "commands": ("CommandNotSent", "CommandsUnreadable", "send_command", "active_commands"),
             "delivery": ("SubmitError",),
             "request": ("InvalidJob", "NewJob"),
         },
@@ -24,12 +24,12 @@ else:
 
 __all__ = [
     "AsyncJobClient",
+    "CommandNotSent",
+    "CommandsUnreadable",
     "InvalidJob",
     "JobClient",
     "NewJob",
-    "OrderNotTaken",
-    "OrdersUnreadable",
     "SubmitError",
-    "give_order",
-    "standing_orders",
+    "active_commands",
+    "send_command",
 ]

@@ -11,8 +11,8 @@ from millstream.producers.preparation import Preparation
 from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
-TURN = 500
-"""Jobs that are handed over before the event loop has its turn."""
+JOBS_A_TURN = 500
+"""Jobs that are enqueued before the event loop may run other callbacks."""
 
 
 class AsyncJobClient:
@@ -21,8 +21,8 @@ class AsyncJobClient:
         async with AsyncJobClient(KafkaConnection("localhost:9092")) as jobs:
             job_id = await jobs.submit("reports.render", {"report": 7}, tenant="acme")
 
-    Parameters as of `JobClient`; `max_pending` is how many jobs may be on their way before a submit waits its turn. Use
-    it from one event loop.
+    Parameters as of `JobClient`; `max_pending`: how many jobs may be unacknowledged before a submit waits. Use it from
+    one event loop.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class AsyncJobClient:
             loop.call_soon_threadsafe(answered.set)
 
         receipt = Receipt(len(prepared), answer)
-        for first in range(0, len(prepared), TURN):
+        for first in range(0, len(prepared), JOBS_A_TURN):
             await self._room()
-            for job in prepared[first : first + TURN]:
+            for job in prepared[first : first + JOBS_A_TURN]:
                 self._submission.write(job, receipt)
         if prepared:
             await answered.wait()
@@ -69,12 +69,12 @@ class AsyncJobClient:
         return [job.job_id for job in prepared]
 
     async def _room(self) -> None:
-        """Wait until the producer's buffer has room for a turn, so that handing over never blocks the loop."""
-        while len(self._submission.producer) > 2 * self._max_pending:  # noqa: ASYNC110 (nothing tells of room)
+        """Wait until the producer's buffer has room, so that enqueuing never blocks the loop."""
+        while len(self._submission.producer) > 2 * self._max_pending:  # noqa: ASYNC110 (the producer has no such event)
             await asyncio.sleep(0.005)
 
     async def close(self) -> None:
-        """Wait for what is still on its way."""
+        """Wait until every submitted job is acknowledged or has failed."""
         await asyncio.to_thread(self._submission.producer.flush)
         self._closing.set()
         await asyncio.to_thread(self._poller.join)

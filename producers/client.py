@@ -11,7 +11,7 @@ from millstream.producers.delivery import Receipt, Submission, SubmitError, expl
 from millstream.producers.preparation import Preparation, PreparedJob
 from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 
 
 class JobClient:
@@ -21,8 +21,8 @@ class JobClient:
         with JobClient(KafkaConnection("localhost:9092")) as jobs:
             job_id = jobs.submit("reports.render", {"report": 7}, tenant="acme")
 
-    `source` names the producing service in every event. `linger_ms` is how long a record may wait for company in a
-    batch while more are handed over; after the last one everything is sent at once. `delivery_timeout_s` is how long
+    `source` names the producing service in every event. `linger_ms`: how long a record may wait for more of its
+    batch while others are enqueued; after the last one everything is sent at once. `delivery_timeout_s` is how long
     Kafka may take to acknowledge before a submit fails.
     """
 
@@ -49,7 +49,7 @@ class JobClient:
         """Submit one job and return its id once Kafka has acknowledged it.
 
         `fields` are those of `NewJob` (tenant, lane, ordering_key, labels, deadline, ...). Raises `InvalidJob` before
-        anything is sent, `SubmitError` when Kafka does not take it.
+        anything is sent, `SubmitError` when Kafka does not accept it.
         """
         return self.submit_many([NewJob(job_type, payload, **fields)])[0]
 
@@ -63,8 +63,8 @@ class JobClient:
         """Submit many jobs and return their ids, in order, once all are acknowledged.
 
         All are validated before the first is sent. `atomic` writes them in one transaction: either every job is
-        visible or none. `on_accepted` is told how many were acknowledged so far. Raises `InvalidJob`, or
-        `SubmitError` naming the jobs that Kafka did not take.
+        visible or none. `on_accepted` is called with how many were acknowledged so far. Raises
+        `InvalidJob`, or `SubmitError` naming the jobs that Kafka did not accept.
         """
         prepared = self._preparation.prepare(jobs)
         if atomic:
@@ -72,7 +72,7 @@ class JobClient:
         return _deliver(self._submission, prepared, on_accepted)
 
     def close(self) -> None:
-        """Wait for what is still on its way."""
+        """Wait until every submitted job is acknowledged or has failed."""
         for submission in (self._submission, self._atomic):
             if submission:
                 submission.producer.flush()
@@ -101,7 +101,7 @@ class JobClient:
         try:
             self._atomic.producer.abort_transaction(30)
         except KafkaException:
-            # The broker aborts it at its timeout; a new producer starts the next one.
+            # The broker aborts it at its timeout; the next one gets a new producer.
             self._atomic = None
 
     def __enter__(self) -> Self:
@@ -123,7 +123,8 @@ def _deliver(submission: Submission, jobs: list[PreparedJob], on_accepted: Calla
             if on_accepted:
                 on_accepted(receipt.accepted)
     while not receipt.done:
-        # Unlike polling, flushing sends at once what lingers. It waits for other threads' jobs too, hence not for long.
+        # Unlike polling, flushing sends lingering records at once. It also waits for other threads' jobs, so not for
+        # long.
         producer.flush(0.01)
         if on_accepted:
             on_accepted(receipt.accepted)

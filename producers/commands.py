@@ -1,4 +1,4 @@
-"""Giving orders to the workers (cancel, pause, resume, set a quota), and reading which ones stand."""
+"""Sends commands to the workers (cancel a job, pause, resume, set a quota), and reads which ones are active."""
 
 import time
 from contextlib import suppress
@@ -7,27 +7,27 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from millstream.schemas import Action, Codec, Command, DecodeError, KafkaConnection, TopicCatalogue
 
-ANSWERS_WITHIN_S = 5.0
-DELIVERED_WITHIN_S = 30.0
-READ_WITHIN_S = 30.0
+METADATA_TIMEOUT_S = 5.0
+DELIVERY_TIMEOUT_S = 30.0
+READ_TIMEOUT_S = 30.0
 
 
-class OrderNotTaken(RuntimeError):
-    """Kafka did not acknowledge an order; no worker will obey it."""
+class CommandNotSent(RuntimeError):
+    """Kafka did not acknowledge a command; no worker will apply it."""
 
 
-class OrdersUnreadable(RuntimeError):
+class CommandsUnreadable(RuntimeError):
     """The command topic could not be read to its end."""
 
 
-def give_order(
+def send_command(
     command: Command, connection: KafkaConnection, topics: TopicCatalogue | None = None, codec: Codec | None = None
 ) -> None:
-    """Write an order and wait until Kafka has it. Every worker obeys within a second, and so does each that starts
-    later, until another order of the same kind for the same target replaces it.
+    """Write a command and wait until Kafka has acknowledged it. Every worker applies it within a second, and so does
+    each that starts later, until another command of the same kind for the same target replaces it.
 
-    Raises `OrderNotTaken` when Kafka does not take it. A `Command` that no worker could obey cannot be made: that
-    raises pydantic's ValidationError.
+    Raises `CommandNotSent`. A `Command` that no worker could apply cannot be made: that raises pydantic's
+    ValidationError.
     """
     failure: list[KafkaError] = []
 
@@ -36,61 +36,62 @@ def give_order(
             failure.append(error)
 
     topic = (topics or TopicCatalogue()).commands
-    producer = Producer(connection.producer(message_timeout_ms=int(DELIVERED_WITHIN_S * 1000)))
+    producer = Producer(connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000)))
     value = (codec or Codec()).encode(command)
     try:
-        producer.list_topics(topic, ANSWERS_WITHIN_S)
+        producer.list_topics(topic, METADATA_TIMEOUT_S)
         producer.produce(topic, value, command.key, on_delivery=delivered)
     except KafkaException as error:
-        raise OrderNotTaken(f"the order was not sent: {error.args[0].str()}") from error
-    if producer.flush(DELIVERED_WITHIN_S + 1) or failure:
-        raise OrderNotTaken(f"Kafka did not take the order: {failure[0].str() if failure else 'it does not answer'}")
+        raise CommandNotSent(f"the command was not sent: {error.args[0].str()}") from error
+    if producer.flush(DELIVERY_TIMEOUT_S + 1) or failure:
+        reason = failure[0].str() if failure else f"no answer within {DELIVERY_TIMEOUT_S:g} s"
+        raise CommandNotSent(f"Kafka did not acknowledge the command: {reason}")
 
 
-def standing_orders(
+def active_commands(
     connection: KafkaConnection, topics: TopicCatalogue | None = None, codec: Codec | None = None
 ) -> list[Command]:
-    """The orders that hold now, the oldest first: cancellations of jobs that have not ended, what is paused, and quotas
-    that differ from the configuration. What cannot be read no worker obeys either, and is left out.
+    """The active commands, the oldest first: cancellations of jobs that have not ended, pauses, and quotas that differ
+    from the configuration. Records that cannot be decoded are left out, as workers do.
 
-    Raises `OrdersUnreadable`.
+    Raises `CommandsUnreadable`.
     """
     topic, codec = (topics or TopicCatalogue()).commands, codec or Codec()
-    consumer = Consumer(connection.consumer("millstream-orders", enable_partition_eof=True))
-    standing: dict[bytes, Command] = {}
-    trouble = "Kafka does not answer"
-    deadline = time.monotonic() + READ_WITHIN_S
+    consumer = Consumer(connection.consumer("millstream-active-commands", enable_partition_eof=True))
+    active: dict[bytes, Command] = {}
+    reason = "Kafka does not answer"
+    deadline = time.monotonic() + READ_TIMEOUT_S
     try:
-        consumer.list_topics(topic, ANSWERS_WITHIN_S)
+        consumer.list_topics(topic, METADATA_TIMEOUT_S)
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         while (message := consumer.poll(max(0.0, deadline - time.monotonic()))) is not None:
             error = message.error()
             if error is None:
-                _hear(message, codec, standing)
+                _apply(message, codec, active)
             elif error.code() == KafkaError._PARTITION_EOF:
-                return list(standing.values())
+                return list(active.values())
             else:
-                trouble = error.str()
+                reason = error.str()
                 if not error.retriable():
                     break
     except KafkaException as error:
-        raise OrdersUnreadable(f"{topic}: {error.args[0].str()}") from error
+        raise CommandsUnreadable(f"{topic}: {error.args[0].str()}") from error
     finally:
         consumer.close()
-    raise OrdersUnreadable(f"{topic}: {trouble}")
+    raise CommandsUnreadable(f"{topic}: {reason}")
 
 
-def _hear(message: Message, codec: Codec, standing: dict[bytes, Command]) -> None:
-    """Add the order of a record, and take away what it replaces, takes back or lifts."""
+def _apply(message: Message, codec: Codec, active: dict[bytes, Command]) -> None:
+    """Add the command of a record, and remove the one that it replaces or revokes."""
     if (value := message.value()) is None:
-        standing.pop(message.key() or b"", None)
+        active.pop(message.key() or b"", None)
         return
     with suppress(DecodeError):
         command = codec.decode(value, Command)
-        standing.pop(command.key, None)
-        if not _lifts(command):
-            standing[command.key] = command
+        active.pop(command.key, None)
+        if not _restores_default(command):
+            active[command.key] = command
 
 
-def _lifts(command: Command) -> bool:
+def _restores_default(command: Command) -> bool:
     return command.action is Action.RESUME or (command.action is Action.SET_QUOTA and not command.limits)

@@ -23,7 +23,8 @@ class SubmitError(RuntimeError):
 
 
 class Receipt:
-    """What became of jobs that were handed over together. Thread-safe: whoever polls the producer calls the callbacks.
+    """The delivery of jobs that were submitted together. Thread-safe: the thread that polls the producer calls the
+    callbacks.
 
     `when_done` is called once, when the last of them was accepted or failed.
     """
@@ -50,8 +51,8 @@ class Receipt:
 
         return delivered
 
-    def refuse(self, job_id: str, error: KafkaException) -> None:
-        """Note a job that the producer did not even take."""
+    def reject(self, job_id: str, error: KafkaException) -> None:
+        """Note a job that the producer itself rejected."""
         self.failed.append((job_id, explain(error)))
         self._settle_one()
 
@@ -69,7 +70,7 @@ class Submission:
     """Writes requests and their `submitted` events through one idempotent producer.
 
     The acknowledgement of the request accepts the job. The `submitted` event only makes it visible before it starts:
-    every later event carries `submitted_at` too, so its delivery is not waited for.
+    every later event carries `submitted_at` too, so its delivery is not awaited.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Submission:
             linger_ms=linger_ms,
             delivery_timeout_ms=round(delivery_timeout_s * 1000),
             queue_buffering_max_messages=200_000,
-            # A topic that is not there is said to be missing after this, not after half a minute.
+            # A missing topic is reported after this time, not after half a minute.
             topic_metadata_propagation_max_ms=2000,
         )
         if transactional_id:
@@ -94,13 +95,13 @@ class Submission:
         self.producer = Producer(properties)
 
     def write(self, job: PreparedJob, receipt: Receipt) -> None:
-        """Hand both records of a job to the producer; blocks while its buffer is full."""
+        """Enqueue both records of a job. Blocks while the producer's buffer is full."""
         job_id = job.job_id.encode()
         request, event = job.shared.records(job_id, job.ordering_key, job.payload)
         try:
             self._produce(job.topic, request, job.ordering_key or job_id, receipt.watch(job.job_id))
         except KafkaException as error:
-            receipt.refuse(job.job_id, error)
+            receipt.reject(job.job_id, error)
             return
         with suppress(KafkaException):
             self._produce(self._events, event, job_id, None)
@@ -115,14 +116,14 @@ class Submission:
 
 
 def explain(error: KafkaError | KafkaException) -> str:
-    """A Kafka error as a sentence that names the cause and, where there is a usual one, the way out."""
+    """A Kafka error as a sentence that names the cause and, where there is a usual one, the remedy."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
     text = str(cause.str())
     hints: dict[int, str] = {
         KafkaError._MSG_TIMED_OUT: "no broker acknowledged it in time; is Kafka reachable? (millstream doctor)",
         KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist (millstream topics apply)",
         KafkaError._UNKNOWN_TOPIC: "the topic does not exist (millstream topics apply)",
-        KafkaError.MSG_SIZE_TOO_LARGE: "the record is larger than the broker takes (message.max.bytes)",
+        KafkaError.MSG_SIZE_TOO_LARGE: "the record is larger than the broker accepts (message.max.bytes)",
     }
     hint = hints.get(cause.code())
     return f"{text}: {hint}" if hint else text

@@ -1,4 +1,4 @@
-"""From the jobs of one call to what is written for each, all checked before the first is sent."""
+"""From the jobs of one call to what is written for each, all validated before the first is sent."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob
 from millstream.producers.tracing import current_traceparent
 from millstream.schemas import Codec, SubmissionBytes, TopicCatalogue
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 
 
 class PreparedJob(NamedTuple):
@@ -31,20 +31,20 @@ class Preparation:
         self._max_payload_bytes = max_payload_bytes
 
     def prepare(self, jobs: Iterable[NewJob]) -> list[PreparedJob]:
-        """Raises `InvalidJob` for the first job that cannot be right.
+        """Raises `InvalidJob` for the first job that is not valid.
 
-        Jobs that are alike in everything but ordering key and payload are encoded once and have one `submitted_at`.
+        Jobs that differ only in ordering key and payload are encoded once and have one `submitted_at`.
         """
         traceparent = current_traceparent()
-        alike: dict[object, tuple[str, SubmissionBytes]] = {}
+        shared: dict[object, tuple[str, SubmissionBytes]] = {}
         prepared = []
         for job in list(jobs):
             payload, content_type = job.payload_bytes(self._max_payload_bytes)
             kind = job.shared_fields, content_type
             try:
-                found = alike.get(kind)
+                found = shared.get(kind)
             except TypeError:
-                # A value that cannot be hashed is not valid either; checking the request says which one it is.
+                # A value that cannot be hashed is not valid either; validating the request names it.
                 found = None
             if found and not job.ordering_key and job.job_id is None:
                 prepared.append(PreparedJob(new_id(), found[0], b"", payload, found[1]))
@@ -52,6 +52,6 @@ class Preparation:
             request = job.request(self._source, self._max_payload_bytes, self._topics.lanes, traceparent)
             if found is None:
                 found = self._topics.lane(request.lane), SubmissionBytes.like(request, self._codec)
-                alike[kind] = found
+                shared[kind] = found
             prepared.append(PreparedJob(request.job_id, found[0], request.ordering_key.encode(), payload, found[1]))
         return prepared

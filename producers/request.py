@@ -1,4 +1,4 @@
-"""From what a producer says to a valid JobRequest, or a clear error before anything is sent."""
+"""From the arguments of a producer to a valid JobRequest, or a clear error before anything is sent."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -15,15 +15,15 @@ MAX_PAYLOAD_BYTES = 1024 * 1024
 
 
 class InvalidJob(ValueError):
-    """The job cannot be submitted; the text names the field, the value and what would be right."""
+    """The job cannot be submitted. The message names the field, its value and what is allowed."""
 
 
 @dataclass(frozen=True)
 class NewJob:
     """A job to submit. `payload` is a pydantic model or anything JSON can hold; `bytes` are sent as they are.
 
-    `ordering_key`: jobs with equal keys run one after the other. `deadline`: an aware datetime after which the result
-    is of no use. `timeout_s`: longest run time of one attempt, in seconds. `job_id`: set it to submit the same job
+    `ordering_key`: jobs with equal keys run one after the other. `deadline`: an aware datetime after which the job
+    must not start. `timeout_s`: longest run time of one attempt, in seconds. `job_id`: set it to submit the same job
     again under the id it had (a UUID); made new when absent. `traceparent`: W3C trace context; the current
     OpenTelemetry span's when absent.
     """
@@ -47,10 +47,10 @@ class NewJob:
         lanes: Collection[str] | None = None,
         traceparent: str | None = None,
     ) -> JobRequest:
-        """The request to write; `lanes` are those there are, any when None; `traceparent` is for a job that says none,
-        the current span's when None. Raises `InvalidJob`."""
+        """The request to write; `lanes`: the lanes that exist, any when None; `traceparent`: used if the job has
+        none, the current span's when None. Raises `InvalidJob`."""
         if lanes is not None and self.lane not in lanes:
-            raise InvalidJob(f"lane={self.lane!r}: there are only the lanes {', '.join(lanes)}")
+            raise InvalidJob(f"lane={self.lane!r}: the lanes are {', '.join(lanes)}")
         payload, content_type = self.payload_bytes(max_payload_bytes)
         if traceparent is None:
             traceparent = current_traceparent()
@@ -88,7 +88,7 @@ class NewJob:
 
     @property
     def shared_fields(self) -> tuple[object, ...]:
-        """All that it says but what is usually its own: id, ordering key and payload. Equal for jobs that are alike."""
+        """All fields but id, ordering key and payload. Equal for jobs that can share their encoding."""
         labels = tuple(self.labels.items()) if self.labels else ()
         return (
             self.job_type,

@@ -5,28 +5,18 @@ from typing import TYPE_CHECKING
 from millstream.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from millstream.schemas.alert import Alert
+    from millstream.schemas.change import Change
     from millstream.schemas.codec import Codec, DecodeError
+    from millstream.schemas.command import Action, Command, Scope
     from millstream.schemas.connection import KafkaConnection
-    from millstream.schemas.event_bytes import EventBytes, event_form, event_part, job_part
-    from millstream.schemas.models import (
-        OUTCOMES,
-        Action,
-        Alert,
-        Change,
-        Command,
-        DeadLetter,
-        DeadReason,
-        EventKind,
-        Heartbeat,
-        InFlight,
-        JobEvent,
-        JobRequest,
-        JobState,
-        Record,
-        Scope,
-        State,
-        WorkerState,
-    )
+    from millstream.schemas.dead_letter import DeadLetter, DeadReason
+    from millstream.schemas.event_bytes import EventBytes, event_encoder, event_part, job_part
+    from millstream.schemas.heartbeat import Heartbeat, InFlight, WorkerState
+    from millstream.schemas.job_event import OUTCOMES, EventKind, JobEvent
+    from millstream.schemas.job_request import JobRequest
+    from millstream.schemas.job_state import JobState, State
+    from millstream.schemas.record import Record
     from millstream.schemas.registry import (
         ConfluentRegistry,
         PinnedRegistry,
@@ -43,26 +33,16 @@ else:
         {
             "codec": ("Codec", "DecodeError"),
             "connection": ("KafkaConnection",),
-            "event_bytes": ("EventBytes", "event_form", "event_part", "job_part"),
-            "models": (
-                "OUTCOMES",
-                "Action",
-                "Alert",
-                "Change",
-                "Command",
-                "DeadLetter",
-                "DeadReason",
-                "EventKind",
-                "Heartbeat",
-                "InFlight",
-                "JobEvent",
-                "JobRequest",
-                "JobState",
-                "Record",
-                "Scope",
-                "State",
-                "WorkerState",
-            ),
+            "event_bytes": ("EventBytes", "event_encoder", "event_part", "job_part"),
+            "alert": ("Alert",),
+            "change": ("Change",),
+            "command": ("Action", "Command", "Scope"),
+            "dead_letter": ("DeadLetter", "DeadReason"),
+            "heartbeat": ("Heartbeat", "InFlight", "WorkerState"),
+            "job_event": ("OUTCOMES", "EventKind", "JobEvent"),
+            "job_request": ("JobRequest",),
+            "job_state": ("JobState", "State"),
+            "record": ("Record",),
             "registry": ("ConfluentRegistry", "PinnedRegistry", "Registry", "RegistryUnavailable", "UnknownSchema"),
             "request_reader": ("ReadRequest", "RequestReader"),
             "submission_bytes": ("SubmissionBytes",),
@@ -102,7 +82,7 @@ __all__ = [
     "TopicCatalogue",
     "UnknownSchema",
     "WorkerState",
-    "event_form",
+    "event_encoder",
     "event_part",
     "job_part",
 ]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import fastavro
 from pydantic import ValidationError
 
-from millstream.schemas.models import Record
+from millstream.schemas.record import Record
 from millstream.schemas.registry import PinnedRegistry, Registry, Schema, UnknownSchema, current_schema
 
 HEADER = struct.Struct(">bI")
@@ -18,7 +18,7 @@ R = TypeVar("R", bound=Record)
 
 
 class DecodeError(ValueError):
-    """A record that cannot be read; the text says what is wrong and at which byte where that is known."""
+    """A record that cannot be decoded. The message says what is wrong, and at which byte where that is known."""
 
 
 class Codec:
@@ -45,7 +45,7 @@ class Codec:
     def decode(self, data: bytes | None, model: type[R]) -> R:
         """The record in `data`, whatever released schema it was written with.
 
-        Raises `DecodeError`, and `RegistryUnavailable`, which says nothing of the record.
+        Raises `DecodeError`, and `RegistryUnavailable` when the record may well be valid.
         """
         schema_id = schema_id_of(data)
         writer = self._writer(schema_id)
@@ -59,7 +59,7 @@ class Codec:
             where = ".".join(str(part) for part in first["loc"])
             raise DecodeError(f"{model.__name__}.{where}: {first['msg']}") from error
         except Exception as error:
-            # fastavro reports damage with whatever its C code ran into: EOFError, IndexError, UnicodeDecodeError...
+            # fastavro raises whatever its C code ran into: EOFError, IndexError, UnicodeDecodeError...
             raise DecodeError(
                 f"not a {model.__name__} (schema id {schema_id}): {type(error).__name__} at byte {body.tell()}: {error}"
             ) from error
@@ -74,7 +74,7 @@ class Codec:
             try:
                 self._writers[schema_id] = parse(schema)
             except Exception as error:
-                # Whatever fastavro ran into: the registry takes schemas from anybody.
+                # Whatever fastavro raised: anybody may register a schema.
                 raise DecodeError(f"schema id {schema_id}: {type(error).__name__}: {error}") from error
         return self._writers[schema_id]
 
@@ -96,7 +96,7 @@ def reader_schema(record: str) -> Any:
 
 
 def parse(schema: Schema) -> Any:
-    """A schema for fastavro. Ids stay strings: the `uuid` type would make an object of each for nothing."""
+    """A schema for fastavro. Ids stay strings: the `uuid` type would make an object of each without need."""
     return fastavro.parse_schema(_without_uuid(schema))
 
 
@@ -111,7 +111,7 @@ def _without_uuid(node: Any) -> Any:
 
 
 def _as_datum(record: Record) -> dict[str, Any]:
-    """The record's fields; only a list of records inside it has to be unfolded."""
+    """The record's fields; only a list of records inside it must be converted."""
     datum = record.__dict__
     for value in datum.values():
         if isinstance(value, list) and value and isinstance(value[0], Record):

@@ -1,4 +1,4 @@
-"""May a schema follow another? Full, transitive compatibility of the released schemas.
+"""Full, transitive compatibility of the released schemas.
 
 A new schema must read what every older one wrote, and every older one must read what the new one writes. The check
 walks the two schemas by the Avro specification's resolution rules for the types that we use.
@@ -10,7 +10,7 @@ from millstream.schemas.registry import Schema, current_schema, pinned_schemas
 
 
 def incompatibilities() -> list[str]:
-    """What is wrong with the released schemas and the current ones; empty when all is well."""
+    """The incompatibilities among the released schemas and the current ones, one line each."""
     problems = []
     by_record: dict[str, list[tuple[int, Schema]]] = {}
     for schema_id, schema in pinned_schemas().items():

@@ -1,4 +1,4 @@
-"""How a client of ours connects to Kafka, and the client settings that are part of the contract."""
+"""How a client connects to Kafka, and the client settings that are part of the contract."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,16 +17,16 @@ class KafkaConnection:
 
     @property
     def quiet(self) -> "KafkaConnection":
-        """The same, whose clients print nothing: for commands that say themselves what goes wrong."""
+        """The same connection with clients that log nothing: for commands that report errors themselves."""
         return replace(self, options={**self.options, "log_level": 0})
 
     def client(self, **properties: Option) -> dict[str, Option]:
         """Settings of any client; underscores in the names of `properties` stand for dots."""
         return {
             "bootstrap.servers": self.bootstrap,
-            # A broker that comes back is found again within a second.
+            # Reconnect to a restarted broker within a second.
             "reconnect.backoff.max.ms": 1000,
-            # Notices, warnings and errors; not what the client thinks of its own queues.
+            # Notices, warnings and errors.
             "log_level": 5,
             **self.options,
             **{name.replace("_", "."): value for name, value in properties.items()},
@@ -44,7 +44,7 @@ class KafkaConnection:
         }
 
     def consumer(self, group: str, **properties: Option) -> dict[str, Option]:
-        """Settings of a consumer that sees only committed records and commits only what it says."""
+        """Settings of a consumer that reads only committed records and commits only explicitly."""
         return {
             "group.id": group,
             "isolation.level": "read_committed",

@@ -1,9 +1,9 @@
 """JobEvents as bytes: a prefix stored once and a short suffix for each event.
 
 An Avro body is its fields one after the other. Each field of `JobEvent.avsc` says which `part` it belongs to: what is
-constant for the job, for the attempt, or for one event. A part's bytes are made once and joined, which costs a tenth
-of encoding the whole record each time. The job part is also how every JobRequest begins, so a worker cuts it out of
-the request it just read (`request_reader.py`).
+constant for the job, for the attempt, or for one event. The bytes of a part are made once and joined, which costs a
+tenth of encoding the whole record each time. Every JobRequest begins with the job part too, so a worker cuts it out of
+the request that it has read (`request_reader.py`).
 """
 
 import io
@@ -13,9 +13,11 @@ from typing import Any
 
 import fastavro
 
-from millstream.schemas.avro_part import AvroPart
 from millstream.schemas.codec import Codec, reader_schema
-from millstream.schemas.models import EventKind, JobRequest, new_id
+from millstream.schemas.ids import new_id
+from millstream.schemas.job_event import EventKind
+from millstream.schemas.job_request import JobRequest
+from millstream.schemas.partial_encoder import PartialEncoder
 from millstream.schemas.registry import Schema, current_schema
 
 
@@ -30,7 +32,7 @@ def fields_of(record: str, part: str | None) -> Any:
 _JOB = fields_of("JobEvent", "job")
 _ATTEMPT = fields_of("JobEvent", "attempt")
 _EVENT_FIELDS = fields_of("JobEvent", "event")
-_EVENT = AvroPart(_EVENT_FIELDS, {})
+_EVENT = PartialEncoder(_EVENT_FIELDS, {})
 
 
 def job_part(request: JobRequest) -> bytes:
@@ -41,20 +43,20 @@ def job_part(request: JobRequest) -> bytes:
 
 
 class EventBytes:
-    """Makes the bytes of events. Thread-safe. `place`: the values that fields of every attempt have unless they are
-    given, such as the worker's name. A time is an aware datetime, or microseconds since 1970."""
+    """Makes the bytes of events. Thread-safe. `place`: the values of attempt fields that are not given, such as the
+    worker's id. A time is an aware datetime, or microseconds since 1970."""
 
     def __init__(self, codec: Codec, place: Mapping[str, Any] | None = None) -> None:
         self.header = codec.header("JobEvent")
-        self._attempt = AvroPart(_ATTEMPT, place or {})
+        self._attempt = PartialEncoder(_ATTEMPT, place or {})
 
     def attempt_part(self, fields: Mapping[str, Any]) -> bytes:
-        """The bytes of an attempt's constant fields; absent ones are as of `place`, or take their defaults."""
+        """The bytes of an attempt's constant fields; absent ones have the values of `place`, or their defaults."""
         return self._attempt.encode(fields)
 
-    def attempt_form(self, *names: str) -> Callable[..., bytes]:
-        """`attempt_part` for always the same fields: a function of their values."""
-        return self._attempt.form(*names)
+    def attempt_encoder(self, *names: str) -> Callable[..., bytes]:
+        """`attempt_part` for a fixed set of fields: a function of their values."""
+        return self._attempt.encoder(*names)
 
     def event(
         self,
@@ -64,15 +66,16 @@ class EventBytes:
         occurred_at: datetime | int,
         **fields: Any,
     ) -> bytes:
-        """The whole record: header, the two stored parts, and what is particular to this event."""
+        """The whole record: header, the two stored parts, and the fields of this event."""
         return self.header + job_part + attempt_part + event_part(kind, occurred_at, **fields)
 
 
 def event_part(kind: EventKind, occurred_at: datetime | int, **fields: Any) -> bytes:
-    """The bytes of what is particular to one event; its id is new at each call."""
+    """The bytes of the fields of one event; its id is new at each call."""
     return _EVENT.encode({"event_id": new_id(), "kind": kind, "occurred_at": occurred_at, **fields})
 
 
-def event_form(*names: str, **always: Any) -> Callable[..., bytes]:
-    """`event_part` for always the same fields: a function of the id and their values. `always`: what is the same."""
-    return AvroPart(_EVENT_FIELDS, always).form("event_id", *names)
+def event_encoder(*names: str, **always: Any) -> Callable[..., bytes]:
+    """`event_part` for a fixed set of fields: a function of the event id and their values. `always`: constant
+    fields."""
+    return PartialEncoder(_EVENT_FIELDS, always).encoder("event_id", *names)

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 Schema = dict[str, Any]
 
-_SAYS_NO = (400, 404, 422)
-"""HTTP statuses of a registry that is well and knows no such id, or takes it for no id at all."""
+_NOT_FOUND_STATUSES = (400, 404, 422)
+"""HTTP statuses of a healthy registry that does not have the id, or does not accept it as one."""
 
 
 class UnknownSchema(LookupError):
@@ -23,7 +23,8 @@ class UnknownSchema(LookupError):
 
 
 class RegistryUnavailable(RuntimeError):
-    """The Schema Registry did not say whether it knows an id: it is away, unwell, or refuses us. Ask again later."""
+    """The Schema Registry could not be asked for an id: it is unreachable, unhealthy, or rejects the client. Try again
+    later."""
 
 
 class Registry(Protocol):
@@ -56,7 +57,7 @@ class ConfluentRegistry:
     """Ids from a Confluent-compatible Schema Registry; subjects are the full record names.
 
     Needs the extra `millstream[schema-registry]`. Registers the current schemas at first use, so that the registry's
-    own compatibility rule has its say.
+    own compatibility rule applies.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -82,8 +83,8 @@ class ConfluentRegistry:
             try:
                 text = self._client.get_schema(schema_id).schema_str
             except Exception as error:
-                # The client's transport has exceptions of its own.
-                if isinstance(error, SchemaRegistryError) and error.http_status_code in _SAYS_NO:
+                # The client's HTTP transport raises exceptions of its own.
+                if isinstance(error, SchemaRegistryError) and error.http_status_code in _NOT_FOUND_STATUSES:
                     raise UnknownSchema(f"schema id {schema_id}: {error}") from error
                 raise RegistryUnavailable(f"Schema Registry, asked for schema id {schema_id}: {error}") from error
             self._schemas[schema_id] = _avro_record(schema_id, text or "")

@@ -1,21 +1,24 @@
 """A submission as bytes: a job's request and the `submitted` event that announces it.
 
 Jobs that are submitted together differ in id, ordering key and payload, and often share the rest. What they share is
-encoded once, in the pieces that lie between what differs (`event_bytes.py` says why an Avro body can be cut so); a job
-is then a few joins.
+encoded once, as the pieces between the fields that differ (`event_bytes.py` says why an Avro body can be cut there); a
+job is then a few joins.
 """
 
 from dataclasses import dataclass
 
-from millstream.schemas.avro_part import long
 from millstream.schemas.codec import HEADER, Codec
 from millstream.schemas.event_bytes import EventBytes, job_part
-from millstream.schemas.models import EventKind, JobRequest, new_id
+from millstream.schemas.ids import new_id
+from millstream.schemas.job_event import EventKind
+from millstream.schemas.job_request import JobRequest
+from millstream.schemas.partial_encoder import long
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionBytes:
-    """What jobs share that differ in id, ordering key and payload only. `names` lies between id and ordering key."""
+    """What jobs share that differ only in id, ordering key and payload. `names`: the bytes between id and ordering
+    key."""
 
     request_head: bytes
     event_head: bytes
@@ -26,7 +29,7 @@ class SubmissionBytes:
 
     @classmethod
     def like(cls, request: JobRequest, codec: Codec) -> "SubmissionBytes":
-        """The pieces for all jobs that share with `request` what jobs can share."""
+        """The pieces for all jobs that differ from `request` only in id, ordering key and payload."""
         bare = request.model_copy(update={"ordering_key": "", "payload": b""})
         record = codec.encode(bare)
         events = EventBytes(codec)

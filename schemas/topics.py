@@ -10,12 +10,15 @@ DELAY_TIERS = ("1s", "10s", "1m", "10m", "1h", "1d")
 MAX_RECORD_BYTES = 3 * 1024 * 1024
 """Room for the largest payload, its envelope, and the dead letter that carries both."""
 
+OVERFLOW_SUFFIX = ".overflow"
+"""What the name of a lane's overflow topic ends with, and the name of a lane in events of jobs from it."""
+
 DAY_MS = 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic as it should be. `name` carries the prefix; `retention_ms` is None for "for ever"."""
+    """The desired state of one topic. `name` includes the prefix; `retention_ms` is None for unlimited retention."""
 
     name: str
     record: str
@@ -36,7 +39,7 @@ class Topic:
 
 
 class TopicCatalogue:
-    """Names every topic once; iterating gives all of them."""
+    """The names of all topics; iterating yields each with its settings."""
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class TopicCatalogue:
         return f"{self.prefix}jobs.{lane}"
 
     def overflow(self, lane: str) -> str:
-        return f"{self.prefix}jobs.{lane}.overflow"
+        return f"{self.prefix}jobs.{lane}{OVERFLOW_SUFFIX}"
 
     def delay(self, tier: str) -> str:
         return f"{self.prefix}jobs.delay.{tier}"
@@ -95,10 +98,12 @@ class TopicCatalogue:
         for tier in DELAY_TIERS:
             yield Topic(self.delay(tier), "JobRequest", "job id", f"jobs due in {tier} or more", wide, None)
         yield Topic(self.events, "JobEvent", "job id", "the life of every attempt", wide, days)
-        yield Topic(self.heartbeats, "Heartbeat", "worker id", "signs of life, once a second", 1, DAY_MS)
-        yield Topic(self.commands, "Command", "scope, target and kind", "orders to the workers", 1, None, "compact")
-        yield Topic(self.dead, "DeadLetter", "job id", "records given up, with the cause", wide, 4 * days)
+        yield Topic(self.heartbeats, "Heartbeat", "worker id", "the state of each worker, once a second", 1, DAY_MS)
+        yield Topic(self.commands, "Command", "scope, target and kind", "commands to the workers", 1, None, "compact")
+        yield Topic(
+            self.dead, "DeadLetter", "job id", "records that could not be processed, with the cause", wide, 4 * days
+        )
         # The tracker co-partitions its table with the events, so both have the same number of partitions.
         yield Topic(self.states, "JobState", "job id", "current state of each job", wide, None, "compact")
-        yield Topic(self.alerts, "Alert", "fingerprint", "what an engineer should know", 1, 4 * days)
+        yield Topic(self.alerts, "Alert", "fingerprint", "conditions that need attention", 1, 4 * days)
         yield Topic(self.changes, "Change", "service", "deploys and configuration changes", 1, None)

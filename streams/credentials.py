@@ -1,4 +1,4 @@
-"""librdkafka's security properties as Faust's."""
+"""Translates librdkafka's security properties to Faust's."""
 
 import ssl
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ _IGNORED = {"client.id", "log_level", "debug", "statistics.interval.ms"}
 
 
 class UnsupportedOption(ValueError):
-    """A client option that Faust's Kafka client has no counterpart for."""
+    """A client option without a counterpart in Faust's Kafka client."""
 
 
 def credentials(options: Mapping[str, str | int | float | bool]) -> CredentialsT | None:
     """Faust's `broker_credentials` for these librdkafka properties; None for a plain connection.
 
-    Raises `UnsupportedOption` naming the property, so that no security setting is dropped in silence.
+    Raises `UnsupportedOption` naming the property, so that no security setting is ignored silently.
     """
     left = {name: str(value) for name, value in options.items() if name not in _IGNORED}
     protocol = left.pop("security.protocol", "plaintext").lower()
@@ -33,10 +33,10 @@ def credentials(options: Mapping[str, str | int | float | bool]) -> CredentialsT
         found = faust.SSLCredentials(context)
     elif protocol != "plaintext":
         raise UnsupportedOption(
-            f"security.protocol={protocol}: the tracker knows plaintext, ssl, sasl_plaintext, sasl_ssl"
+            f"security.protocol={protocol}: the tracker supports plaintext, ssl, sasl_plaintext, sasl_ssl"
         )
     if left:
-        raise UnsupportedOption(f"the tracker's Kafka client has nothing for {', '.join(sorted(left))}")
+        raise UnsupportedOption(f"the tracker's Kafka client does not support {', '.join(sorted(left))}")
     return found
 
 

@@ -1,8 +1,8 @@
 """The life of a job as a pure function: (state, events) -> (state, findings).
 
-Events may come twice and in any order; the state that results is the same. What decides is not when an event came but
-what it says: a later attempt outranks an earlier one, within an attempt the outcome outranks the start, and the final
-outcome outranks everything. The tracker is derived state: nothing executes or is stored because of it.
+Events may arrive twice and in any order; the resulting state is the same. What counts is not when an event arrived but
+what it contains: a later attempt outranks an earlier one, within an attempt the outcome outranks the start, and the
+final outcome outranks everything. The state is derived: nothing is executed or stored because of it.
 """
 
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from millstream.schemas import OUTCOMES, EventKind, JobEvent, JobState, State
 
-MOST_MARKS = 64
-"""Marks of applied events that a state keeps. They guard only the counters, so that forgetting the oldest of a job with
-very many attempts may count a start twice and harms nothing else."""
+MAX_MARKS = 64
+"""Marks of applied events that a state keeps. They protect only the counters: when the oldest of a job with very
+many attempts are dropped, a start may be counted twice, nothing else."""
 
-MOST_TEXT = 2_000
-"""Characters of a job's own message that a state keeps; an event may bring megabytes, a state must stay small."""
+MAX_TEXT = 2_000
+"""Characters of a progress message that a state keeps: an event may carry megabytes, a state must stay small."""
 
 _RANKS = {State.SUBMITTED: 0, State.SCHEDULED: 1, State.RUNNING: 2, State.RETRYING: 3}
 _STATES = {
@@ -36,29 +36,29 @@ _FINAL_STATES = {
 _DEFAULTS = {name: field.default for name, field in JobState.model_fields.items() if field.default_factory is None}
 
 
-class Finding(NamedTuple):
-    """Something in a job's events that should not be."""
+class LifecycleFinding(NamedTuple):
+    """An inconsistency in a job's events. `kind` is a constant name."""
 
     kind: str
     job_id: str
     detail: str
 
 
-def apply(state: JobState | None, events: Iterable[JobEvent]) -> tuple[JobState, list[Finding]]:
-    """The state after these events of one job, and what was found wrong. `events` must not be empty when there is no
-    state yet."""
-    findings: list[Finding] = []
+def apply(state: JobState | None, events: Iterable[JobEvent]) -> tuple[JobState, list[LifecycleFinding]]:
+    """The state after these events of one job, and the inconsistencies found. `events` must not be empty when there is
+    no state yet."""
+    findings: list[LifecycleFinding] = []
     fields: dict[str, Any] = {} if state is None else dict(state.__dict__)
     for event in events:
         if not fields:
             fields = _first(event)
-        _absorb(fields, event, findings)
-    fields["applied"] = fields["applied"][-MOST_MARKS:]
+        _apply_one(fields, event, findings)
+    fields["applied"] = fields["applied"][-MAX_MARKS:]
     return JobState.model_construct(**fields), findings
 
 
 def _first(event: JobEvent) -> dict[str, Any]:
-    """A state that knows only what every event of the job says."""
+    """A state with only what every event of the job contains."""
     return {
         **_DEFAULTS,
         "applied": [],
@@ -73,7 +73,7 @@ def _first(event: JobEvent) -> dict[str, Any]:
     }
 
 
-def _absorb(fields: dict[str, Any], event: JobEvent, findings: list[Finding]) -> None:
+def _apply_one(fields: dict[str, Any], event: JobEvent, findings: list[LifecycleFinding]) -> None:
     fields["updated_at"] = max(fields["updated_at"], event.occurred_at)
     if event.execution_id:
         _note_execution(fields, event)
@@ -89,7 +89,7 @@ def _absorb(fields: dict[str, Any], event: JobEvent, findings: list[Finding]) ->
 
 
 def _note_execution(fields: dict[str, Any], event: JobEvent) -> None:
-    """Every event of an execution tells of its start; the newest execution is the one to show."""
+    """Every event of an execution carries its start; the newest execution is the one shown."""
     mark = f"{event.attempt}:{event.execution_id}"
     if mark not in fields["applied"]:
         fields["applied"] = [*fields["applied"], mark]
@@ -110,18 +110,20 @@ def _note_execution(fields: dict[str, Any], event: JobEvent) -> None:
 
 
 def _note_progress(fields: dict[str, Any], event: JobEvent) -> None:
-    told = (event.progress or 0.0, event.message[:MOST_TEXT])
-    if event.execution_id == fields["execution_id"] and told > (fields["progress"] or -1.0, fields["message"]):
-        fields["progress"], fields["message"] = told
+    reported = (event.progress or 0.0, event.message[:MAX_TEXT])
+    if event.execution_id == fields["execution_id"] and reported > (fields["progress"] or -1.0, fields["message"]):
+        fields["progress"], fields["message"] = reported
 
 
-def _note_outcome(fields: dict[str, Any], event: JobEvent, findings: list[Finding]) -> None:
+def _note_outcome(fields: dict[str, Any], event: JobEvent, findings: list[LifecycleFinding]) -> None:
     mark = f"{event.attempt}={event.event_id}"
     if mark in fields["applied"]:
         return
     earlier = [int(attempt) for attempt, sign, _ in (each.partition("=") for each in fields["applied"]) if sign]
     if event.attempt in earlier:
-        findings.append(Finding("doubled outcome", event.job_id, f"attempt {event.attempt} has another {event.kind}"))
+        findings.append(
+            LifecycleFinding("duplicate_outcome", event.job_id, f"attempt {event.attempt} has another {event.kind}")
+        )
     else:
         fields["outcomes"] += 1
     fields["applied"] = [*fields["applied"], mark]
@@ -138,6 +140,6 @@ def _note_outcome(fields: dict[str, Any], event: JobEvent, findings: list[Findin
 
 
 def _attempt_of(execution_id: str, fields: dict[str, Any]) -> int:
-    """The attempt that an execution belonged to, by its mark; 0 when the mark is forgotten."""
+    """The attempt that an execution belonged to, by its mark; 0 when the mark was dropped."""
     marks = (each.partition(":") for each in fields["applied"])
     return next((int(attempt) for attempt, _, execution in marks if execution == execution_id), 0)

@@ -1,20 +1,20 @@
-"""Running the tracker in the foreground."""
+"""Runs the tracker in the foreground."""
 
 import faust
 
 
 class _Worker(faust.Worker):
-    """Faust's worker without its own ideas of logging, stdout and process titles."""
+    """Faust's worker without its own setup of logging, stdout and process title."""
 
     def _setup_logging(self) -> None:
-        """The caller has set logging up."""
+        """Logging is configured by the caller."""
 
     def _setproctitle(self, info: str, *, ident: str = "") -> None:
         """The process keeps its name."""
 
 
 def run_tracker(app: faust.App) -> None:
-    """Run until SIGTERM or SIGINT, then leave the group and return. Logging is the caller's."""
+    """Run until SIGTERM or SIGINT, then leave the group and return. Logging is configured by the caller."""
     worker = _Worker(app, quiet=True, redirect_stdouts=False, override_logging=False)
     try:
         worker.execute_from_commandline()

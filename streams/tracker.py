@@ -1,7 +1,7 @@
-"""The tracker: reads every event, keeps each job's state in a table, remembers finished jobs for a while.
+"""The tracker: reads every event and keeps each job's state in a table; finished jobs are evicted after a retention.
 
-A batch is read, each job in it gets one table write, and the batch is acknowledged only when Kafka has every write:
-a tracker that is killed reads again what it had not written, and applying an event twice changes nothing.
+A batch is read, each job in it gets one table write, and the batch is acknowledged only when Kafka has acknowledged
+every write: a tracker that is killed reads again what it had not written, and applying an event twice changes nothing.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from millstream.streams.lifecycle import apply
 
 log = structlog.get_logger(__name__)
 
-EVICT_AT_ONCE = 1_000
+EVICTION_BATCH = 1_000
 
 
 class Tracker:
-    """The table's contents and what is counted about them. One event loop owns it."""
+    """The table's contents and counters. One event loop owns it."""
 
     def __init__(self, table: Any, codec: Codec, retention_s: float) -> None:
         self.recovered = False
         self.events = 0
         self.unreadable = 0
-        self.doubled_outcomes = 0
+        self.duplicate_outcomes = 0
         self.by_state: Counter[State] = Counter()
         self._table = table
         self._codec = codec
@@ -44,10 +44,10 @@ class Tracker:
 
     @property
     def jobs(self) -> int:
-        """How many jobs are remembered."""
+        """How many states are kept."""
         return len(self._states)
 
-    async def absorb(self, messages: Iterable[Any]) -> None:
+    async def apply_batch(self, messages: Iterable[Any]) -> None:
         """Apply a batch of records; returns when Kafka has acknowledged every change of the table."""
         by_job: dict[str, list[JobEvent]] = {}
         for message in messages:
@@ -60,7 +60,7 @@ class Tracker:
             before = self._states.get(job_id)
             state, findings = apply(before, events)
             for finding in findings:
-                self.doubled_outcomes += finding.kind == "doubled outcome"
+                self.duplicate_outcomes += finding.kind == "duplicate_outcome"
                 log.error(finding.kind, job_id=finding.job_id, detail=finding.detail)
             if state != before:
                 self._replace(job_id, state)
@@ -68,7 +68,7 @@ class Tracker:
         await asyncio.gather(*writes)
 
     def restore(self, owned: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take over what the table holds after it was recovered from its changelog."""
+        """Load the table's contents after it was recovered from its changelog."""
         self._states.clear()
         self.by_state.clear()
         for key, value in owned:
@@ -76,17 +76,17 @@ class Tracker:
                 self._replace(key.decode(), self._codec.decode(value, JobState))
             except (DecodeError, UnicodeDecodeError) as error:
                 self.unreadable += 1
-                log.error("unreadable state", key=repr(key), reason=str(error))
+                log.error("state_unreadable", key=repr(key), reason=str(error))
         self.recovered = True
 
     async def evict(self) -> int:
-        """Forget jobs that finished longer ago than the retention; returns how many."""
+        """Delete the states of jobs that finished longer ago than the retention. Returns how many."""
         before = datetime.now(UTC) - self._retention
         old = [
             job_id
             for job_id, state in self._states.items()
             if state.finished_at is not None and state.finished_at < before
-        ][:EVICT_AT_ONCE]
+        ][:EVICTION_BATCH]
         for job_id in old:
             self.by_state[self._states.pop(job_id).state] -= 1
         await asyncio.gather(*(self._write(job_id, None) for job_id in old))
@@ -102,7 +102,7 @@ class Tracker:
     def _write(self, job_id: str, value: bytes | None) -> Any:
         """Change the table and send the change to its changelog; awaiting the answer waits for Kafka.
 
-        Faust's own `table[key] = value` sends it too, but keeps the answer to itself.
+        Faust's own `table[key] = value` sends it too, but does not return the acknowledgement.
         """
         key = job_id.encode()
         if value is None:
@@ -117,11 +117,11 @@ class Tracker:
         except DecodeError as error:
             self.unreadable += 1
             where = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
-            log.error("unreadable event", **where, reason=str(error))
+            log.error("event_unreadable", **where, reason=str(error))
             return None
 
     def _decode(self, data: bytes | None) -> JobEvent:
-        """An event without pydantic's validation, which costs more than reading it: our own workers wrote it."""
+        """An event without pydantic's validation, which costs more than decoding it: Millstream's workers wrote it."""
         if schema_id_of(data) != self._event_id:
             return self._codec.decode(data, JobEvent)
         body = io.BytesIO(data or b"")

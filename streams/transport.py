@@ -1,21 +1,21 @@
-"""Faust's Kafka transport, reading only what is committed and losing nothing of it.
+"""Faust's Kafka transport, changed to read only committed records and to lose none of them.
 
-Faust ties `read_committed` to its own exactly-once mode, which Millstream does not use; but the events are written in
-transactions by the workers, and an aborted one must not be seen.
+Faust ties `read_committed` to its own exactly-once mode, which Millstream does not use; but workers write events in
+transactions, and aborted ones must not be read.
 
-Faust loses records around a recovery in two ways, and its next commit says that they were read:
+Faust loses records around a recovery in two ways, and its next commit covers them:
 
 - It reads in one thread and handles records in another, and drops a record there when its partition is paused by then.
-  The client's position has moved past it. Faust means to undo that by seeking to the committed offset when the table is
-  recovered, but a group that has committed nothing has no such offset. So here no record leaves the reading thread that
-  would be dropped.
-- It resumes the flow into its streams when the recovery begins and again when it ends, and to resume empties the
-  queues: what was read just before the end was thrown away. So here the flow is resumed only when it is suspended.
+  The client's position has moved past it. Faust tries to undo that by seeking to the committed offset when the table is
+  recovered, but a group without commits has no such offset. So here no record leaves the reading thread that would be
+  dropped.
+- It resumes the flow into its streams when the recovery begins and again when it ends, and resuming empties the
+  queues: what was read just before the end is discarded. So here the flow is resumed only when it is suspended.
 
-Behind each transaction lies a marker, an offset without a record. Faust counts the record after such a gap as a part
-of it, so that record is there twice once it is acknowledged, and a commit ends at the first that is there twice.
-Commits moved on by one transaction each, and what was acknowledged beyond was kept, more and more of it. Worse, a
-record still in work counted as done when a later one was acknowledged. So here a gap ends before the record.
+Each transaction ends with a marker, an offset without a record. Faust counts the record after such a gap as part of the
+gap, so the record counts twice once it is acknowledged, and a commit stops at the first such offset. Commits advanced
+by one transaction each, and the list of acknowledged offsets grew. Worse, a record in progress counted as done when a
+later one was acknowledged. So here a gap ends before the record.
 """
 
 from typing import Any
@@ -27,12 +27,12 @@ from mode.utils.queues import FlowControlEvent
 class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # The driver has no setting for it; the client reads this attribute when it starts.
+        # The driver has no setting for it; the client reads this attribute at its start.
         consumer._isolation_level = "read_committed"
         return consumer
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, *args: Any, **kwargs: Any) -> Any:
-        """What was fetched of the partitions that are active now; the client will fetch the rest again.
+        """The records of the partitions that are active now; the client will fetch the others again.
 
         `active_partitions` is Faust's own set, which changes during the wait. When it becomes empty, as when the table
         is recovered, the client returns records of every partition. Between its return and the seek the thread does
@@ -52,7 +52,7 @@ class _Consumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
         """Read nothing until the recovery of the table resumes the flow.
 
-        At the first assignment of a tracker Faust lets it run, and for a moment with no partition paused.
+        At the first assignment of a tracker Faust lets it run, and for a moment no partition is paused.
         """
         self.stop_flow()
         await super().on_partitions_assigned(assigned, generation_id)
@@ -63,15 +63,15 @@ class _Consumer(driver.Consumer):
 
 
 class TrackerTransport(driver.Transport):
-    """Faust's own transport with consumers that read only committed records and drop none."""
+    """Faust's transport with consumers that read only committed records and drop none."""
 
     Consumer = _Consumer
 
 
 class FlowControl(FlowControlEvent):
-    """Faust's switch of the flow into its streams, without effect when the flow is on already."""
+    """Faust's flow control of its streams, without effect when the flow is on already."""
 
     def resume(self) -> None:
-        """Empty the queues of what is left from before the flow was suspended, and let it on."""
+        """Empty the queues of records from before the flow was suspended, and resume it."""
         if not self.is_active():
             super().resume()

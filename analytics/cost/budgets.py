@@ -7,7 +7,7 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 
 from millstream.schemas import Alert
-from millstream.schemas.models import AlertKind, Severity
+from millstream.schemas.alert import AlertKind, Severity
 
 
 def budget_alerts(client: Client, at: datetime) -> list[Alert]:

@@ -106,7 +106,7 @@ class Intake:
             if not assignment.ledger.take(offset):
                 continue
             assert value is not None
-            tenant = read.alike.tenant
+            tenant = read.template.tenant
             over_share = not assignment.overflow and admission.moves(tenant, now)
             # Jobs of one ordering key would pass each other on two topics, so they are never moved.
             if over_share and not read.ordering_key:

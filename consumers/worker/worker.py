@@ -37,10 +37,10 @@ from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
 from millstream.consumers.worker.outcomes.outcome_records import OutcomeRecords
 from millstream.consumers.worker.outcomes.oversized import Oversized
 from millstream.consumers.worker.scheduling.admission import Admission
-from millstream.consumers.worker.scheduling.quotas import OVERFLOW
 from millstream.consumers.worker.session import Drained, WorkerSession
 from millstream.consumers.worker.status import WorkerStatus
 from millstream.schemas import Codec, KafkaConnection, RequestReader, TopicCatalogue
+from millstream.schemas.topics import OVERFLOW_SUFFIX
 
 log = structlog.get_logger(__name__)
 
@@ -195,7 +195,7 @@ class Worker:
 
     def _overflow_lanes(self) -> dict[str, str]:
         """The lane of each overflow topic, as quotas and events name it."""
-        return {self._topics.overflow(lane): lane + OVERFLOW for lane in self._lanes}
+        return {self._topics.overflow(lane): lane + OVERFLOW_SUFFIX for lane in self._lanes}
 
     def _members(self) -> list[GroupMember]:
         """A member of each lane's group, the most urgent lane first, and one of the group of all overflow topics.

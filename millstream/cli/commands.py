@@ -11,7 +11,7 @@ from millstream import settings as settings_module
 from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, columns, err
-from millstream.producers import OrderNotTaken, OrdersUnreadable, give_order, standing_orders
+from millstream.producers import CommandNotSent, CommandsUnreadable, active_commands, send_command
 from millstream.schemas import Action, Command, Scope
 
 app = typer.Typer(help="Commands to all workers; they stay active after a restart.", no_args_is_help=True)
@@ -83,8 +83,8 @@ def list_(as_json: AsJson = False) -> None:
     """
     settings = settings_module.load()
     try:
-        active = standing_orders(settings.connection.quiet, settings.catalogue, settings.codec)
-    except OrdersUnreadable as error:
+        active = active_commands(settings.connection.quiet, settings.catalogue, settings.codec)
+    except CommandsUnreadable as error:
         raise Failure(str(error), "`millstream doctor` checks Kafka", code=3) from error
     answer(as_json, [each.model_dump(mode="json") for each in active], lambda: _table(active))
 
@@ -119,8 +119,8 @@ def send(
         where = ".".join(str(part) for part in first["loc"]) or "command"
         raise Failure(f"{where} {first['input']!r}: {first['msg']}", "nothing was sent", code=2) from error
     try:
-        give_order(command, settings.connection.quiet, settings.catalogue, settings.codec)
-    except OrderNotTaken as error:
+        send_command(command, settings.connection.quiet, settings.catalogue, settings.codec)
+    except CommandNotSent as error:
         raise Failure(str(error), "`millstream doctor` checks Kafka", code=3) from error
     err.print(f"[green]sent[/] {action.value} {scope.value} {target}")
 

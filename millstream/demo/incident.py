@@ -5,7 +5,7 @@ from datetime import datetime
 from clickhouse_connect.driver.client import Client
 
 from millstream.demo.workload import BAD_VERSION, INCIDENT_TENANT, INCIDENT_TYPE
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 
 
 def record_changes(client: Client, start: datetime, switched: datetime) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, TopicPartition
 
 from millstream.schemas import OUTCOMES, Codec, JobEvent, KafkaConnection
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 
 
 @dataclass(frozen=True)

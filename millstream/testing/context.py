@@ -7,7 +7,7 @@ import structlog
 
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.schemas import JobRequest
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 
 
 class ProgressCall(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 
 from millstream.schemas import OUTCOMES, EventKind, JobEvent
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 
 COLUMNS = [*JobEvent.model_fields, "kafka_partition", "kafka_offset"]
 

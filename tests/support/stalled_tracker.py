@@ -1,4 +1,4 @@
-"""`millstream tracker` whose Kafka client loses every event that it fetches: alive, recovered, healthy and deaf."""
+"""`millstream tracker` whose Kafka client loses every event that it fetches: alive, recovered, healthy and stalled."""
 
 from typing import Any
 
@@ -17,5 +17,5 @@ async def lose_events(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 if __name__ == "__main__":
     AIOKafkaConsumerThread._fetch_records = lose_events  # type: ignore[method-assign,unused-ignore]
-    app.LOOK_EVERY_S = 1.0  # type: ignore[attr-defined]
+    app.CHECK_INTERVAL_S = 1.0  # type: ignore[attr-defined]
     main()

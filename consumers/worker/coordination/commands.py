@@ -9,17 +9,16 @@ import threading
 import structlog
 
 from millstream.consumers.worker.execution.executor import Executor
-from millstream.consumers.worker.scheduling.quotas import Scope
-from millstream.schemas import Action, Codec, Command
-from millstream.schemas import Scope as CommandScope
+from millstream.consumers.worker.scheduling.quotas import QuotaScope
+from millstream.schemas import Action, Codec, Command, Scope
 
 log = structlog.get_logger(__name__)
 
 CAUGHT_UP_WITHIN_S = 10.0
-_SCOPES: dict[CommandScope, Scope] = {
-    CommandScope.TENANT: "tenant",
-    CommandScope.JOB_TYPE: "job_type",
-    CommandScope.LANE: "lane",
+_SCOPES: dict[Scope, QuotaScope] = {
+    Scope.TENANT: "tenant",
+    Scope.JOB_TYPE: "job_type",
+    Scope.LANE: "lane",
 }
 
 
@@ -85,6 +84,8 @@ def _apply(command: Command, executor: Executor, active: bool = True) -> None:
 
 def _change(command: Command, executor: Executor, active: bool) -> None:
     target = command.target
+    if command.action is Action.OTHER or command.scope is Scope.OTHER:
+        raise ValueError("this release of the worker does not have the action or the scope")
     if command.action is Action.CANCEL_JOB:
         if active:
             executor.cancel(target, command.reason or f"cancelled by {command.issued_by or 'an operator'}")
@@ -94,7 +95,7 @@ def _change(command: Command, executor: Executor, active: bool) -> None:
     scope = _SCOPES[command.scope]
     if command.action is Action.SET_QUOTA:
         limits = command.limits if active else {}
-        executor.change_quotas(lambda quotas: quotas.order(scope, target, **limits))
+        executor.change_quotas(lambda quotas: quotas.apply_limits(scope, target, **limits))
     else:
         paused = active and command.action is Action.PAUSE
         executor.change_quotas(lambda quotas: quotas.pause(scope, target, paused))

@@ -52,6 +52,6 @@ class AttemptRunner:
             return outcome.rejected(DeadReason.UNKNOWN_TYPE, UnknownJobType(text))
         if self._cancellations and (reason := self._cancellations.get(execution.job_id)) is not None:
             return outcome.cancelled(reason)
-        if execution.read.alike.deadline and deadline_passed(execution):
-            return outcome.timed_out(f"its deadline {execution.read.alike.deadline} passed before it could start")
+        if execution.read.template.deadline and deadline_passed(execution):
+            return outcome.timed_out(f"its deadline {execution.read.template.deadline} passed before it could start")
         return await self._runners[runs_on].run(job_type, execution)

@@ -8,7 +8,7 @@ from millstream.consumers.kafka.assignment import Assignment
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.outcome import Outcome
 from millstream.schemas import ReadRequest
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 
 
 class Execution:
@@ -36,13 +36,13 @@ class Execution:
     _began = 0.0
 
     def __init__(self, assignment: Assignment, offset: int, value: bytes, read: ReadRequest) -> None:
-        alike = read.alike
+        template = read.template
         self.assignment = assignment
         self.offset = offset
         self.value = value
         self.read = read
-        self.tenant = alike.tenant
-        self.job_type = alike.job_type
+        self.tenant = template.tenant
+        self.job_type = template.job_type
         self.lane = assignment.lane
         self.ordering_key = read.ordering_key
         self.execution_id = new_id()

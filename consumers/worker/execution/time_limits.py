@@ -13,14 +13,14 @@ from millstream.consumers.worker.execution.registry import JobType
 
 def deadline_passed(execution: Execution) -> bool:
     """Whether the request has a deadline that is over."""
-    deadline = execution.read.alike.deadline
+    deadline = execution.read.template.deadline
     return deadline is not None and deadline <= datetime.now(UTC)
 
 
 def timeout_s(job_type: JobType, execution: Execution) -> float | None:
     """The longest run in seconds: the shortest of what the handler allows, what the request asks for, and what is left
     until its deadline. None without any of them."""
-    request = execution.read.alike
+    request = execution.read.template
     limit = job_type.timeout_s
     if request.timeout_ms is not None:
         limit = min(limit or math.inf, request.timeout_ms / 1000)

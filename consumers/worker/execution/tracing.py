@@ -19,7 +19,7 @@ _NO_SPAN: AbstractContextManager[Any] = nullcontext()
 
 def attempt_span(read: ReadRequest) -> AbstractContextManager[Any]:
     """A span to run the handler in; nothing when the job carries no trace or OpenTelemetry is not installed."""
-    if _tracer is None or not read.alike.traceparent:
+    if _tracer is None or not read.template.traceparent:
         return _NO_SPAN
     request = read.request
     return _tracer.start_as_current_span(

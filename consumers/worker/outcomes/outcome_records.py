@@ -13,7 +13,6 @@ from millstream.consumers.worker.execution.facts import Progress
 from millstream.consumers.worker.execution.metering import MemoryGauge
 from millstream.consumers.worker.execution.outcome import SUCCEEDED
 from millstream.consumers.worker.outcomes.retries import RetryPolicy
-from millstream.consumers.worker.scheduling.quotas import OVERFLOW
 from millstream.schemas import (
     Action,
     Codec,
@@ -25,10 +24,11 @@ from millstream.schemas import (
     JobRequest,
     Scope,
     TopicCatalogue,
-    event_form,
+    event_encoder,
     event_part,
 )
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
+from millstream.schemas.topics import OVERFLOW_SUFFIX
 
 MESSAGE_LIMIT = 1_000
 """Characters of a progress message."""
@@ -58,12 +58,12 @@ class OutcomeRecords:
         events = EventBytes(codec, place)
         self._events_topic = topics.events
         self._header = events.header
-        self._attempt_part = events.attempt_form(
+        self._attempt_part = events.attempt_encoder(
             "attempt", "execution_id", "request_partition", "request_offset", "started_at", "wait_ms"
         )
         # Nearly all events are these two.
-        self._started = event_form("occurred_at", kind=EventKind.STARTED)
-        self._succeeded = event_form(
+        self._started = event_encoder("occurred_at", kind=EventKind.STARTED)
+        self._succeeded = event_encoder(
             "occurred_at", "run_ms", "cpu_ms", "max_rss_bytes", kind=EventKind.SUCCEEDED, final=True
         )
 
@@ -71,7 +71,7 @@ class OutcomeRecords:
         """The `started` event. Also prepares the bytes with which the execution's later events begin."""
         read, assignment, at = execution.read, execution.assignment, execution.started_us
         attempt_part = self._attempt_part(
-            read.alike.attempt,
+            read.template.attempt,
             execution.execution_id,
             assignment.partition,
             execution.offset,
@@ -153,7 +153,7 @@ class OutcomeRecords:
     def _next_attempt(self, execution: Execution, request: JobRequest) -> OutgoingRecord:
         retry = request.model_copy(update={"attempt": request.attempt + 1})
         # The lane it was read from: the one in the request may not exist.
-        lane = self._topics.lane(execution.lane.removesuffix(OVERFLOW))
+        lane = self._topics.lane(execution.lane.removesuffix(OVERFLOW_SUFFIX))
         return OutgoingRecord(lane, request.record_key, self._codec.encode(retry), execution.assignment)
 
     def _letter(

@@ -1,7 +1,7 @@
-"""How many jobs run at once: as many as the machine and what the jobs call can bear.
+"""How many jobs run at once: as many as the machine and the services that the jobs call can serve.
 
 A gradient limit, after Netflix's concurrency-limits (Gradient2): the usual run time of a job type, the median of its
-latest successes, is compared with its floor, what the medians were when nothing was in its way. Medians and not least
+latest successes, is compared with its floor, the median without contention. Medians and not minimum
 or mean times, because some jobs of a type end at once and some take ten times as long however idle the machine is.
 While they are near the floor the limit grows by its square root; as they grow the limit shrinks in proportion, at most
 by half in one step. A host short of memory cuts it at once; a host short of CPU cuts it back to where it began, because
@@ -15,10 +15,10 @@ from statistics import median
 TOLERANCE = 1.5
 SMOOTHING = 0.3
 FLOOR_RISE = 1.005
-"""A floor rises by this in a window, so that a type whose work has grown for good is not held down for ever."""
+"""A floor rises by this in a window, so that a type whose work has become longer is not limited for ever."""
 
 FLOOR_FALL = 0.2
-"""Share of the way to a lower median that a floor falls: one quick window alone is no floor."""
+"""Share of the way to a lower median that a floor falls: one fast window alone does not set it."""
 
 CUT = 0.8
 HIGH_CPU = 0.95
@@ -27,7 +27,7 @@ LEAST_SAMPLES = 30
 """Successes of a type that make a median; fewer are kept for the next window."""
 
 FLOOR_MS = 1.0
-"""Below a millisecond the clock and the interpreter are what varies."""
+"""Below a millisecond the clock and the interpreter dominate the variation."""
 
 
 class AdaptiveLimit:
@@ -46,8 +46,8 @@ class AdaptiveLimit:
     def update(self, samples: Iterable[tuple[str, float]], busiest: int, cpu: float, memory: float) -> int:
         """The limit after a window of time.
 
-        `samples`: job type and run time in ms of each success among those that the limit is for; what fails ends
-        sooner or later than the work takes. `busiest`: the most jobs that ran at once in it.
+        `samples`: job type and run time in ms of each success among the jobs that the limit applies to; a failure
+        takes less or more time than the work. `busiest`: the most jobs that ran at once in it.
         `cpu`, `memory`: use of the host or cgroup, 0 to 1.
         """
         slowdown = self._slowdown(samples)
@@ -65,7 +65,7 @@ class AdaptiveLimit:
         return self.limit
 
     def _slowdown(self, samples: Iterable[tuple[str, float]]) -> float | None:
-        """How many times its floor a job takes now, over the types with enough successes; None when none has."""
+        """Run time relative to the floor, over the types with enough successes; None when no type has."""
         for job_type, run_ms in samples:
             self._latest.setdefault(job_type, []).append(run_ms)
         jobs, taken = 0, 0.0

@@ -1,10 +1,9 @@
-"""Which of the waiting jobs begins next.
+"""Which of the queued jobs starts next.
 
-Lanes are strict but not starving: the most urgent lane with something to begin goes first, and one start in
-`STARVING_AFTER` goes to a lane that was passed over that often. Within a lane tenants take turns by deficit round robin
-(Shreedhar and Varghese, 1995; every job costs 1, a turn earns the tenant's weight), within a tenant its job types take
-turns. Jobs of one ordering key follow each other in the order in which they were put. What a quota holds back waits
-aside and costs nothing until it may go on.
+Lanes have strict priority without starvation: the most urgent lane with a job that may start goes first, and a lane
+that was passed over `STARVING_AFTER` times gets one start. Within a lane tenants take turns by deficit round robin
+(Shreedhar and Varghese, 1995; every job costs 1, a turn earns the tenant's weight), and within a tenant its job types
+take turns. Jobs that a quota holds back are parked and cost nothing until they may start.
 
 Pure: no clock, no thread, no Kafka. Not thread-safe.
 """
@@ -19,11 +18,12 @@ from typing import Generic, Protocol, TypeVar
 from millstream.consumers.worker.scheduling.quotas import Quotas
 
 STARVING_AFTER = 20
-HAIR_S = 0.001
+WAKE_TOLERANCE_S = 0.001
+"""Two wake times that differ by less are the same: sums of floats are not exact."""
 
 
-class Waiting(Protocol):
-    """What the queue asks of a job. `live` turns False when the job is not to be begun any more."""
+class QueuedJob(Protocol):
+    """What the queue needs of a job. `live` turns False when the job must not start any more."""
 
     @property
     def tenant(self) -> str: ...
@@ -37,11 +37,11 @@ class Waiting(Protocol):
     def live(self) -> bool: ...
 
 
-Job = TypeVar("Job", bound=Waiting)
+Job = TypeVar("Job", bound=QueuedJob)
 
 
 class FairQueue(Generic[Job]):
-    """Jobs that wait for a place to run, fair to tenants."""
+    """Jobs that wait for a slot, fair to tenants."""
 
     def __init__(self, lanes: Sequence[str], quotas: Quotas) -> None:
         self._quotas = quotas
@@ -55,9 +55,9 @@ class FairQueue(Generic[Job]):
         self._size += 1
 
     def pop(self, now: float) -> Job | None:
-        """The job that begins now, or None while nothing may. The caller enters it into the quotas, unless it is not
-        live any more."""
-        lanes = [lane for lane in self._lanes if lane.turns or lane.wakings]
+        """The job that starts now, or None while none may. The caller enters it into the quotas, unless it is not live
+        any more."""
+        lanes = [lane for lane in self._lanes if lane.turns or lane.wake_heap]
         if len(lanes) > 1:
             for lane in lanes:
                 if lane.passed_over >= STARVING_AFTER and (job := lane.pop(now)):
@@ -74,23 +74,23 @@ class FairQueue(Generic[Job]):
         return None
 
     def wake(self, tenant: str, job_type: str) -> None:
-        """A job of this tenant and type has ended: what waited for their quotas may have its turn."""
+        """A job of this tenant and type has ended: jobs that their quotas held back may have a turn."""
         for lane in self._lanes:
             lane.wake(tenant, job_type)
 
     def wake_all(self) -> None:
-        """A quota was changed or something resumed."""
+        """A quota was changed, or something was resumed."""
         for lane in self._lanes:
             lane.wake_all()
 
     def forget_dead(self) -> list[Job]:
-        """Drop the jobs that are not live any more, and return them; otherwise each stays until its turn comes."""
+        """Remove the jobs that are not live any more, and return them. Without this each stays until its turn comes."""
         dead = [job for lane in self._lanes for job in lane.forget_dead()]
         self._size -= len(dead)
         return dead
 
     def by_tenant(self) -> Counter[str]:
-        """How many jobs wait, by tenant. May be asked from any thread; then the numbers are a moment old."""
+        """How many jobs wait, by tenant. May be called by any thread; the numbers are a moment old."""
         waiting: Counter[str] = Counter()
         for lane in self._lanes:
             for tenant in list(lane.tenants.values()):
@@ -98,7 +98,7 @@ class FairQueue(Generic[Job]):
         return waiting
 
     def ready_at(self) -> float:
-        """The moment at which a rate limit lets the next job begin; infinity when nothing waits for one."""
+        """When a rate limit lets the next job start; infinity when none waits for one."""
         return min((lane.ready_at() for lane in self._lanes), default=math.inf)
 
     def __len__(self) -> int:
@@ -108,7 +108,7 @@ class FairQueue(Generic[Job]):
 class _Tenant(Generic[Job]):
     """One tenant's jobs in one lane: a queue for each job type, and whose turn it is.
 
-    `wakes_at`: the moment of its earliest waking in the lane's heap; infinity when it has none.
+    `wakes_at`: its earliest wake time in the lane's heap; infinity without one.
     """
 
     __slots__ = ("deficit", "name", "parked", "queues", "turns", "wakes_at")
@@ -129,10 +129,10 @@ class _Lane(Generic[Job]):
         self._quotas = quotas
         self.tenants: dict[str, _Tenant[Job]] = {}
         self.turns: deque[_Tenant[Job]] = deque()
-        self.wakings: list[tuple[float, int, _Tenant[Job]]] = []
+        self.wake_heap: list[tuple[float, int, _Tenant[Job]]] = []
         self._numbers = itertools.count()
         self._held_until = math.inf
-        # The names of tenants, in the order in which they began to wait; the values say nothing.
+        # Names of tenants in the order in which they were parked; the values are unused.
         self._waiting_for_type: dict[str, OrderedDict[str, None]] = {}
 
     def put(self, job: Job) -> None:
@@ -145,12 +145,12 @@ class _Lane(Generic[Job]):
             queue = tenant.queues[job.job_type] = deque()
             tenant.turns.append(job.job_type)
             if tenant.parked:
-                # Another type of its may begin even if those it had may not.
+                # Jobs of the new type may start even if those of its other types may not.
                 self._unpark(tenant)
         queue.append(job)
 
     def pop(self, now: float) -> Job | None:
-        if self.wakings and self.wakings[0][0] <= now:
+        if self.wake_heap and self.wake_heap[0][0] <= now:
             self._wake_due(now)
         turns = self.turns
         if not turns:
@@ -213,14 +213,15 @@ class _Lane(Generic[Job]):
         return dead
 
     def ready_at(self) -> float:
-        """Asked after `pop` had nothing: tenants that still have their turn are held back by the lane's own quota."""
-        while self.wakings and not self.wakings[0][2].parked:
-            self._pop_waking()
-        soonest = self.wakings[0][0] if self.wakings else math.inf
+        """Called after `pop` returned None: tenants that still have a turn are held back by the lane's own quota."""
+        while self.wake_heap and not self.wake_heap[0][2].parked:
+            self._pop_wake()
+        soonest = self.wake_heap[0][0] if self.wake_heap else math.inf
         return min(soonest, self._held_until) if self.turns else soonest
 
     def _take(self, tenant: _Tenant[Job], now: float) -> tuple[Job | None, dict[str, float]]:
-        """The tenant's next job, or how long it waits: for itself (under ""), or for each of its types."""
+        """The tenant's next job, or how long it must wait: for its own quota (key ""), or for the quota of each
+        type."""
         waits: dict[str, float] = {}
         if (wait := self._quotas.wait("tenant", tenant.name, now)) > 0:
             return None, {"": wait}
@@ -244,15 +245,15 @@ class _Lane(Generic[Job]):
     def _park(self, tenant: _Tenant[Job], waits: dict[str, float], now: float) -> None:
         tenant.parked = True
         moment = now + min(waits.values(), default=math.inf)
-        # It may park many times before the moment comes: one waking is enough, and it may be off by what floats differ.
-        if moment < tenant.wakes_at - HAIR_S:
+        # A tenant may be parked many times before its wake time: one entry in the heap is enough.
+        if moment < tenant.wakes_at - WAKE_TOLERANCE_S:
             tenant.wakes_at = moment
-            heapq.heappush(self.wakings, (moment, next(self._numbers), tenant))
+            heapq.heappush(self.wake_heap, (moment, next(self._numbers), tenant))
         for job_type in waits:
             if job_type:
                 self._waiting_for_type.setdefault(job_type, OrderedDict()).setdefault(tenant.name)
         if "" in waits:
-            # It was perhaps woken for a type's free place that it cannot use: let the next one have it.
+            # It may have been woken for a type's free slot that it cannot use: wake the next tenant instead.
             for job_type in tenant.queues:
                 self._wake_one(job_type)
 
@@ -270,13 +271,13 @@ class _Lane(Generic[Job]):
         self._waiting_for_type.pop(job_type, None)
 
     def _wake_due(self, now: float) -> None:
-        while self.wakings and self.wakings[0][0] <= now:
-            tenant = self._pop_waking()
+        while self.wake_heap and self.wake_heap[0][0] <= now:
+            tenant = self._pop_wake()
             if tenant.parked:
                 self._unpark(tenant)
 
-    def _pop_waking(self) -> _Tenant[Job]:
-        moment, _, tenant = heapq.heappop(self.wakings)
+    def _pop_wake(self) -> _Tenant[Job]:
+        moment, _, tenant = heapq.heappop(self.wake_heap)
         if moment == tenant.wakes_at:
             tenant.wakes_at = math.inf
         return tenant

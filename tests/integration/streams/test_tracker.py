@@ -18,10 +18,10 @@ from millstream.local.broker import Broker
 from millstream.local.ports import free_port
 from millstream.local.process import ChildProcess
 from millstream.schemas import Codec, EventKind, JobEvent, JobState, KafkaConnection, State, TopicCatalogue
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 from millstream.schemas.topics import MAX_RECORD_BYTES
-from millstream.streams.app import EXIT_UNFIT
-from millstream.streams.stall_detector import PATIENCE, SecondReader
+from millstream.streams.app import EXIT_STALLED
+from millstream.streams.stall_detector import STALLED_CHECKS, SecondReader
 from millstream.topics import apply_topics
 from tests.support.brokers import set_largest_record
 from tests.support.eventlog import TopicReader
@@ -168,7 +168,7 @@ def test_aborted_doubled_and_unreadable_events_change_nothing(
             "states": {"succeeded": 1},
             "jobs": 1,
             "events": 11,
-            "doubled_outcomes": 0,
+            "duplicate_outcomes": 0,
             "unreadable": 2,
         }
         assert tracker.json(f"/jobs/{doubled}")["executions"] == 1
@@ -222,7 +222,7 @@ def test_killed_again_and_again_it_still_knows_the_end_of_every_job(
     with tracker:
         eventually(tracker.finished, lambda count: count == len(jobs))
         assert tracker.json("/counts")["states"] == {"succeeded": len(jobs)}
-        assert tracker.json("/counts")["doubled_outcomes"] == 0
+        assert tracker.json("/counts")["duplicate_outcomes"] == 0
     states = TopicReader(kafka.bootstrap, topics.states)
     states.until(lambda: len({state.job_id for state in states.decoded(JobState) if state.state.terminal}) == len(jobs))
     states.close()
@@ -261,7 +261,7 @@ def test_a_tracker_whose_writes_fail_ends_and_loses_nothing(
         eventually(tracker.finished, lambda count: count == 50)
         set_largest_record(kafka.bootstrap, topics.states, 10)
         eventually(write_one_more_and_see, lambda alive: not alive)
-    assert tracker.process.returncode == EXIT_UNFIT
+    assert tracker.process.returncode == EXIT_STALLED
     set_largest_record(kafka.bootstrap, topics.states, MAX_RECORD_BYTES)
     with tracker:
         eventually(tracker.finished, lambda count: count == len(jobs))
@@ -271,18 +271,18 @@ def test_a_tracker_that_stays_deaf_ends_and_the_next_one_hears_everything(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
     job_id = new_id()
-    deaf = RunningTracker(
+    stalled = RunningTracker(
         kafka.bootstrap, topics, tmp_path, program="tests.support.stalled_tracker", PYTHONPATH=str(ROOT)
     )
-    with deaf:
+    with stalled:
         # Nothing that it could read is nothing to end for.
         writer.write(life(new_id()), commit=False)
-        time.sleep(2 * PATIENCE)
-        assert deaf.get("/health").status_code == 200  # type: ignore[union-attr]
+        time.sleep(2 * STALLED_CHECKS)
+        assert stalled.get("/health").status_code == 200  # type: ignore[union-attr]
         writer.write(life(job_id))
-        eventually(deaf.process.is_alive, lambda alive: not alive)
-    assert deaf.process.returncode == EXIT_UNFIT
-    assert "events stay unread" in deaf.process.tail
+        eventually(stalled.process.is_alive, lambda alive: not alive)
+    assert stalled.process.returncode == EXIT_STALLED
+    assert "events stay unread" in stalled.process.tail
     with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
         eventually(lambda: tracker.json(f"/jobs/{job_id}").get("state"), lambda state: state == "succeeded")
 

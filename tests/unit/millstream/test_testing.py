@@ -162,8 +162,8 @@ def test_an_attempt_ends_as_in_a_worker(
     ours = result.outcome
     assert (ours.kind, ours.reason, ours.retryable) == (theirs.kind, theirs.reason, theirs.retryable)
     # The fingerprint of a cancellation that nobody ordered names where the worker resumed the coroutine.
-    alike = ("error_type", "error_message") if job_type == "cancels-itself" else COMPARED
-    assert {what: ours.error.get(what) for what in alike} == {what: theirs.error.get(what) for what in alike}
+    compared = ("error_type", "error_message") if job_type == "cancels-itself" else COMPARED
+    assert {what: ours.error.get(what) for what in compared} == {what: theirs.error.get(what) for what in compared}
 
 
 def test_the_stack_begins_at_the_handler() -> None:
@@ -310,7 +310,7 @@ def test_no_thread_is_left() -> None:
 def test_the_client_takes_and_refuses_what_job_client_does() -> None:
     client: JobClient = InMemoryClient(jobs)
     assert client.submit_many([]) == []
-    with pytest.raises(InvalidJob, match="there are only the lanes"):
+    with pytest.raises(InvalidJob, match="the lanes are"):
         client.submit("succeeds", lane="slow")
     with pytest.raises(InvalidJob, match="payload of 'succeeds' is"):
         InMemoryClient(jobs, max_payload_bytes=10).submit("succeeds", "a long payload")

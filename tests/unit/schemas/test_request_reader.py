@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.schemas import Codec, DecodeError, JobRequest, RequestReader, job_part
-from millstream.schemas.avro_part import long, microseconds
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
+from millstream.schemas.partial_encoder import long, microseconds
 from millstream.schemas.request_reader import NAMES_KEPT
 
 CODEC = Codec()
@@ -72,7 +72,7 @@ def test_only_the_first_of_many_is_read_with_care_however_long_the_names(tenant:
     reader.read(CODEC.encode(first))
     for second in range(20):
         again = like(first, submitted_at=datetime(2026, 11, 24, 10, 0, second, 777, UTC), ordering_key=f"key-{second}")
-        assert reader._read_alike(CODEC.encode(again)) is not None
+        assert reader._read_by_template(CODEC.encode(again)) is not None
 
 
 @pytest.mark.parametrize("micros", [253_402_300_800_000_000, 2**61, 2**63 - 1])
@@ -122,4 +122,4 @@ def test_tenants_without_end_do_not_fill_the_memory() -> None:
     reader = RequestReader(CODEC)
     for number in range(NAMES_KEPT + 50):
         reader.read(CODEC.encode(JobRequest(tenant=f"t{number}", job_type="a")))
-    assert len(reader._likenesses) == NAMES_KEPT
+    assert len(reader._templates) == NAMES_KEPT

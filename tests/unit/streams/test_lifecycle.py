@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.schemas import EventKind, JobEvent, JobState, State
-from millstream.schemas.models import new_id
-from millstream.streams.lifecycle import MOST_MARKS, MOST_TEXT, apply
+from millstream.schemas.ids import new_id
+from millstream.streams.lifecycle import MAX_MARKS, MAX_TEXT, apply
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 JOB = new_id()
@@ -123,7 +123,7 @@ def test_a_second_outcome_of_an_attempt_is_found_and_changes_nothing() -> None:
     state, _ = apply(None, life)
     second = event(EventKind.FAILED, 9, 1, "1b", final=True, event_id=new_id())
     after, findings = apply(state, [second])
-    assert [finding.kind for finding in findings] == ["doubled outcome"]
+    assert [finding.kind for finding in findings] == ["duplicate_outcome"]
     assert after.state is State.SUCCEEDED
     assert after.outcomes == 1
     assert apply(after, [second])[1] == []
@@ -151,7 +151,7 @@ def test_an_outcome_that_comes_after_the_next_start_is_still_told() -> None:
 
 def test_a_message_of_megabytes_is_cut() -> None:
     state, _ = apply(None, [event(EventKind.PROGRESS, 1, 1, "a", progress=0.5, message="x" * 2_000_000)])
-    assert len(state.message) == MOST_TEXT
+    assert len(state.message) == MAX_TEXT
 
 
 def test_a_job_of_very_many_attempts_keeps_a_bounded_state() -> None:
@@ -163,7 +163,7 @@ def test_a_job_of_very_many_attempts_keeps_a_bounded_state() -> None:
         ]
         state, _ = apply(state, events)
     assert state is not None
-    assert len(state.applied) <= MOST_MARKS
+    assert len(state.applied) <= MAX_MARKS
     assert state.outcomes == 199
 
 

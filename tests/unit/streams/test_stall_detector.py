@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from confluent_kafka import OFFSET_BEGINNING
 
-from millstream.streams.stall_detector import PATIENCE, Hearing
+from millstream.streams.stall_detector import STALLED_CHECKS, StallDetector
 
 
 class Kafka:
@@ -24,53 +24,53 @@ def record(partition: int, offset: int) -> SimpleNamespace:
     return SimpleNamespace(partition=partition, offset=offset)
 
 
-async def looks(hearing: Hearing, count: int, owned: tuple[int, ...] = (0, 1)) -> dict[int, int]:
+async def looks(detector: StallDetector, count: int, owned: tuple[int, ...] = (0, 1)) -> dict[int, int]:
     """What the last of some looks finds; the others must find nothing."""
     for _ in range(count - 1):
-        assert await hearing.look(owned) == {}
-    return await hearing.look(owned)
+        assert await detector.check(owned) == {}
+    return await detector.check(owned)
 
 
 async def test_an_event_that_stays_unread_is_found_when_patience_ends() -> None:
     kafka = Kafka()
     kafka.holds = {1: 7}
-    assert await looks(Hearing(kafka.unread), PATIENCE) == {1: 7}
+    assert await looks(StallDetector(kafka.unread), STALLED_CHECKS) == {1: 7}
     assert kafka.asked[0] == {0: OFFSET_BEGINNING, 1: OFFSET_BEGINNING}
 
 
 async def test_one_silent_partition_is_found_while_others_are_read() -> None:
     kafka, count = Kafka(), 0
     kafka.holds = {0: 0, 1: 7}
-    hearing = Hearing(kafka.unread)
-    for count in range(PATIENCE - 1):
-        hearing.took([record(0, count)])
-        assert await hearing.look((0, 1)) == {}
-    hearing.took([record(0, count + 1)])
-    assert await hearing.look((0, 1)) == {1: 7}
+    detector = StallDetector(kafka.unread)
+    for count in range(STALLED_CHECKS - 1):
+        detector.processed([record(0, count)])
+        assert await detector.check((0, 1)) == {}
+    detector.processed([record(0, count + 1)])
+    assert await detector.check((0, 1)) == {1: 7}
 
 
 async def test_who_reads_slowly_is_not_deaf() -> None:
     kafka = Kafka()
-    hearing = Hearing(kafka.unread)
+    detector = StallDetector(kafka.unread)
     for offset in range(3):
         kafka.holds = {1: offset}
-        assert await looks(hearing, PATIENCE - 1) == {}
-        hearing.took([record(1, offset)])
-        assert await hearing.look((0, 1)) == {}
+        assert await looks(detector, STALLED_CHECKS - 1) == {}
+        detector.processed([record(1, offset)])
+        assert await detector.check((0, 1)) == {}
     assert kafka.asked[-1] == {0: OFFSET_BEGINNING}
-    await hearing.look((0, 1))
+    await detector.check((0, 1))
     assert kafka.asked[-1] == {0: OFFSET_BEGINNING, 1: 3}
 
 
 async def test_what_is_not_owned_or_not_answered_begins_anew() -> None:
     kafka = Kafka()
-    hearing = Hearing(kafka.unread)
+    detector = StallDetector(kafka.unread)
     for interrupted in ((), (0,)):
         kafka.holds = {1: 7}
-        assert await looks(hearing, PATIENCE - 1) == {}
-        assert await hearing.look(interrupted) == {}
-    assert await looks(hearing, PATIENCE - 1) == {}
+        assert await looks(detector, STALLED_CHECKS - 1) == {}
+        assert await detector.check(interrupted) == {}
+    assert await looks(detector, STALLED_CHECKS - 1) == {}
     kafka.holds = {}
-    assert await hearing.look((0, 1)) == {}
+    assert await detector.check((0, 1)) == {}
     kafka.holds = {1: 7}
-    assert await looks(hearing, PATIENCE) == {1: 7}
+    assert await looks(detector, STALLED_CHECKS) == {1: 7}

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from millstream.schemas import EventKind, JobEvent
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 from tests.support.guarantees import History, NoJobLost, NoStarvation, OneOutcomePerAttempt, OrderPerKey
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.cost.budgets import budget_alerts, budget_gaps
 from millstream.analytics.cost.prices import Budget, InvalidFile, Price, load, replacement
-from millstream.schemas.models import Severity
+from millstream.schemas.alert import Severity
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 COLUMNS = [

@@ -26,7 +26,9 @@ from millstream.schemas import (
     Record,
     TopicCatalogue,
 )
-from millstream.schemas.models import AlertKind, ChangeKind, new_id
+from millstream.schemas.alert import AlertKind
+from millstream.schemas.change import ChangeKind
+from millstream.schemas.ids import new_id
 from tests.support.job_events import CODEC, life_of_jobs
 
 FIRST = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)

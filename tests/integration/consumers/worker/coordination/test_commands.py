@@ -12,7 +12,7 @@ from millstream.consumers.worker.execution.executor import Executor
 from millstream.consumers.worker.scheduling.adaptive_limit import AdaptiveLimit
 from millstream.local.broker import Broker
 from millstream.local.ports import free_port
-from millstream.producers import JobClient, NewJob, give_order, standing_orders
+from millstream.producers import JobClient, NewJob, active_commands, send_command
 from millstream.schemas import (
     Action,
     Command,
@@ -34,11 +34,11 @@ LITTLE_ROOM: dict[str, Any] = {"admission_jobs": 100, "limit": "fixed", "concurr
 
 def send(kafka: Broker, topics: TopicCatalogue, action: Action, scope: Scope, target: str, **limits: float) -> None:
     command = Command.model_validate({"action": action, "scope": scope, "target": target, **limits})
-    give_order(command, KafkaConnection(kafka.bootstrap), topics)
+    send_command(command, KafkaConnection(kafka.bootstrap), topics)
 
 
 def standing(kafka: Broker, topics: TopicCatalogue) -> list[Action]:
-    return [each.action for each in standing_orders(KafkaConnection(kafka.bootstrap), topics)]
+    return [each.action for each in active_commands(KafkaConnection(kafka.bootstrap), topics)]
 
 
 def test_a_running_and_a_waiting_job_are_cancelled(

@@ -134,10 +134,24 @@ def test_a_quota_sent_later_replaces_the_earlier_one_as_it_does_after_a_restart(
         ({"action": "set_quota", "scope": "tenant", "target": "acme", "max_concurrency": 2**31}, "max_concurrency"),
         ({"action": "set_quota", "scope": "tenant", "target": "acme", "max_per_second": 0}, "max_per_second"),
         ({"action": "set_quota", "scope": "tenant", "target": ""}, "target"),
-        ({"action": "pause", "scope": "job", "target": "j"}, "pause does not go with scope job"),
-        ({"action": "cancel_job", "scope": "tenant", "target": "acme"}, "cancel_job does not go with scope tenant"),
+        ({"action": "pause", "scope": "job", "target": "j"}, "pause does not apply to scope job"),
+        ({"action": "cancel_job", "scope": "tenant", "target": "acme"}, "cancel_job does not apply to scope tenant"),
     ],
 )
 def test_a_command_that_no_worker_could_apply_cannot_be_made(command: dict[str, object], what: str) -> None:
     with pytest.raises(ValidationError, match=what):
         Command.model_validate(command)
+
+
+@pytest.mark.parametrize("unknown", [{"action": Action.OTHER}, {"scope": Scope.OTHER}])
+def test_a_command_of_a_newer_release_changes_nothing_and_blocks_no_other_command(unknown: dict[str, Any]) -> None:
+    caught_up = CaughtUp()
+    fields = {"action": Action.PAUSE, "scope": Scope.TENANT, "target": "acme", **unknown}
+    newer = Command.model_validate(fields)
+    with capture_logs() as logs:
+        executor = caught_up.apply()
+        caught_up.read(CODEC.encode(newer), newer.key)
+        caught_up.read(quota_command("other", max_concurrency=3), b"tenant:other:set_quota")
+    assert executor.quotas.wait("tenant", "acme", 0) == 0
+    assert executor.quotas.quota("tenant", "other") == Quota(max_concurrency=3)
+    assert [each["event"] for each in logs if each["log_level"] == "error"] == ["command_rejected"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from millstream.consumers.worker.execution.crash_journal import CrashJournal
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 
 EXECUTION = new_id()
 

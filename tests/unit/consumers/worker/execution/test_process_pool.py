@@ -11,7 +11,7 @@ from millstream.consumers.worker import JobContext
 from millstream.consumers.worker.execution.process_child import ProcessTask, TaskAnswer
 from millstream.consumers.worker.execution.process_pool import ProcessLimits, ProcessSlot
 from millstream.schemas import EventKind, JobRequest
-from millstream.schemas.models import new_id
+from millstream.schemas.ids import new_id
 
 NO_LIMITS = ProcessLimits()
 

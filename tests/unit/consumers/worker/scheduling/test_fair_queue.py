@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.consumers.worker.scheduling.fair_queue import STARVING_AFTER, FairQueue
-from millstream.consumers.worker.scheduling.quotas import Quota, Quotas, Scope
+from millstream.consumers.worker.scheduling.quotas import Quota, Quotas, QuotaScope
 
 
 @dataclass(eq=False)
@@ -176,7 +176,7 @@ def test_a_tenant_that_waits_for_one_type_and_runs_another_leaves_nothing_behind
         assert job is not None and job.job_type == "free"
         assert worker.begin(number / 1000) is None
         worker.end(job)
-    assert len(lane.wakings) <= 2
+    assert len(lane.wake_heap) <= 2
     assert sum(map(len, lane._waiting_for_type.values())) <= 2
     assert worker.begin(2.0) is None
     assert worker.queue.ready_at() == pytest.approx(1000, abs=0.01)
@@ -227,7 +227,7 @@ limits = st.builds(
 def test_every_job_begins_once_and_no_quota_is_ever_exceeded(
     jobs: list[Job], per_tenant: dict[str, Quota], per_type: dict[str, Quota], choices: list[int]
 ) -> None:
-    quotas: dict[tuple[Scope, str], Quota] = {("tenant", name): quota for name, quota in per_tenant.items()}
+    quotas: dict[tuple[QuotaScope, str], Quota] = {("tenant", name): quota for name, quota in per_tenant.items()}
     quotas |= {("job_type", name): quota for name, quota in per_type.items()}
     worker = Worker(Quotas(quotas))
     waiting = list(jobs)

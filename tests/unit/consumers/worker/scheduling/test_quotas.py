@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from millstream.consumers.worker.scheduling.quotas import IDLE_KEPT, Quota, Quotas
+from millstream.consumers.worker.scheduling.quotas import MAX_IDLE, Quota, Quotas
 
 
 def test_no_more_run_at_once_than_a_tenant_may() -> None:
@@ -51,33 +51,33 @@ def test_no_more_begin_than_the_rate_allows(rate: float, seconds: int) -> None:
 
 def test_an_order_is_the_whole_difference_from_what_is_configured() -> None:
     quotas = Quotas({("tenant", "a"): Quota(max_concurrency=3, weight=2)})
-    quotas.order("tenant", "a", max_per_second=5)
+    quotas.apply_limits("tenant", "a", max_per_second=5)
     assert quotas.quota("tenant", "a") == Quota(max_concurrency=3, weight=2, max_per_second=5)
-    quotas.order("tenant", "a", max_concurrency=1)
+    quotas.apply_limits("tenant", "a", max_concurrency=1)
     assert quotas.quota("tenant", "a") == Quota(max_concurrency=1, weight=2)
-    quotas.order("tenant", "a")
+    quotas.apply_limits("tenant", "a")
     assert quotas.quota("tenant", "a") == Quota(max_concurrency=3, weight=2)
 
 
 def test_an_order_lifts_what_an_earlier_one_limited() -> None:
     quotas = Quotas()
-    quotas.order("lane", "bulk", max_concurrency=0)
+    quotas.apply_limits("lane", "bulk", max_concurrency=0)
     assert quotas.wait("lane", "bulk", 0) == math.inf
-    quotas.order("lane", "bulk")
+    quotas.apply_limits("lane", "bulk")
     assert quotas.wait("lane", "bulk", 0) == 0
 
 
 def test_an_order_that_cannot_be_obeyed_leaves_the_quota_as_it_is() -> None:
     quotas = Quotas()
-    quotas.order("tenant", "a", weight=3)
+    quotas.apply_limits("tenant", "a", weight=3)
     with pytest.raises(ValidationError, match="weight"):
-        quotas.order("tenant", "a", weight=0)
+        quotas.apply_limits("tenant", "a", weight=0)
     assert quotas.quota("tenant", "a") == Quota(weight=3)
 
 
 def test_idle_tenants_are_forgotten() -> None:
     quotas = Quotas()
-    for number in range(2 * IDLE_KEPT):
+    for number in range(2 * MAX_IDLE):
         quotas.enter(f"t{number}", "t", "l")
         quotas.leave(f"t{number}", "t", "l")
-    assert len(quotas._tenants) <= IDLE_KEPT + 3
+    assert len(quotas._tenants) <= MAX_IDLE + 3

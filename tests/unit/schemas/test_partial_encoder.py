@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.schemas.avro_part import AvroPart
+from millstream.schemas.partial_encoder import PartialEncoder
 
 TIME = {"type": "long", "logicalType": "timestamp-micros"}
 KINDS = {"type": "enum", "name": "Kind", "symbols": ["red", "green", "blue"]}
@@ -47,9 +47,9 @@ records = st.fixed_dictionaries(
 def test_it_writes_what_fastavro_writes(record: dict[str, Any], usual: dict[str, Any]) -> None:
     out = io.BytesIO()
     fastavro.schemaless_writer(out, fastavro.parse_schema(SCHEMA), {"data": b"", **usual, **record})
-    assert AvroPart(SCHEMA, {"data": b"", **usual}).encode(record) == out.getvalue()
+    assert PartialEncoder(SCHEMA, {"data": b"", **usual}).encode(record) == out.getvalue()
 
 
 def test_a_field_that_the_schema_does_not_have_is_refused() -> None:
     with pytest.raises(KeyError, match="colour"):
-        AvroPart(SCHEMA, {"data": b""}).encode({"colour": 1})
+        PartialEncoder(SCHEMA, {"data": b""}).encode({"colour": 1})

@@ -1,9 +1,9 @@
-"""Some fields of an Avro record as bytes, fast, when most of them are what they always are.
+"""Encodes Avro records of which only a few fields change from one to the next.
 
-An Avro body is its fields one after the other, so a record that differs from the usual one in a few fields is the usual
-pieces with those few replaced. fastavro writes the usual ones, once; what lies between two fields that differ is joined
-once for each combination of given fields; the few are written here, a fifth of a microsecond each. A test holds the two
-to the same bytes.
+An Avro body is its fields one after the other, so a record that differs from the usual one in a few fields consists of
+the usual bytes with those few replaced. fastavro writes the usual ones once; the bytes between two changing fields are
+joined once for each combination of given fields; the few are encoded here, in a fifth of a microsecond each. A test
+checks that the result has the same bytes as fastavro's.
 """
 
 import io
@@ -22,11 +22,11 @@ _MICROSECOND = timedelta(microseconds=1)
 _DOUBLE = struct.Struct("<d")
 _ONE_BYTE = tuple(bytes([number]) for number in range(0x80))
 _FOLLOWED = tuple(bytes([number & 0x7F | 0x80, number >> 7 | 0x80]) for number in range(1 << 14))
-"""The two bytes of fourteen bits that others follow."""
+"""The two bytes of the lowest fourteen bits when more bits follow."""
 
 
-class AvroPart:
-    """Encodes records of a schema. `usual` are the values that fields have unless they are given.
+class PartialEncoder:
+    """Encodes records of a schema. `usual`: the values of fields that are not given.
 
     A timestamp is an aware datetime, or a whole number of microseconds since 1970. Raises KeyError for a name that the
     schema does not have. Thread-safe.
@@ -34,30 +34,30 @@ class AvroPart:
 
     def __init__(self, schema: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
         fields = schema["fields"]
-        self._places = {field["name"]: (at, _encoder(field["type"])) for at, field in enumerate(fields)}
+        self._positions = {field["name"]: (at, _encoder(field["type"])) for at, field in enumerate(fields)}
         self._usual = [_usual_bytes(field, usual) for field in fields]
-        self._forms: dict[tuple[str, ...], Callable[..., bytes]] = {}
+        self._encoders: dict[tuple[str, ...], Callable[..., bytes]] = {}
 
     def encode(self, given: Mapping[str, Any]) -> bytes:
         """The bytes of a record with these values, and the usual ones for the rest."""
         names = tuple(given)
-        form = self._forms.get(names)
-        if form is None:
-            form = self._forms[names] = self.form(*names)
-        return form(*given.values())
+        encode = self._encoders.get(names)
+        if encode is None:
+            encode = self._encoders[names] = self.encoder(*names)
+        return encode(*given.values())
 
-    def form(self, *names: str) -> Callable[..., bytes]:
+    def encoder(self, *names: str) -> Callable[..., bytes]:
         """A function from the values of these fields, in this order, to the bytes of a record with them."""
-        given = {self._places[name][0] for name in names}
+        given = {self._positions[name][0] for name in names}
         blank = [b""]
-        place_of = {}
+        position_of = {}
         for at, usual in enumerate(self._usual):
             if at in given:
-                place_of[at] = len(blank)
+                position_of[at] = len(blank)
                 blank += [b"", b""]
             else:
                 blank[-1] += usual
-        entries = [(place_of[at], encode) for at, encode in (self._places[name] for name in names)]
+        entries = [(position_of[at], encode) for at, encode in (self._positions[name] for name in names)]
 
         def fill(*values: Any) -> bytes:
             pieces = blank.copy()
@@ -90,7 +90,7 @@ def microseconds(moment: datetime) -> int:
 def _usual_bytes(field: Mapping[str, Any], usual: Mapping[str, Any]) -> bytes:
     name = field["name"]
     if name not in usual and "default" not in field:
-        # It must be given each time.
+        # It has no usual value and must be given each time.
         return b""
     out = io.BytesIO()
     value = usual.get(name, field.get("default"))
