@@ -33,7 +33,7 @@ def show(
         response = httpx.get(url, timeout=10)
     except httpx.HTTPError as error:
         raise Failure(
-            f"the tracker at {settings.tracker.url} does not answer: {error}",
+            f"the tracker at {settings.tracker.url} does not respond: {error}",
             "start it with `millstream tracker`, or set MILLSTREAM_TRACKER__PUBLIC_URL",
             code=3,
         ) from error
