@@ -71,7 +71,7 @@ def load_budgets(
 
 @budgets.command("check")
 def check_budgets(
-    tell: Annotated[bool, typer.Option("--tell", help="Write the alerts to jobs.alerts.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="Write the alerts to jobs.alerts.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the alerts of this month's budgets that were not sent yet; exit code 1 when there are some.
@@ -80,15 +80,15 @@ def check_budgets(
 
     Examples:
 
-      millstream budgets check --tell
+      millstream budgets check --send
     """
     settings = settings_module.load()
     client, now = connect(settings), datetime.now(UTC)
     found = budget_alerts(client, now)
     for gap in budget_gaps(client, now):
         warn(gap)
-    if tell and found:
-        _tell(settings, found)
+    if send and found:
+        _send(settings, found)
     answer(
         as_json,
         [alert.model_dump(mode="json") for alert in found],
@@ -147,7 +147,7 @@ def _load(file: Path, kind: type[Kind], replace: bool) -> int:
     return len(rows)
 
 
-def _tell(settings: Settings, alerts: list[Alert]) -> None:
+def _send(settings: Settings, alerts: list[Alert]) -> None:
     producer = Producer(settings.connection.producer(client_id="millstream-budgets"))
     for alert in alerts:
         producer.produce(settings.catalogue.alerts, settings.codec.encode(alert), alert.fingerprint)

@@ -18,7 +18,7 @@ class Failure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """What the user gets to read for an exception of a class. `text` may use `{error}`."""
+    """What is printed for an exception of a class. `text` may use `{error}`."""
 
     code: int
     hint: str = ""
@@ -28,15 +28,15 @@ class ErrorRule:
 RULES = {
     "millstream.settings.InvalidSettings": ErrorRule(2, "`millstream config show` prints every setting"),
     "millstream.producers.request.InvalidJob": ErrorRule(2, "nothing was sent"),
-    "millstream.producers.delivery.SubmitError": ErrorRule(3, "`millstream doctor` looks for the cause"),
+    "millstream.producers.delivery.SubmitError": ErrorRule(3, "`millstream doctor` finds the cause"),
     "cimpl.KafkaException": ErrorRule(
-        3, "`millstream doctor` looks for the cause; `millstream up` starts a broker", "Kafka: {error}"
+        3, "`millstream doctor` finds the cause; `millstream up` starts a broker", "Kafka: {error}"
     ),
     "millstream.schemas.registry.RegistryUnavailable": ErrorRule(
         3, "no record was lost: it is read again at the next start"
     ),
     "millstream.analytics.client.ClickHouseUnavailable": ErrorRule(
-        3, "`millstream up` starts one; `millstream doctor` looks for the cause"
+        3, "`millstream up` starts one; `millstream doctor` finds the cause"
     ),
     "clickhouse_connect.driver.exceptions.ClickHouseError": ErrorRule(3, text="ClickHouse: {error}"),
     "millstream.streams.credentials.UnsupportedOption": ErrorRule(2),
@@ -45,8 +45,8 @@ RULES = {
     "millstream.local.process.DidNotStart": ErrorRule(3),
     "millstream.analytics.warehouse.migrate.MigrationError": ErrorRule(3),
 }
-"""By the full name of the class: importing the classes would load every service's libraries for each command, and an
-exception can only come from a module that is loaded anyway. The first class of an exception's MRO that is here counts.
+"""By the full name of the class: importing the classes would load the libraries of every service for each command, and
+an exception can only come from a module that is already loaded. The first class in the MRO with a rule decides.
 """
 
 

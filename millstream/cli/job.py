@@ -12,6 +12,7 @@ from millstream.cli.commands import send
 from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer
+from millstream.pages.format import duration
 from millstream.schemas import Action, Scope
 
 app = typer.Typer(help="Show or cancel one job.", no_args_is_help=True)
@@ -32,7 +33,7 @@ def show(
         response = httpx.get(url, timeout=10)
     except httpx.HTTPError as error:
         raise Failure(
-            f"the tracker at {settings.tracker.url} does not answer: {error}",
+            f"the tracker at {settings.tracker.url} does not respond: {error}",
             "start it with `millstream tracker`, or set MILLSTREAM_TRACKER__PUBLIC_URL",
             code=3,
         ) from error
@@ -76,7 +77,7 @@ def _readable(name: str, value: Any) -> str:
     if name.endswith("_at"):
         return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f %Z")
     if name.endswith("_ms"):
-        return f"{value:,.1f} ms"
+        return duration(value)
     if isinstance(value, dict):
         return ", ".join(f"{key}={each}" for key, each in value.items())
     return str(value).replace("[", r"\[")

@@ -115,7 +115,7 @@ def job(
     try:
         story = job_story(_client(), job_id, round(length(margin, "--margin").total_seconds()))
     except UnknownJob as error:
-        hint = "`millstream job show` asks the tracker; `millstream doctor` looks whether the sink is behind"
+        hint = "`millstream job show` queries the tracker; the sink may not have stored the job yet"
         raise Failure(str(error), hint) from error
     show(asdict(story), job_page(story), as_json, as_html)
 
@@ -235,7 +235,7 @@ def report(
     try:
         found = postmortem(_client(), incident, slo=slo)
     except UnknownIncident as error:
-        raise Failure(str(error), "`millstream rca detect` looks for incidents", code=2) from error
+        raise Failure(str(error), "`millstream rca detect` finds incidents", code=2) from error
     page = postmortem_page(found)
     if as_json or as_html:
         show(asdict(found), page, as_json, as_html)

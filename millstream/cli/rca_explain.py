@@ -56,7 +56,7 @@ def _explain_file(file: Path, columns: rca.Columns, since: str | None, until: st
         table = rca.read_table(file, columns)
         leaves = table.leaves(_seconds(since, "--since"), _seconds(until, "--until"))
     except rca.UnreadableTable as error:
-        raise Failure(str(error), "`millstream rca explain --help` says which columns it needs", code=2) from error
+        raise Failure(str(error), "`millstream rca explain --help` lists the required columns", code=2) from error
     found = rca.attribute(leaves)
     data = {"file": str(file), "left_out": table.left_out, **asdict(found)}
     return data, attribution_page(f"Why {file.name} changed", found, table.left_out)

@@ -56,7 +56,7 @@ def run_sink(
 
 
 def _wait_for_clickhouse(settings: Settings, stop: threading.Event) -> Client | None:
-    """A client, once ClickHouse answers; None when `stop` was set first. Kafka retains the records until then."""
+    """A client, once ClickHouse responds; None when `stop` was set first. Kafka retains the records until then."""
     while not stop.is_set():
         try:
             return connect(settings)

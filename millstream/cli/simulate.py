@@ -76,13 +76,13 @@ def simulate_command(
         hint = "a scenario is written as workers=8,concurrency=10,price=0.192,high=2, urgent lanes as high,default"
         raise Failure(str(error), hint, 2) from error
     notes = list(_notes(jobs, fleet, outcomes))
-    told = {
+    data = {
         "recorded_jobs": jobs.recorded,
         "replayed_jobs": len(jobs.arrivals),
         "notes": notes,
         "outcomes": [_plain(each) for each in outcomes],
     }
-    answer(as_json, told, lambda: _rendered(jobs.arrivals, outcomes, notes))
+    answer(as_json, data, lambda: _rendered(jobs.arrivals, outcomes, notes))
 
 
 def _around(fleet: Workers, usual: Scenario) -> list[Scenario]:

@@ -35,7 +35,7 @@ KEYWORDS = (
 HELP = r"""\v            every view and its question
 \v VIEW       a view's parameters, columns and example
 \f FORMAT     table, csv, json, jsonl or parquet from now on
-\o FILE       answers go to the file, \o alone: to the screen
+\o FILE       results go to the file, \o alone: to the screen
 \q            leave (ctrl-D does the same)
 A query ends with ; or with an empty line."""
 
@@ -53,9 +53,9 @@ class SqlCompleter(Completer):
         before = document.text_before_cursor
         word = document.get_word_before_cursor(pattern=None)
         word = word.rpartition("(")[2].rpartition(",")[2]
-        if asked := self._open_call(before):
-            given = before.rpartition(f"{asked.name}(")[2]
-            for name, kind in asked.parameters.items():
+        if view := self._open_call(before):
+            given = before.rpartition(f"{view.name}(")[2]
+            for name, kind in view.parameters.items():
                 if name.startswith(word) and f"{name}=" not in given.replace(" ", ""):
                     yield Completion(f"{name}=", -len(word), display_meta=kind)
             return
@@ -107,10 +107,10 @@ def run(client: Client, ask: Callable[[str, str, Path | None], None], say: Calla
             say(described(argument))
         elif command == r"\f":
             output_format = argument or "table"
-            say(f"answers are {output_format} now")
+            say(f"output format: {output_format}")
         elif command == r"\o":
             file = Path(argument) if argument else None
-            say(f"answers go to {file or 'the screen'}")
+            say(f"results go to {file or 'the screen'}")
         elif text:
             ask(text, output_format, file)
 

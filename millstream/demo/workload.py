@@ -2,7 +2,7 @@
 
 Half of the workers run release 1.4.2, from which a template is missing. Half way through, tenant `initech` begins to
 use it: from then on each of its `reports.render` jobs that runs on one of those workers fails. In addition, 1 % of all
-jobs fail at random, so that the incident has to be told from noise.
+jobs fail at random, so that the incident must be separated from noise.
 """
 
 import random

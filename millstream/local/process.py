@@ -21,7 +21,7 @@ _DIE_WITH_PARENT = (
         "-IS",
         "-c",
         # PR_SET_PDEATHSIG is 1, SIGKILL 9; it outlives exec. Done here and not in preexec_fn, which may deadlock when
-        # the parent has threads. The parent may have died before the kernel was told: then this is an orphan already.
+        # the parent has threads. The parent may have died before prctl took effect: then this is an orphan already.
         "import ctypes, os, sys\n"
         "ctypes.CDLL(None).prctl(1, 9)\n"
         "if os.getppid() == int(sys.argv[1]): os.execvp(sys.argv[2], sys.argv[2:])",

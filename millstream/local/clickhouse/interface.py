@@ -101,8 +101,8 @@ class HttpInterface:
         query_id = request.query_params.get("query_id") or str(uuid.uuid4())
         try:
             self._authenticate(request)
-            asked = _read(request, query_id)
-            return await self._answer(request, asked)
+            parsed = _read(request, query_id)
+            return await self._answer(request, parsed)
         except ClickHouseError as error:
             return self._failure(error, query_id)
 
@@ -120,53 +120,53 @@ class HttpInterface:
             text = f"{user}: Authentication failed: password is incorrect, or there is no user with such name"
             raise ClickHouseError.raised(AUTHENTICATION_FAILED, "AUTHENTICATION_FAILED", text)
 
-    async def _answer(self, request: Request, asked: QueryRequest) -> Response:
+    async def _answer(self, request: Request, parsed: QueryRequest) -> Response:
         body = _Body(request)
         pieces = compression.decompressed(body.pieces(), request.headers.get("content-encoding", "").lower())
-        head = await self._in_thread(_head, asked.query, pieces)
+        head = await self._in_thread(_head, parsed.query, pieces)
         insert = parse_insert(head)
         if insert is None:
             text = await self._in_thread(_whole, head, pieces)
         else:
             text = insert.from_file("/dev/null")
         connection = await self._in_thread(
-            self._sessions.take, asked.session_id, asked.session_timeout_s, asked.session_must_exist
+            self._sessions.take, parsed.session_id, parsed.session_timeout_s, parsed.session_must_exist
         )
         streaming = False
         try:
-            await self._in_thread(_prepare, connection, asked, text)
+            await self._in_thread(_prepare, connection, parsed, text)
             if insert is not None:
                 answer = await self._in_thread(_insert, connection, insert, pieces)
-                return self._whole_response(asked, answer, asked.format)
-            named = output_format(text, asked.format)
+                return self._whole_response(parsed, answer, parsed.format)
+            named = output_format(text, parsed.format)
             if reads(text) and named.lower() in STREAMED_FORMATS:
-                chunks = connection.stream(text, asked.format, asked.parameters)
+                chunks = connection.stream(text, parsed.format, parsed.parameters)
                 first, streaming = await self._in_thread(_beginning, chunks)
                 if not streaming:
-                    return self._whole_response(asked, QueryResult(first), named)
-                return self._streaming_response(asked, connection, first, chunks, named)
-            answer = await self._in_thread(connection.query, text, asked.format, asked.parameters)
-            return self._whole_response(asked, answer, named)
+                    return self._whole_response(parsed, QueryResult(first), named)
+                return self._streaming_response(parsed, connection, first, chunks, named)
+            answer = await self._in_thread(connection.query, text, parsed.format, parsed.parameters)
+            return self._whole_response(parsed, answer, named)
         finally:
             if not streaming:
-                await self._in_thread(self._sessions.give_back, asked.session_id, connection)
+                await self._in_thread(self._sessions.give_back, parsed.session_id, connection)
 
-    def _whole_response(self, asked: QueryRequest, answer: QueryResult, named: str) -> Response:
-        headers = self._headers(asked.query_id, named, answer)
+    def _whole_response(self, parsed: QueryRequest, answer: QueryResult, named: str) -> Response:
+        headers = self._headers(parsed.query_id, named, answer)
         body = answer.body
-        if asked.encoding and body:
-            headers["Content-Encoding"] = asked.encoding
-            compressor = compression.compressor(asked.encoding)
+        if parsed.encoding and body:
+            headers["Content-Encoding"] = parsed.encoding
+            compressor = compression.compressor(parsed.encoding)
             body = compressor.compress(body) + compressor.flush()
         return Response(body, 200, headers, media_type=_media_type(named))
 
     def _streaming_response(
-        self, asked: QueryRequest, connection: Connection, first: bytes, chunks: Iterator[bytes], named: str
+        self, parsed: QueryRequest, connection: Connection, first: bytes, chunks: Iterator[bytes], named: str
     ) -> Response:
         tag = secrets.token_hex(8)
-        headers = self._headers(asked.query_id, named, QueryResult(b"")) | {"X-ClickHouse-Exception-Tag": tag}
-        if asked.encoding:
-            headers["Content-Encoding"] = asked.encoding
+        headers = self._headers(parsed.query_id, named, QueryResult(b"")) | {"X-ClickHouse-Exception-Tag": tag}
+        if parsed.encoding:
+            headers["Content-Encoding"] = parsed.encoding
 
         def pieces() -> Iterator[bytes]:
             try:
@@ -177,7 +177,7 @@ class HttpInterface:
 
         async def body() -> AsyncIterator[bytes]:
             plain = pieces()
-            packer = compression.compressor(asked.encoding) if asked.encoding else None
+            packer = compression.compressor(parsed.encoding) if parsed.encoding else None
             try:
                 async for piece in iterate_in_threadpool(plain):
                     if packer is None:
@@ -188,16 +188,16 @@ class HttpInterface:
                     yield packer.flush()
             finally:
                 # The client may have disconnected: closing the generators cancels the query in the engine.
-                await asyncio.shield(self._in_thread(self._end_stream, plain, chunks, asked, connection))
+                await asyncio.shield(self._in_thread(self._end_stream, plain, chunks, parsed, connection))
 
         return StreamingResponse(body(), 200, headers, media_type=_media_type(named))
 
     def _end_stream(
-        self, plain: Iterator[bytes], chunks: Iterator[bytes], asked: QueryRequest, connection: Connection
+        self, plain: Iterator[bytes], chunks: Iterator[bytes], parsed: QueryRequest, connection: Connection
     ) -> None:
         for generator in (plain, chunks):
             generator.close()  # type: ignore[attr-defined]
-        self._sessions.give_back(asked.session_id, connection)
+        self._sessions.give_back(parsed.session_id, connection)
 
     def _failure(self, error: ClickHouseError, query_id: str) -> Response:
         headers = {
@@ -312,15 +312,15 @@ def _whole(head: bytes, pieces: Iterator[bytes]) -> str:
     return plain
 
 
-def _prepare(connection: Connection, asked: QueryRequest, text: str) -> None:
+def _prepare(connection: Connection, parsed: QueryRequest, text: str) -> None:
     changes = connection.changes_something(text)
-    if asked.readonly and changes:
+    if parsed.readonly and changes:
         why = (
             "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. "
             "You should use method POST for modifying queries"
         )
         raise ClickHouseError.raised(READONLY, "READONLY", why)
-    connection.use(asked.database, asked.settings)
+    connection.use(parsed.database, parsed.settings)
 
 
 def _insert(connection: Connection, insert: Insert, pieces: Iterator[bytes]) -> QueryResult:

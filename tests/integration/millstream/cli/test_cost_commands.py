@@ -91,7 +91,7 @@ def test_budgets_that_are_spent_are_told_once_to_the_topic_of_alerts_and_what_th
     run("prices", "load", "prices.csv", "--replace")
     spend(clickhouse, 6)
     kafka_of_ours = {"MILLSTREAM_KAFKA__BOOTSTRAP": kafka.bootstrap, "MILLSTREAM_TOPICS__PREFIX": topics.prefix}
-    done = run("budgets", "check", "--tell", "--json", code=1, **kafka_of_ours)
+    done = run("budgets", "check", "--send", "--json", code=1, **kafka_of_ours)
     (alert,) = json.loads(done.stdout)
     assert alert["subject"] == "acme" and "12.00 of 10.00 USD" in alert["summary"]
     reader = TopicReader(kafka.bootstrap, topics.alerts)
