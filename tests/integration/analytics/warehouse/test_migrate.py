@@ -1,3 +1,5 @@
+"""Migrations bring a database to this release's schema, whatever it had before."""
+
 import threading
 import uuid
 
