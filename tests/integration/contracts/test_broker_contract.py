@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from aiokafka.partitioner import murmur2
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from millstream.local.broker import Broker
@@ -19,10 +19,13 @@ from millstream.topics import apply_topics, inspect_topics
 from tests.integration.consumers.worker.handlers import jobs as handlers
 from tests.support.eventlog import EventLog
 from tests.support.running_worker import RunningWorker
+from tests.support.waiting import until
 
 PARTITIONS = 4
 METADATA = "m1r:" + "x" * 4000
 """The longest metadata of a commit that a stock broker takes holds 4,095 bytes; the offset ledger uses it."""
+
+FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
 
 class Clients:
@@ -36,10 +39,16 @@ class Clients:
         self._consumers: list[Consumer] = []
 
     def create(self, **config: str) -> None:
-        """Create the topic; underscores in the names of its settings stand for dots."""
+        """Create the topic and wait until it can be used; underscores in the names of its settings stand for dots."""
         settings = {key.replace("_", "."): value for key, value in config.items()}
         topic = NewTopic(self.topic, PARTITIONS, 1, config=settings)
         self.admin.create_topics([topic], operation_timeout=30)[self.topic].result()
+        until(lambda: len(self._partitions_with_leaders()) == PARTITIONS)
+
+    def _partitions_with_leaders(self) -> list[int]:
+        topics = self.admin.list_topics(timeout=10).topics
+        found = topics[self.topic].partitions if self.topic in topics else {}
+        return [number for number, partition in found.items() if partition.leader >= 0]
 
     def transactional_producer(self) -> Producer:
         """A producer that has registered this test's transactional id."""
@@ -143,10 +152,7 @@ class TestTopics:
     def test_a_deleted_topic_is_gone(self, clients: Clients) -> None:
         clients.create()
         clients.admin.delete_topics([clients.topic], operation_timeout=10)[clients.topic].result(20)
-        deadline = time.monotonic() + 10
-        while clients.topic in clients.admin.list_topics(timeout=10).topics:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: clients.topic not in clients.admin.list_topics(timeout=10).topics)
 
     def test_a_topic_that_exists_is_not_created_again(self, clients: Clients) -> None:
         clients.create()
@@ -304,8 +310,9 @@ class TestTransactions:
         old.produce(clients.topic, b"fenced", partition=0)
         old.flush(10)
         new = clients.transactional_producer()
-        with pytest.raises(KafkaException):
-            old.commit_transaction(10)
+        with pytest.raises(KafkaException) as rejected:
+            old.commit_transaction(3)
+        assert rejected.value.args[0].code() in FENCED
         new.begin_transaction()
         new.produce(clients.topic, b"new", partition=1)
         new.commit_transaction(30)

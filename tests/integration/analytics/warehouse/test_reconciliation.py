@@ -1,4 +1,4 @@
-"""`analytics/warehouse/reconciliation/` compares every rollup with the raw events, in every column, and reports every difference."""
+"""`analytics/warehouse/reconciliation/` compares each rollup with the raw events, column by column."""
 
 import re
 
