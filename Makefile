@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 SHARED := bench/harness.py bench/event_load.py bench/noop_jobs.py bench/rca_cases.py bench/rca_baselines.py bench/rca_planting.py
 BENCHES := $(filter-out $(SHARED),$(wildcard bench/*.py))
 
-.PHONY: setup demo test lint bench docs lock clean
+.PHONY: setup demo test soak lint bench docs lock clean
 
 setup: $(STAMP)
 
@@ -22,8 +22,13 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	@$(BIN)/millstream demo
 
+# Two processes, one with all tests on the shared brokers (tests/support/groups.py). The last line has the time.
 test: setup
-	@$(BIN)/python -m pytest --durations 25
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 25
+
+# The scenarios of faults in full length, with progress and a line of figures each.
+soak: setup
+	@$(BIN)/python -m pytest -m soak tests/faults
 
 lint: setup
 	@$(BIN)/ruff check .

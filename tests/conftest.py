@@ -7,15 +7,23 @@ from collections.abc import Iterator
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from millstream import analytics
 from millstream.local.broker import ApacheKafka, Broker, Tansu
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from millstream.topics import apply_topics
 from tests.support import brokers
+from tests.support.databases import TestDatabase
+from tests.support.groups import arrange
+from tests.support.scenarios import Figures
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(brokers.BrokerCount(), "millstream-broker-count")
+    config.pluginmanager.register(Figures(), "millstream-figures")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    arrange(items)
 
 
 def pytest_report_header() -> str:
@@ -47,9 +55,14 @@ def any_broker(request: pytest.FixtureRequest) -> Broker:
 
 
 @pytest.fixture
-def topic_prefix() -> str:
-    """A topic prefix of this test's own."""
-    return f"t{uuid.uuid4().hex[:8]}."
+def topic_prefix(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A topic prefix of this test's own; its topics are deleted afterwards from every broker that the test used."""
+    prefix = f"t{uuid.uuid4().hex[:8]}."
+    names = {"kafka", "kafka_cluster", "tansu", "any_broker"} & set(request.fixturenames)
+    used: list[Broker] = [request.getfixturevalue(name) for name in names]
+    yield prefix
+    for broker in used:
+        brokers.delete_topics(broker.bootstrap, prefix)
 
 
 @pytest.fixture
@@ -72,11 +85,23 @@ def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="session")
+def shared_database(clickhouse_url: str) -> Iterator[TestDatabase]:
+    database = TestDatabase(clickhouse_url)
+    yield database
+    database.drop()
+
+
 @pytest.fixture
-def clickhouse(clickhouse_url: str) -> Iterator[Client]:
-    """A client on a database of this test's own, with this release's tables."""
-    database = f"t{uuid.uuid4().hex[:8]}"
-    client = analytics.connect(clickhouse_url, database=database)
-    analytics.migrate(client, database)
-    yield client
-    client.command(f"DROP DATABASE {database} SYNC")
+def clickhouse(shared_database: TestDatabase) -> Iterator[Client]:
+    """A client on a database with this release's tables, empty but for what the migrations insert."""
+    yield shared_database.client()
+    shared_database.restore()
+
+
+@pytest.fixture
+def own_clickhouse(clickhouse_url: str) -> Iterator[Client]:
+    """A client on a database of this test's own, with this release's tables: for tests that change the tables."""
+    database = TestDatabase(clickhouse_url)
+    yield database.client()
+    database.drop()

@@ -1,4 +1,4 @@
-"""Events keep flowing while the sink is killed, or ClickHouse is: each is in ClickHouse exactly once."""
+"""The sink or ClickHouse is killed while events arrive: each event is in ClickHouse exactly once."""
 
 import os
 import random
@@ -22,6 +22,7 @@ from millstream.local.process import ChildProcess
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from tests.support.job_events import CODEC, many_events
 from tests.support.rollups import counts
+from tests.support.scenarios import Scenario, lengths
 
 EVENTS = 120_000
 
@@ -85,32 +86,43 @@ def wait_for_rows(client: Client, rows: int, seconds: float = 60) -> None:
         time.sleep(0.2)
 
 
-def assert_exactly_once(kafka: Broker, topics: TopicCatalogue, client: Client) -> None:
+def assert_exactly_once(
+    kafka: Broker, topics: TopicCatalogue, client: Client, scenario: Scenario, **more: object
+) -> None:
     expected = committed_events(kafka, topics)
     found = counts(client)
-    print(f"read_committed reader: {expected:,}; ClickHouse: {found}")
+    lost, doubled = expected - found["distinct"], found["raw"] - found["distinct"]
+    scenario.figures(committed=expected, inserted=found["raw"], lost=lost, doubled=doubled, **more)
     assert expected == EVENTS
     assert found["raw"] == found["distinct"] == found["throughput"] == expected
     assert found["outcomes"] == found["attempts"] == found["latency"] == found["cost"]
     assert disagreements(client) == []
 
 
+@lengths("kills_at_least", short=6, full=30)
 def test_a_sink_killed_again_and_again_loses_and_doubles_nothing(
-    kafka: Broker, topics: TopicCatalogue, clickhouse: Client, clickhouse_url: str, tmp_path: Path
+    kafka: Broker,
+    topics: TopicCatalogue,
+    clickhouse: Client,
+    clickhouse_url: str,
+    tmp_path: Path,
+    scenario: Scenario,
+    kills_at_least: int,
 ) -> None:
     draw = random.Random(os.urandom(8))
     command = [sys.executable, "-c", SINK, kafka.bootstrap, clickhouse_url, str(clickhouse.database), topics.prefix]
-    writing = produce(kafka, topics, seconds=8)
+    writing = produce(kafka, topics, seconds=8 * kills_at_least / 6)
     log = (tmp_path / "sink.log").open("w")
     kills = 0
     while True:
         sink = subprocess.Popen(command, stdout=log, stderr=log)
-        if kills >= 6 and not writing.is_alive():
+        if kills >= kills_at_least and not writing.is_alive():
             break
         time.sleep(1.2 + draw.random())
         sink.kill()
         sink.wait()
         kills += 1
+        scenario.progress(f"kill {kills}, at least {kills_at_least}")
     try:
         wait_for_rows(clickhouse, EVENTS)
     finally:
@@ -118,13 +130,13 @@ def test_a_sink_killed_again_and_again_loses_and_doubles_nothing(
         sink.wait()
         writing.join()
     repeated = (tmp_path / "sink.log").read_text().count("batch_repeated")
-    print(f"{kills} kills, {repeated} announced batches were inserted again")
     assert repeated > 0, "no kill hit a batch in flight, so the test has shown nothing"
-    assert_exactly_once(kafka, topics, clickhouse)
+    assert_exactly_once(kafka, topics, clickhouse, scenario, kills=kills, repeated_batches=repeated)
 
 
+@lengths("kills", short=2, full=8)
 def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
-    kafka: Broker, topics: TopicCatalogue, tmp_path: Path
+    kafka: Broker, topics: TopicCatalogue, tmp_path: Path, scenario: Scenario, kills: int
 ) -> None:
     server = EmbeddedClickHouse(tmp_path)
     server.start()
@@ -135,11 +147,11 @@ def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
     sink = Sink(KafkaConnection(kafka.bootstrap), topics, client, CODEC, config)
     stop = threading.Event()
     running = threading.Thread(target=sink.run, args=(stop,))
-    writing = produce(kafka, topics, seconds=6)
+    writing = produce(kafka, topics, seconds=3 * kills)
     running.start()
     try:
-        for rows in (10_000, 60_000):
-            wait_for_rows(client, rows)
+        for kill in range(kills):
+            wait_for_rows(client, 10_000 + kill * 100_000 // kills)
             server.kill()
             deadline = time.monotonic() + 20
             while not sink.status.last_error:
@@ -147,11 +159,12 @@ def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
                 time.sleep(0.05)
             server = EmbeddedClickHouse(tmp_path, port=port)
             server.start()
+            scenario.progress(f"kill {kill + 1} of {kills}")
         wait_for_rows(client, EVENTS)
         stop.set()
         running.join()
         writing.join()
-        assert_exactly_once(kafka, topics, client)
+        assert_exactly_once(kafka, topics, client, scenario)
     finally:
         stop.set()
         running.join(20)
@@ -159,7 +172,7 @@ def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
 
 
 def test_a_sink_that_starts_before_clickhouse_does_waits_for_it(
-    kafka: Broker, topics: TopicCatalogue, tmp_path: Path
+    kafka: Broker, topics: TopicCatalogue, tmp_path: Path, scenario: Scenario
 ) -> None:
     port = free_port()
     sink = ChildProcess(
@@ -184,13 +197,13 @@ def test_a_sink_that_starts_before_clickhouse_does_waits_for_it(
             migrate(client, "millstream")
             wait_for_rows(client, EVENTS)
             writing.join()
-            assert_exactly_once(kafka, topics, client)
+            assert_exactly_once(kafka, topics, client, scenario)
             sink.stop(20)
     assert sink.returncode == 0
 
 
 def test_a_clickhouse_that_hangs_does_not_cost_the_sink_its_place_in_the_group(
-    kafka: Broker, topics: TopicCatalogue, clickhouse: Client, monkeypatch: pytest.MonkeyPatch
+    kafka: Broker, topics: TopicCatalogue, clickhouse: Client, monkeypatch: pytest.MonkeyPatch, scenario: Scenario
 ) -> None:
     """The poll thread never waits for an insert, and memory stays bounded: partitions are paused meanwhile."""
     answer = threading.Event()
@@ -232,4 +245,4 @@ def test_a_clickhouse_that_hangs_does_not_cost_the_sink_its_place_in_the_group(
         answer.set()
         stop.set()
         running.join(30)
-    assert_exactly_once(kafka, topics, clickhouse)
+    assert_exactly_once(kafka, topics, clickhouse, scenario)

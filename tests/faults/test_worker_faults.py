@@ -1,6 +1,5 @@
-"""Workers and brokers die, stall and come back while jobs keep coming: every guarantee holds over the whole history."""
+"""Workers and brokers are killed, suspended and restarted while jobs arrive: every guarantee holds over the history."""
 
-import os
 import random
 import threading
 import time
@@ -17,11 +16,20 @@ from millstream.schemas import EventKind, KafkaConnection, TopicCatalogue
 from millstream.topics import apply_topics
 from tests.integration.consumers.worker.handlers import jobs as handlers
 from tests.support.fleet import Fleet
-from tests.support.guarantees import Guarantee, NoJobLost, NoStarvation, OneOutcomePerAttempt, OrderPerKey, report
+from tests.support.guarantees import (
+    Guarantee,
+    History,
+    NoJobLost,
+    NoStarvation,
+    OneOutcomePerAttempt,
+    OrderPerKey,
+    figures,
+    violations,
+)
 from tests.support.running_worker import RunningWorker
+from tests.support.scenarios import Scenario, lengths
 
 ALWAYS: list[Guarantee] = [NoJobLost(), OneOutcomePerAttempt(), OrderPerKey(), NoStarvation(timedelta(seconds=45))]
-STORM_RESTARTS = int(os.environ.get("MILLSTREAM_TEST_STORM_RESTARTS", "16"))
 
 
 @pytest.fixture
@@ -36,103 +44,128 @@ def clustered(kafka_cluster: ApacheKafka, topic_prefix: str, tmp_path: Path) -> 
     return Fleet(kafka_cluster.bootstrap, topics, tmp_path, seed=9)
 
 
-def test_a_rolling_restart_half_way_loses_nothing(fleet: Fleet) -> None:
+@lengths("rounds", short=1, full=5)
+def test_a_rolling_restart_half_way_loses_nothing(fleet: Fleet, scenario: Scenario, rounds: int) -> None:
     with fleet:
         fleet.start(3)
         fleet.feed()
         fleet.await_everyone()
-        for worker in fleet.workers:
-            assert worker.stop(30) == 0, worker.tail
-            worker.start()
-            fleet.await_ends(100)
+        for turn in range(rounds):
+            for worker in fleet.workers:
+                assert worker.stop(30) == 0, worker.tail
+                worker.start()
+                fleet.await_ends(100)
+            scenario.progress(f"round {turn + 1} of {rounds}")
         history = fleet.history()
-        assert report(history, ALWAYS) == []
-        starts = sum(event.kind is EventKind.STARTED for event in history.events)
-        assert starts == len(history.accepted), "an orderly stop lets what runs finish"
+        assert_held(scenario, history)
+        assert figures(history)["executions"] == len(history.accepted), "an orderly stop lets what runs finish"
 
 
-def test_kill_9_of_one_of_three_workers_again_and_again_loses_nothing(fleet: Fleet) -> None:
+@lengths("kills", short=3, full=20)
+def test_kill_9_of_one_of_three_workers_again_and_again_loses_nothing(
+    fleet: Fleet, scenario: Scenario, kills: int
+) -> None:
     with fleet:
         fleet.start(3)
         fleet.feed()
         fleet.await_everyone()
-        for kill in range(5):
+        for kill in range(kills):
             victim = fleet.workers[kill % 3]
             victim.kill()
             fleet.pause(0.1, 1.0)
             victim.start()
             fleet.pause(0.5, 3.0)
-        assert report(fleet.history(), ALWAYS) == []
+            scenario.progress(f"kill {kill + 1} of {kills}")
+        assert_held(scenario, fleet.history())
 
 
-def test_kill_9_of_a_child_leaves_its_siblings_alone_and_loses_nothing(fleet: Fleet) -> None:
+@lengths("kills", short=2, full=12)
+def test_kill_9_of_a_child_leaves_its_siblings_alone_and_loses_nothing(
+    fleet: Fleet, scenario: Scenario, kills: int
+) -> None:
     with fleet:
         fleet.start(1, "--processes", "2")
         fleet.feed()
         fleet.await_ends(100)
-        for _ in range(3):
+        for kill in range(kills):
             children = psutil.Process(fleet.workers[0].pid).children()
             fleet.dice.choice(children).kill()
             fleet.pause(1.0, 3.0)
+            scenario.progress(f"kill {kill + 1} of {kills}")
         assert fleet.workers[0].is_alive()
-        history = fleet.history()
-        assert report(history, ALWAYS) == []
+        assert_held(scenario, fleet.history())
         assert fleet.workers[0].stop(40) == 0, fleet.workers[0].tail
 
 
+@lengths("rounds", short=1, full=4)
 def test_kill_9_of_a_broker_and_then_of_the_transaction_coordinator_loses_nothing(
-    clustered: Fleet, kafka_cluster: ApacheKafka
+    clustered: Fleet, kafka_cluster: ApacheKafka, scenario: Scenario, rounds: int
 ) -> None:
     with clustered as fleet:
         fleet.start(2)
         fleet.feed(60)
         fleet.await_everyone()
-        coordinator = transaction_coordinator(kafka_cluster, f"{fleet.topics.prefix}worker-{fleet.topics.prefix}w0")
-        for number in (1 + coordinator % 3, coordinator):
-            kafka_cluster.node(number).kill()
-            fleet.pause(3.0, 5.0)
-            kafka_cluster.node(number).start()
-            fleet.await_ends(60)
-        assert report(fleet.history(), ALWAYS) == []
+        for turn in range(rounds):
+            coordinator = transaction_coordinator(kafka_cluster, f"{fleet.topics.prefix}worker-{fleet.topics.prefix}w0")
+            for number in (1 + coordinator % 3, coordinator):
+                kafka_cluster.node(number).kill()
+                fleet.pause(3.0, 5.0)
+                kafka_cluster.node(number).start()
+                fleet.await_ends(60)
+            scenario.progress(f"round {turn + 1} of {rounds}")
+        assert_held(scenario, fleet.history())
 
 
-def test_a_worker_stopped_past_its_session_is_fenced_and_starts_over(fleet: Fleet) -> None:
+@lengths("suspensions", short=1, full=2)
+def test_a_worker_stopped_past_its_session_is_fenced_and_starts_over(
+    fleet: Fleet, scenario: Scenario, suspensions: int
+) -> None:
     with fleet:
         fleet.start(2)
         fleet.feed(60)
         fleet.await_everyone()
-        fleet.workers[0].suspend()
-        fleet.pause(9.0, 10.0)
-        fleet.workers[0].resume()
-        # It finds out with its next transaction, when it has partitions again.
-        deadline = time.monotonic() + 60
-        while "starting over" not in fleet.workers[0].tail:
-            assert time.monotonic() < deadline, fleet.workers[0].tail
-            fleet.await_ends(10)
-        assert fleet.workers[0].is_alive()
-        assert report(fleet.history(), ALWAYS) == []
+        for number in range(suspensions):
+            worker = fleet.workers[number]
+            worker.suspend()
+            fleet.pause(9.0, 10.0)
+            worker.resume()
+            # It finds out with its next transaction, when it has partitions again.
+            deadline = time.monotonic() + 60
+            while "starting over" not in worker.tail:
+                assert time.monotonic() < deadline, worker.tail
+                fleet.await_ends(10)
+            assert worker.is_alive()
+            scenario.progress(f"suspension {number + 1} of {suspensions}")
+        assert_held(scenario, fleet.history())
 
 
-def test_handlers_that_hang_eat_memory_and_exit_cost_only_themselves(fleet: Fleet) -> None:
+@lengths("rounds", short=1, full=5)
+def test_handlers_that_hang_eat_memory_and_exit_cost_only_themselves(
+    fleet: Fleet, scenario: Scenario, rounds: int
+) -> None:
+    kinds = ("never-returns", "eats-memory", "exits", "never-returns")
     with fleet:
         fleet.start(1, "--processes", "1", handlers="tests.support.misbehaving")
-        good = fleet.submit([NewJob("well-behaved", {"seconds": 0.01}) for _ in range(200)])
-        bad = fleet.submit([NewJob(kind, {}) for kind in ("never-returns", "eats-memory", "exits", "never-returns")])
-        good += fleet.submit([NewJob("well-behaved", {"seconds": 0.01}) for _ in range(200)])
+        good, bad = [], []
+        for turn in range(rounds):
+            good += fleet.submit([NewJob("well-behaved", {"seconds": 0.01}) for _ in range(200)])
+            bad += fleet.submit([NewJob(kind, {}) for kind in kinds])
+            good += fleet.submit([NewJob("well-behaved", {"seconds": 0.01}) for _ in range(200)])
+            fleet.await_ends(400)
+            scenario.progress(f"round {turn + 1} of {rounds}")
         history = fleet.history()
-        assert report(history, [NoJobLost(), OneOutcomePerAttempt()]) == []
+        assert_held(scenario, history, [NoJobLost(), OneOutcomePerAttempt()])
         ended = {event.job_id: event for event in history.outcomes}
         assert {ended[job_id].kind for job_id in good} == {EventKind.SUCCEEDED}
-        assert [ended[job_id].error_type for job_id in bad] == [
-            "TimeoutError",
-            "MemoryExceeded",
-            "HandlerCrashed",
-            "TimeoutError",
-        ]
-        assert "exited with code 7" in ended[bad[2]].error_message
+        errors = ["TimeoutError", "MemoryExceeded", "HandlerCrashed", "TimeoutError"]
+        assert [ended[job_id].error_type for job_id in bad] == errors * rounds
+        assert all("exited with code 7" in ended[job_id].error_message for job_id in bad[2::4])
 
 
-def test_a_rebalance_storm_loses_nothing(kafka: Broker, topic_prefix: str, tmp_path: Path) -> None:
+@lengths("restarts", short=4, full=16)
+def test_a_rebalance_storm_loses_nothing(
+    kafka: Broker, topic_prefix: str, tmp_path: Path, scenario: Scenario, restarts: int
+) -> None:
     """8 workers on 32 partitions, each restarted again and again at random moments."""
     topics = TopicCatalogue(topic_prefix, lanes=("default",), partitions=32)
     apply_topics(KafkaConnection(kafka.bootstrap), topics)
@@ -140,11 +173,12 @@ def test_a_rebalance_storm_loses_nothing(kafka: Broker, topic_prefix: str, tmp_p
 
         def restart_again_and_again(number: int) -> None:
             dice = random.Random(number)
-            for _ in range(STORM_RESTARTS + 1):
+            for turn in range(restarts + 1):
                 worker = RunningWorker(kafka.bootstrap, topics, handlers, f"{topic_prefix}{number}", revoke_grace_s=1.0)
                 worker.start()
                 time.sleep(dice.uniform(0.2, 2.0))
                 worker.stop()
+                scenario.progress(f"worker {number}: restart {turn} of {restarts}")
 
         storm = [threading.Thread(target=restart_again_and_again, args=(number,)) for number in range(8)]
         for thread in storm:
@@ -153,7 +187,13 @@ def test_a_rebalance_storm_loses_nothing(kafka: Broker, topic_prefix: str, tmp_p
             fleet.submit([NewJob("sleep", {"seconds": 0.01}, tenant=f"t{number % 3}") for number in range(20)])
             fleet.pause(0.1, 0.4)
         with RunningWorker(kafka.bootstrap, topics, handlers, f"{topic_prefix}last"):
-            assert report(fleet.history(), [NoJobLost(), OneOutcomePerAttempt()]) == []
+            assert_held(scenario, fleet.history(), [NoJobLost(), OneOutcomePerAttempt()])
+
+
+def assert_held(scenario: Scenario, history: History, guarantees: list[Guarantee] = ALWAYS) -> None:
+    """Report the figures of the history, and fail with every violation of a guarantee."""
+    scenario.figures(**figures(history))
+    assert violations(history, guarantees) == []
 
 
 def transaction_coordinator(cluster: ApacheKafka, transactional_id: str) -> int:

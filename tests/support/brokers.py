@@ -23,6 +23,8 @@ BROKER_FIXTURES = {
     "stock_kafka": "apache x1 stock",
     "tansu": "tansu",
 }
+PROPERTY = "broker"
+"""The property of a test's report that names the broker it ran on."""
 
 
 @cache
@@ -76,7 +78,16 @@ def tansu(folder: Path) -> Iterator[Tansu]:
     broker = Tansu(folder)
     broker.start()
     yield broker
-    broker.stop()
+    # It ignores SIGTERM for longer than a test should wait, and keeps nothing.
+    broker.process.kill()
+
+
+def delete_topics(bootstrap: str, prefix: str) -> None:
+    """Delete every topic whose name starts with `prefix`; returns when the broker has accepted it."""
+    client = AdminClient(KafkaConnection(bootstrap).client())
+    if names := [name for name in client.list_topics(timeout=10).topics if name.startswith(prefix)]:
+        for done in client.delete_topics(names, operation_timeout=0).values():
+            done.result(30)
 
 
 def set_largest_record(bootstrap: str, topic: str, size: int) -> None:
@@ -89,18 +100,22 @@ def set_largest_record(bootstrap: str, topic: str, size: int) -> None:
 
 
 class BrokerCount:
-    """Counts how many tests ran on which broker. A pytest plugin."""
+    """Counts how many tests ran on which broker. A pytest plugin, which also works with the workers of pytest-xdist."""
 
     def __init__(self) -> None:
         self._ran: Counter[str] = Counter()
 
-    def pytest_runtest_call(self, item: pytest.Item) -> None:
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         used = {name for fixture, name in BROKER_FIXTURES.items() if fixture in getattr(item, "fixturenames", ())}
         chosen = getattr(item, "callspec", None)
         if chosen and "any_broker" in chosen.params:
             # A parametrised fixture names all its brokers; this run of the test uses one.
             used = {BROKER_FIXTURES[chosen.params["any_broker"]]}
-        self._ran.update(used or {"no broker"})
+        item.user_properties += [(PROPERTY, name) for name in sorted(used or {"no broker"})]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self._ran.update(str(value) for name, value in report.user_properties if name == PROPERTY)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         counted = ", ".join(f"{name}: {count}" for name, count in sorted(self._ran.items()))

@@ -98,7 +98,7 @@ class Fleet:
         """Read until each worker has ended a job."""
         deadline = time.monotonic() + 120
         while idle := self._names - {event.worker_id for event in self._log.events}:
-            assert time.monotonic() < deadline, f"nothing was done by {', '.join(sorted(idle))}"
+            assert time.monotonic() < deadline, f"no job was run by {', '.join(sorted(idle))}"
             self._log.read()
 
     def pause(self, least_s: float, most_s: float) -> None:
@@ -108,7 +108,7 @@ class Fleet:
             self._log.read(0.05)
 
     def history(self, within_s: float = 180) -> History:
-        """Stop feeding, wait until every accepted job has ended, and read on a little for what may come twice."""
+        """Stop feeding, wait until every accepted job has ended, and read for one more second what may be doubled."""
         self._stop.set()
         if self._feeder is not None:
             self._feeder.join(150)

@@ -1,4 +1,4 @@
-"""What must hold whatever breaks, as objects: each looks at the whole history once, at the end.
+"""The guarantees that hold whatever breaks, as objects: each checks the whole history once, at the end.
 
 The history is `jobs.events` as an independent read_committed reader sees it, and the jobs that Kafka acknowledged.
 """
@@ -26,7 +26,7 @@ class History:
 
 
 class Guarantee(Protocol):
-    """`violations` says in words what of a history breaks it; nothing when it holds."""
+    """`violations` describes what in a history breaks the guarantee; it is empty when the guarantee holds."""
 
     def violations(self, history: History) -> list[str]: ...
 
@@ -88,8 +88,7 @@ class OrderPerKey:
 
 @dataclass
 class NoStarvation:
-    """No tenant's jobs all wait while another's run: in every span of `within`, a tenant that has jobs waiting sees one
-    of them end.
+    """In every span of `within`, a tenant that has waiting jobs has one of them end, whatever other tenants run.
 
     Legal:    flood, flood, small, flood ...
     Illegal:  flood, flood, flood ... for longer than `within`, while small waits
@@ -109,21 +108,25 @@ class NoStarvation:
             for moment in sorted(moments):
                 waiting = [each for each in submitted[tenant] if each <= previous]
                 if waiting and moment - previous > self.within:
-                    found.append(f"tenant {tenant} saw nothing end for {(moment - previous).total_seconds():.1f} s")
+                    found.append(f"no job of tenant {tenant} ended for {(moment - previous).total_seconds():.1f} s")
                 previous = moment
         return found
 
 
-def report(history: History, guarantees: list[Guarantee]) -> list[str]:
-    """Print the counts, and return every violation of every guarantee."""
-    violations = [f"{type(each).__name__}: {text}" for each in guarantees for text in each.violations(history)]
-    starts = sum(event.kind is EventKind.STARTED for event in history.events)
+def figures(history: History) -> dict[str, int]:
+    """What a history counts: jobs, executions, outcomes, and what the guarantees forbid."""
     ended = {event.job_id for event in history.outcomes if event.final}
     attempts = Counter((event.job_id, event.attempt) for event in history.outcomes)
-    print(
-        f"accepted={len(history.accepted)} ended={len(ended & set(history.accepted))} executions={starts} "
-        f"outcomes={len(history.outcomes)} lost={len(set(history.accepted) - ended)} "
-        f"doubled={sum(count > 1 for count in attempts.values())} "
-        f"held={', '.join(type(each).__name__ for each in guarantees)}"
-    )
-    return violations
+    return {
+        "submitted": len(history.accepted),
+        "ended": len(ended & set(history.accepted)),
+        "outcomes": len(history.outcomes),
+        "executions": sum(event.kind is EventKind.STARTED for event in history.events),
+        "lost": len(set(history.accepted) - ended),
+        "doubled": sum(count > 1 for count in attempts.values()),
+    }
+
+
+def violations(history: History, guarantees: list[Guarantee]) -> list[str]:
+    """Every violation of every guarantee, each with the name of its guarantee."""
+    return [f"{type(each).__name__}: {text}" for each in guarantees for text in each.violations(history)]

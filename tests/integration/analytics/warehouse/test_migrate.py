@@ -1,3 +1,5 @@
+"""Migrations bring a database to this release's schema, whatever it had before."""
+
 import threading
 import uuid
 
@@ -36,14 +38,14 @@ def test_everything_is_pending_before_the_first_run_and_applied_by_it(clickhouse
         client.command(f"DROP DATABASE {database} SYNC")
 
 
-def test_a_changed_file_is_an_error_that_names_it_and_nothing_is_applied(clickhouse: Client) -> None:
-    clickhouse.command(
+def test_a_changed_file_is_an_error_that_names_it_and_nothing_is_applied(own_clickhouse: Client) -> None:
+    own_clickhouse.command(
         "ALTER TABLE schema_migrations UPDATE md5 = 'other' WHERE version = 2 SETTINGS mutations_sync = 2"
     )
     with pytest.raises(MigrationError, match="0002_job_attempts"):
-        pending(clickhouse)
+        pending(own_clickhouse)
     with pytest.raises(MigrationError, match="2"):
-        migrate(clickhouse, clickhouse.database or "")
+        migrate(own_clickhouse, own_clickhouse.database or "")
 
 
 def test_two_runs_at_once_leave_one_schema(clickhouse_url: str) -> None:
@@ -71,10 +73,10 @@ def test_two_runs_at_once_leave_one_schema(clickhouse_url: str) -> None:
         clients[0].command(f"DROP DATABASE {database} SYNC")
 
 
-def test_retention_follows_the_setting(clickhouse: Client) -> None:
-    assert clickhouse.database is not None
-    migrate(clickhouse, clickhouse.database, raw_days=7, rollup_days=30)
-    tables = clickhouse.query("SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()")
+def test_retention_follows_the_setting(own_clickhouse: Client) -> None:
+    assert own_clickhouse.database is not None
+    migrate(own_clickhouse, own_clickhouse.database, raw_days=7, rollup_days=30)
+    tables = own_clickhouse.query("SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()")
     engines = {str(name): str(engine) for name, engine in tables.result_rows}
     assert "toIntervalDay(7)" in engines["job_events"]
     assert "toIntervalDay(7)" in engines["job_attempts"]

@@ -1,4 +1,4 @@
-"""`analytics/agreement/` compares every rollup with the raw events, in every column, and notices what differs."""
+"""`analytics/warehouse/reconciliation/` compares each rollup with the raw events, column by column."""
 
 import re
 

@@ -1,3 +1,5 @@
+"""The file of an insert: an independent Avro reader reads it, and the same records always give the same bytes."""
+
 import io
 from datetime import UTC
 from typing import Any

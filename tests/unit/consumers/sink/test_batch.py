@@ -1,3 +1,5 @@
+"""A batch is the next records of a partition, within limits, whatever gaps its offsets have."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

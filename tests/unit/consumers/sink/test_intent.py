@@ -1,3 +1,5 @@
+"""The text in which a commit announces the next batch: it is read back unchanged, and any other text is rejected."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
