@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from millstream.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from millstream.analytics.rca.attribution.attempts import BaselineKind, Window
     from millstream.analytics.rca.attribution.attribution import (
         Attribution,
         Control,
@@ -16,15 +15,16 @@ if TYPE_CHECKING:
         Verdict,
         attribute,
     )
-    from millstream.analytics.rca.attribution.explain import Change, Evidence, Explanation, explain
+    from millstream.analytics.rca.attribution.explain import Evidence, Explanation, NearbyChange, explain
     from millstream.analytics.rca.attribution.leaves import Dimension, Leaves, UnevenLeaves
     from millstream.analytics.rca.attribution.table_file import Columns, TableFile, UnreadableTable, read_table
     from millstream.analytics.rca.metrics import Metric
+    from millstream.analytics.rca.window import BaselineKind, Window
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "attribution.attempts": ("BaselineKind", "Window"),
+            "window": ("BaselineKind", "Window"),
             "attribution.attribution": (
                 "Attribution",
                 "Control",
@@ -35,7 +35,7 @@ else:
                 "Verdict",
                 "attribute",
             ),
-            "attribution.explain": ("Change", "Evidence", "Explanation", "explain"),
+            "attribution.explain": ("Evidence", "Explanation", "NearbyChange", "explain"),
             "attribution.leaves": ("Dimension", "Leaves", "UnevenLeaves"),
             "attribution.table_file": ("Columns", "TableFile", "UnreadableTable", "read_table"),
             "metrics": ("Metric",),
@@ -45,7 +45,6 @@ else:
 __all__ = [
     "Attribution",
     "BaselineKind",
-    "Change",
     "Columns",
     "Control",
     "Counts",
@@ -56,6 +55,7 @@ __all__ = [
     "Finding",
     "Leaves",
     "Metric",
+    "NearbyChange",
     "Options",
     "TableFile",
     "UnevenLeaves",

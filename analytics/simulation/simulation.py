@@ -68,7 +68,7 @@ class Waits:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SimulatedRun:
     """What would have happened. `utilisation` and `cost` are of all workers until the last job ended.
 
     `cost` is None where the price of a worker is not known.
@@ -88,7 +88,7 @@ class Unserved(ValueError):
     """A lane has jobs and no worker reads it."""
 
 
-def simulate(arrivals: Sequence[Arrival], scenario: Scenario, seed: int = 1) -> Outcome:
+def simulate(arrivals: Sequence[Arrival], scenario: Scenario, seed: int = 1) -> SimulatedRun:
     """Replay `arrivals` through `scenario`; `seed` draws their partitions. Raises `Unserved`."""
     environment = simpy.Environment()
     slots = [simpy.PriorityResource(environment, scenario.concurrency) for _ in range(scenario.workers)]
@@ -119,7 +119,7 @@ def simulate(arrivals: Sequence[Arrival], scenario: Scenario, seed: int = 1) -> 
     lanes: defaultdict[str, list[float]] = defaultdict(list)
     for arrival, wait in zip(arrivals, waits, strict=True):
         lanes[arrival.lane].append(wait)
-    return Outcome(
+    return SimulatedRun(
         scenario,
         summarise(waits),
         {lane: summarise(found) for lane, found in sorted(lanes.items())},

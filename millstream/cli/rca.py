@@ -13,7 +13,6 @@ from clickhouse_connect.driver.client import Client
 from rich.progress import Progress
 
 from millstream import settings as settings_module
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.detection.incidents import Incident, UnknownIncident, find_incidents, incidents, record
 from millstream.analytics.rca.questions.bottleneck import find_bottleneck
 from millstream.analytics.rca.questions.compare import Side, compare
@@ -23,6 +22,7 @@ from millstream.analytics.rca.questions.job import UnknownJob, job_story
 from millstream.analytics.rca.questions.noisy_neighbours import tenant_pressure
 from millstream.analytics.rca.questions.postmortem import SLO, postmortem
 from millstream.analytics.rca.questions.timeseries import Course, course
+from millstream.analytics.rca.window import Window
 from millstream.cli.failure import Failure
 from millstream.cli.options import AsHtml, AsJson
 from millstream.cli.output import err, show, write

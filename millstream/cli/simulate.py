@@ -14,7 +14,7 @@ from rich.text import Text
 from millstream import settings as settings_module
 from millstream.analytics.simulation import replay
 from millstream.analytics.simulation.replay import Jobs, Workers
-from millstream.analytics.simulation.simulation import Arrival, Outcome, Scenario, Unserved, simulate
+from millstream.analytics.simulation.simulation import Arrival, Scenario, SimulatedRun, Unserved, simulate
 from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, err, out
@@ -96,7 +96,7 @@ def _around(fleet: Workers, usual: Scenario) -> list[Scenario]:
     ]
 
 
-def _notes(jobs: Jobs, fleet: Workers, outcomes: list[Outcome]) -> Iterator[str]:
+def _notes(jobs: Jobs, fleet: Workers, outcomes: list[SimulatedRun]) -> Iterator[str]:
     """What the figures do not include."""
     if jobs.recorded > len(jobs.arrivals):
         yield (
@@ -107,13 +107,13 @@ def _notes(jobs: Jobs, fleet: Workers, outcomes: list[Outcome]) -> Iterator[str]
         yield f"the cost is not known: {fleet.unknown}; load prices, or give price= of one worker an hour"
 
 
-def _plain(outcome: Outcome) -> dict[str, object]:
+def _plain(outcome: SimulatedRun) -> dict[str, object]:
     found = asdict(outcome)
     del found["waits_s"]
     return found
 
 
-def _rendered(arrivals: list[Arrival], outcomes: list[Outcome], notes: list[str]) -> RenderableType:
+def _rendered(arrivals: list[Arrival], outcomes: list[SimulatedRun], notes: list[str]) -> RenderableType:
     table = Table("scenario", "lane", box=None, pad_edge=False, header_style="bold")
     for name in ("jobs", "wait p50", "wait p95", "wait p99", "longest", "utilisation", "cost"):
         table.add_column(name, justify="right")
@@ -132,11 +132,11 @@ def _rendered(arrivals: list[Arrival], outcomes: list[Outcome], notes: list[str]
     return Group(table, *(Text(f"Note: {note}", style="yellow") for note in notes), Text(), _plot(arrivals, outcomes))
 
 
-def _cost(outcome: Outcome) -> str:
+def _cost(outcome: SimulatedRun) -> str:
     return "unknown" if outcome.cost is None else f"{outcome.cost:,.4f}"
 
 
-def _plot(arrivals: list[Arrival], outcomes: list[Outcome]) -> RenderableType:
+def _plot(arrivals: list[Arrival], outcomes: list[SimulatedRun]) -> RenderableType:
     """The longest wait among the jobs that arrived in each of a hundred steps."""
     plotext.clear_figure()
     plotext.theme("clear")

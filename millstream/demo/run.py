@@ -17,9 +17,9 @@ from rich.table import Table
 
 from millstream.analytics import queries
 from millstream.analytics.queries import AttemptCounts
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.attribution.explain import explain
 from millstream.analytics.rca.questions.timeseries import course
+from millstream.analytics.rca.window import Window
 from millstream.clickhouse import connect
 from millstream.demo.incident import record_changes
 from millstream.demo.trace import read_trace

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from clickhouse_connect.driver.client import Client
@@ -13,8 +12,7 @@ from millstream.analytics.rca.attribution.leaves import OTHER, Amounts, Dimensio
 from millstream.analytics.rca.attribution.screening import Focus, focus
 from millstream.analytics.rca.metrics import THRESHOLDS, Measure, Metric, measure
 from millstream.analytics.rca.statements import alias, column, equal, moment, quoted, statement
-
-BaselineKind = Literal["auto", "previous", "same_hours"]
+from millstream.analytics.rca.window import BaselineKind, Window
 
 MOST_VALUES = 1000
 """A dimension with more values than this in a sample of the windows is an id, and names no cause."""
@@ -27,24 +25,6 @@ LOOKED_ROWS = 400_000
 
 LEAST_DAYS = 3
 """So many earlier days must have attempts in the same hours to be a baseline by themselves."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """Half open, [start, end), aware datetimes; by the time of the outcome."""
-
-    start: datetime
-    end: datetime
-
-    @property
-    def seconds(self) -> float:
-        """Its length."""
-        return (self.end - self.start).total_seconds()
-
-    def sql(self, column: str = "finished_at") -> str:
-        """The condition that `column` lies in it."""
-        start, end = (f"toDateTime64('{moment(at)}', 6, 'UTC')" for at in (self.start, self.end))
-        return f"({column} >= {start} AND {column} < {end})"
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Attempts, BaselineKind, Window, attempts_of, baseline_of
+from millstream.analytics.rca.attribution.attempts import Attempts, attempts_of, baseline_of
 from millstream.analytics.rca.attribution.attribution import Attribution, Finding, Options, attribute
 from millstream.analytics.rca.metrics import Metric
 from millstream.analytics.rca.statements import equal, moment, statement
+from millstream.analytics.rca.window import BaselineKind, Window
 
 
 @dataclass(frozen=True)
-class Change:
+class NearbyChange:
     """A deploy, configuration or quota change near the incident's start. `offset_s`: seconds after it."""
 
     occurred_at: datetime
@@ -36,7 +37,7 @@ class Evidence:
     """When the first bad attempt of the incident window inside the finding ended."""
     example_jobs: list[str]
     """Up to five; for a drop of throughput, of the baseline: the kind that stays away."""
-    changes: list[Change]
+    changes: list[NearbyChange]
     """Those that touch the finding's own dimensions first, then the nearest."""
     sql: str
     """One SELECT without parameters whose single row has the finding's bad_before, of_before, bad_now, of_now."""
@@ -99,7 +100,7 @@ def explain(
     )
 
 
-def _evidence(attempts: Attempts, metric: Metric, finding: Finding, changes: Sequence[Change]) -> Evidence:
+def _evidence(attempts: Attempts, metric: Metric, finding: Finding, changes: Sequence[NearbyChange]) -> Evidence:
     parts = attempts.parts()
     inside = equal(finding.dimensions.items())
     drop = attempts.measure.direction == "drop"
@@ -123,15 +124,15 @@ def _closer(metric: Metric, incident: Window, finding: Finding) -> str:
     return f"millstream rca explain --metric {metric} --since {start} --until {end} {inside}"
 
 
-def _touches(change: Change, named: set[tuple[str, str]]) -> bool:
+def _touches(change: NearbyChange, named: set[tuple[str, str]]) -> bool:
     values = {value for _, value in named}
     return bool(change.version and change.version in values) or bool(set(change.touches.items()) & named)
 
 
-def _changes(client: Client, incident: Window) -> list[Change]:
+def _changes(client: Client, incident: Window) -> list[NearbyChange]:
     text = statement("changes_nearby", start=moment(incident.start), end=moment(incident.end))
     rows = client.query(text, query_tz="UTC", tz_mode="aware").result_rows
     return [
-        Change(at, (at - incident.start).total_seconds(), kind, service, version, summary, dict(labels))
+        NearbyChange(at, (at - incident.start).total_seconds(), kind, service, version, summary, dict(labels))
         for at, kind, service, version, summary, labels in rows
     ]

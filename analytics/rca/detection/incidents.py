@@ -8,7 +8,6 @@ from itertools import groupby
 import numpy as np
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.detection.detection import (
     DAY,
     LONGEST_MEMORY_DAYS,
@@ -18,6 +17,7 @@ from millstream.analytics.rca.detection.detection import (
     Series,
     deviations,
 )
+from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import ask, window
 
 STEP = timedelta(minutes=5)

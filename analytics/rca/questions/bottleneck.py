@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.questions.performance import Metrics, metrics_by
+from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import ask, window
 
 CAPACITY_FROM = timedelta(hours=6)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.questions.performance import NOTHING, Metrics, metrics, metrics_by
 from millstream.analytics.rca.questions.rates import SURE, standard_errors
+from millstream.analytics.rca.window import Window
 
 DIMENSIONS = ("tenant", "job_type", "lane", "worker_version", "host", "region", "instance_type")
 SLOWER = 1.5

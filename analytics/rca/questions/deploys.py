@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.questions.performance import Metrics, metrics, metrics_by
 from millstream.analytics.rca.questions.rates import SURE, standard_errors
+from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import ask, window
 
 AROUND = timedelta(minutes=30)

@@ -13,9 +13,9 @@ from clickhouse_connect.driver.client import Client
 from drain3 import TemplateMiner
 from drain3.template_miner_config import TemplateMinerConfig
 
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.questions.performance import metrics
 from millstream.analytics.rca.questions.rates import SURE, Rate, standard_errors
+from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import MOMENT, ask, moment, window
 
 HISTORY = timedelta(days=14)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.questions.performance import Metrics, metrics_by
+from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import ask, window
 
 NOTICED_MS = 1000.0

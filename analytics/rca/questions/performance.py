@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.questions.rates import Rate
+from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import ask, window
 
 

@@ -8,7 +8,6 @@ from typing import cast, get_args
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics import queries
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.attribution.explain import Explanation, explain
 from millstream.analytics.rca.detection.incidents import Incident, incident, incidents
 from millstream.analytics.rca.metrics import Metric
@@ -17,6 +16,7 @@ from millstream.analytics.rca.questions.errors import ErrorFamilies, error_famil
 from millstream.analytics.rca.questions.performance import NOTHING, Metrics, metrics, metrics_by
 from millstream.analytics.rca.questions.rates import SURE, standard_errors
 from millstream.analytics.rca.questions.timeseries import Course, course
+from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import ask, window
 
 SLO = 0.999

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Window
+from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import ask, window
 
 STEPS = 120

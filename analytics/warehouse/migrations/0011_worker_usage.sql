@@ -1,9 +1,11 @@
--- worker_heartbeats: what each worker said of itself, once a second, from the topic jobs.heartbeats. Kept as long as raw rows.
+-- worker_heartbeats: the state of each worker, once every interval_s seconds, from the topic jobs.heartbeats. Kept as long
+-- as raw rows.
 CREATE TABLE IF NOT EXISTS worker_heartbeats
 (
     worker_id           LowCardinality(String),
     transactional_id    LowCardinality(String),
     occurred_at         DateTime64(6, 'UTC')    CODEC(DoubleDelta, ZSTD(1)),
+    interval_s          Float64 DEFAULT 1       CODEC(ZSTD(1)) COMMENT 'Seconds that the heartbeat stands for',
     host                LowCardinality(String),
     region              LowCardinality(String),
     instance_type       LowCardinality(String),
@@ -26,11 +28,11 @@ PARTITION BY toDate(occurred_at)
 ORDER BY (worker_id, occurred_at)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
--- Where the sink inserts, and where it tries what was refused; see job_events_landing.
+-- Where the sink inserts, and where it tries rejected records; see job_events_landing.
 CREATE TABLE IF NOT EXISTS worker_heartbeats_landing
 (
-    worker_id String, transactional_id String, occurred_at DateTime64(6, 'UTC'), host String, region String,
-    instance_type String, worker_version String, lanes Array(String), state String, capacity Int32, busy Int32,
+    worker_id String, transactional_id String, occurred_at DateTime64(6, 'UTC'), interval_s Float64 DEFAULT 1,
+    host String, region String, instance_type String, worker_version String, lanes Array(String), state String, capacity Int32, busy Int32,
     queued Int32, in_flight Array(Tuple(job_id UUID, attempt Int32, since DateTime64(6, 'UTC'))), cpu_percent Float64,
     rss_bytes Int64, memory_limit_bytes Nullable(Int64), cpu_limit Nullable(Float64), kafka_partition Int32,
     kafka_offset Int64 DEFAULT read_offset
@@ -45,8 +47,8 @@ CREATE TABLE IF NOT EXISTS worker_heartbeats_check AS worker_heartbeats_landing 
 CREATE MATERIALIZED VIEW IF NOT EXISTS worker_heartbeats_from_landing TO worker_heartbeats AS
 SELECT * FROM worker_heartbeats_landing;
 
--- worker_usage: a worker's minute. A beat stands for one second, so sums over beats are seconds: of the worker's life, of
--- slots it had, of slots in use, of CPU.
+-- worker_usage: a worker's minute. A heartbeat stands for interval_s seconds, so sums weighted by it are seconds: of the
+-- worker's uptime, of its slots, of slots in use, of CPU.
 CREATE TABLE IF NOT EXISTS worker_usage
 (
     minute              DateTime('UTC') CODEC(Delta, ZSTD(1)),
@@ -55,8 +57,8 @@ CREATE TABLE IF NOT EXISTS worker_usage
     region              LowCardinality(String),
     instance_type       LowCardinality(String),
     worker_version      LowCardinality(String),
-    up_s                SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)) COMMENT 'Seconds of life: beats',
-    capacity_s          SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)) COMMENT 'Slot seconds it had',
+    up_s                SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)) COMMENT 'Seconds of uptime',
+    capacity_s          SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)) COMMENT 'Slot seconds',
     busy_s              SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)) COMMENT 'Slot seconds in use',
     queued_s            SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)) COMMENT 'Job seconds waiting inside the worker',
     cpu_s               SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)) COMMENT 'CPU seconds of the process',
@@ -70,17 +72,19 @@ PARTITION BY toYYYYMM(minute)
 ORDER BY (minute, worker_id, host, region, instance_type, worker_version)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS worker_usage_from_beats TO worker_usage AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS worker_usage_from_heartbeats TO worker_usage AS
 SELECT
     toStartOfMinute(occurred_at) AS minute, worker_id, host, region, instance_type, worker_version,
-    count() AS up_s,
-    sum(toFloat64(capacity)) AS capacity_s,
-    sum(toFloat64(busy)) AS busy_s,
-    sum(toFloat64(queued)) AS queued_s,
-    sumIf(cpu_percent / 100, isFinite(cpu_percent)) AS cpu_s,
+    sum(interval_s) AS up_s,
+    sum(capacity * interval_s) AS capacity_s,
+    sum(busy * interval_s) AS busy_s,
+    sum(queued * interval_s) AS queued_s,
+    sumIf(cpu_percent / 100 * interval_s, isFinite(cpu_percent)) AS cpu_s,
     max(rss_bytes) AS max_rss_bytes,
     max(ifNull(worker_heartbeats.memory_limit_bytes, 0)) AS memory_limit_bytes,
     max(ifNull(worker_heartbeats.cpu_limit, 0)) AS cpu_limit,
     max(occurred_at) AS last_seen
 FROM worker_heartbeats
+-- A worker of another origin may send anything; a sum must stay a number.
+WHERE isFinite(interval_s) AND interval_s > 0
 GROUP BY minute, worker_id, host, region, instance_type, worker_version;

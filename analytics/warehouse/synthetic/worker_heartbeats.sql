@@ -1,4 +1,4 @@
--- What would the sixteen workers of the sample have said of themselves, once a second for `seconds` from `from`?
+-- Which heartbeats would sixteen workers have sent, once a second for `seconds` from `from`?
 INSERT INTO worker_heartbeats_landing
 (
     worker_id, transactional_id, occurred_at, host, region, instance_type, worker_version, lanes, state, capacity, busy,

@@ -1,11 +1,11 @@
 -- What did each machine cost in each minute, and how much of it was in use? (A part of other views.)
 --
--- A machine costs from the first to the last beat of its workers, second by second, at the price of its time; workers
+-- A machine costs from the first to the last heartbeat of its workers, second by second, at the price of its time; workers
 -- that may use only some of its cores cost that part.
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
 -- Columns: minute (UTC), host, instance_type, region, seconds (that it was up), priced (0 where no price covers it),
---   currency, cost (0 without a price), workers (their ids), worker_seconds (of all its workers' lives), slot_seconds,
+--   currency, cost (0 without a price), workers (their ids), worker_seconds (uptime of all its workers), slot_seconds,
 --   used_seconds (slots in use).
 -- Example: SELECT minute, count() AS machines, sum(cost) AS cost
 --          FROM machine_minutes(from='2026-11-24 10:00:00', to='2026-11-24 10:03:00') GROUP BY minute ORDER BY minute

@@ -1,7 +1,7 @@
 -- How busy is each worker, and what does it have to spare?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
--- Columns: worker_id, host, region, instance_type, worker_version (the newest in the window), up_s (seconds of life),
+-- Columns: worker_id, host, region, instance_type, worker_version (the newest in the window), up_s (seconds of uptime),
 --   capacity (slots, mean), busy (slots in use, mean), utilisation (busy for each slot, 0 to 1), queued (jobs waiting
 --   inside, mean), cpu_cores (cores used, mean), cpu_share (of the cores it may use, 0 to 1; 0 when not known),
 --   max_rss_bytes, memory_share (peak of the memory it may use, 0 to 1; 0 when not known), last_seen (UTC).

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.questions.deploys import Effect
 from millstream.analytics.rca.questions.timeseries import Course
+from millstream.analytics.rca.window import Window
 from millstream.pages.answers.course import course_chart
 from millstream.pages.format import duration, percent, window_text
 from millstream.pages.page import Block, Grid, Page

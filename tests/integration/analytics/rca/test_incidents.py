@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.detection.incidents import UnknownIncident, find_incidents, incident, incidents, record
+from millstream.analytics.rca.window import Window
 from tests.support.job_history import Attempt, History
 
 TODAY = datetime(2026, 11, 24, tzinfo=UTC)

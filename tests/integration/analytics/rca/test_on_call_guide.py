@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from millstream.analytics import connect, migrate
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.detection.incidents import find_incidents, record
+from millstream.analytics.rca.window import Window
 from millstream.cli.app import app
 from millstream.cli.failure import Failure
 from tests.support.job_history import Attempt, History, change

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Window
 from millstream.analytics.rca.questions.bottleneck import find_bottleneck
 from millstream.analytics.rca.questions.compare import Side, compare
 from millstream.analytics.rca.questions.deploys import deploy_effects
 from millstream.analytics.rca.questions.errors import error_families
 from millstream.analytics.rca.questions.job import UnknownJob, job_story
 from millstream.analytics.rca.questions.noisy_neighbours import tenant_pressure
+from millstream.analytics.rca.window import Window
 from tests.support.job_history import Attempt, History, change
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -46,6 +46,22 @@ def test_a_constant_capacity_is_the_same_in_a_step_that_the_window_covers_in_par
     assert found == [(pytest.approx(10), pytest.approx(5), pytest.approx(0.5))] * steps
 
 
+@pytest.mark.parametrize("interval_s", [0.5, 1.0, 2.0])
+def test_usage_does_not_depend_on_how_often_workers_send_heartbeats(clickhouse: Client, interval_s: float) -> None:
+    count = round(600 / interval_s)
+    heartbeats = [
+        [NOON + timedelta(seconds=interval_s * number), interval_s, "w", "h", "box", "here", 10, 5, 150.0]
+        for number in range(count)
+    ]
+    columns = ["occurred_at", "interval_s", "worker_id", "host", "instance_type", "region", "capacity", "busy"]
+    clickhouse.insert("worker_heartbeats", heartbeats, [*columns, "cpu_percent"])
+    window = f"from='{DAY} 12:00:00', to='{DAY} 12:10:00'"
+    usage = asked(clickhouse, "up_s, capacity, busy, cpu_cores", f"worker_utilisation({window})")
+    assert usage == [tuple(pytest.approx(value) for value in (600, 10, 5, 1.5))]
+    machine = asked(clickhouse, "sum(seconds), sum(slot_seconds), sum(used_seconds)", f"machine_minutes({window})")
+    assert machine == [tuple(pytest.approx(value) for value in (600, 6000, 3000))]
+
+
 def test_a_step_that_is_not_over_is_measured_up_to_now(clickhouse: Client) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     begun = now.replace(minute=0, second=0) - timedelta(hours=1)
