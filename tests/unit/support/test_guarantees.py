@@ -68,5 +68,5 @@ def test_a_tenant_that_waits_while_nothing_of_its_own_ends_starves() -> None:
     guarantee = NoStarvation(timedelta(seconds=5))
     assert guarantee.violations(History([A], [ended(A, "x", 4, tenant="small")])) == []
     assert guarantee.violations(History([A], [ended(A, "x", 9, tenant="small")])) == [
-        "tenant small saw nothing end for 9.0 s"
+        "no job of tenant small ended for 9.0 s"
     ]
