@@ -1,7 +1,6 @@
 """Reads assigned partitions up to their end, and on."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -54,17 +53,3 @@ class TopicTail:
     def reached_end(self, topic: str) -> bool:
         """Whether every partition of the topic has been read to its end once."""
         return all((each.topic, each.partition) in self._ended for each in self._partitions if each.topic == topic)
-
-    def until_end(self, within_s: float) -> Iterator[Message]:
-        """The records up to the end of every partition. Raises `TimeoutError` after `within_s` seconds."""
-        deadline = time.monotonic() + within_s
-        while len(self._ended) < len(self._partitions):
-            if time.monotonic() > deadline:
-                left = [f"{each.topic}[{each.partition}]" for each in self._partitions if not self._has_ended(each)]
-                raise TimeoutError(f"not read to the end within {within_s:g} s: {', '.join(left)}")
-            message = self.read()
-            if message is not None:
-                yield message
-
-    def _has_ended(self, partition: TopicPartition) -> bool:
-        return (partition.topic, partition.partition) in self._ended

@@ -27,7 +27,7 @@ RETRY_S = 0.5
 class Ownership:
     """The rebalance callbacks of a sink. `partitions` is what it owns. Used by the poll thread only.
 
-    `on_first_of_rebalance` is called before partitions are taken over: whatever depends on the topic is read again.
+    `before_assign` is called before partitions are taken over, to read again what depends on the topic.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Ownership:
         status: SinkStatus,
         stop: threading.Event,
         revoke_grace_s: float,
-        on_first_of_rebalance: Callable[[], None],
+        before_assign: Callable[[], None],
     ) -> None:
         self.partitions: dict[int, SinkPartition] = {}
         self._topic = topic
@@ -47,12 +47,12 @@ class Ownership:
         self._status = status
         self._stop = stop
         self._revoke_grace_s = revoke_grace_s
-        self._on_first_of_rebalance = on_first_of_rebalance
+        self._before_assign = before_assign
 
     def on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         """Start to read these from their commits. Raises `UnknownIntent`."""
         if assigned:
-            self._on_first_of_rebalance()
+            self._before_assign()
         starts = []
         for committed in committed_offsets(consumer, assigned, self._keep_waiting, COMMITTED_TIMEOUT_S) or []:
             number, offset = committed.partition, committed.offset

@@ -1,4 +1,4 @@
-"""A partition in a sink's hands, and the commits that announce and acknowledge its batches."""
+"""The partitions that a sink owns, and the commits that announce and acknowledge its batches."""
 
 import threading
 from collections.abc import Sequence

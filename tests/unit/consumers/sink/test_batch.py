@@ -123,7 +123,7 @@ def test_a_partition_without_a_commit_starts_at_its_first_record() -> None:
     assert batch.range == Intent(42, 43)
 
 
-def test_a_worthwhile_number_of_rows_is_cut_at_any_age_and_as_large_as_it_has_grown() -> None:
+def test_the_target_number_of_rows_is_cut_at_any_age_and_as_large_as_it_has_grown() -> None:
     buffer = PartitionBuffer(0)
     limits = BatchLimits(rows=100, bytes=1000, age_s=9.0, target_rows=3)
     buffer.add(Records.of([(0, None, OLD), (1, None, OLD)]), now=0.0)

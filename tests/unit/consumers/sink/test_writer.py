@@ -23,14 +23,14 @@ from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry, Regis
 codec = Codec()
 
 
-class PretendedClickHouse:
-    """Reads and remembers; says no to what fastavro cannot read, as ClickHouse does."""
+class ScriptedClickHouse:
+    """Decodes and keeps rows; rejects what fastavro cannot read, as ClickHouse does."""
 
     def __init__(self) -> None:
         self.columns = [*JobEvent.model_fields, "kafka_partition", "read_offset", "record_end"]
         self.inserted_columns: list[Sequence[str]] = []
-        self.refusals: list[DatabaseError] = []
-        """Said to the next inserts, whatever they hold."""
+        self.errors: list[DatabaseError] = []
+        """Raised by the next inserts, whatever they contain."""
         self.rows: list[tuple[int, int]] = []
         self.tokens: list[str] = []
         self.down = False
@@ -41,8 +41,8 @@ class PretendedClickHouse:
     def raw_insert(self, table: str, columns: Sequence[str], block: bytes, settings: Any, fmt: str) -> None:
         if self.down:
             raise OperationalError("connection refused")
-        if self.refusals:
-            raise self.refusals.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
         self.inserted_columns.append(columns)
         try:
             reader: Any = fastavro.reader(io.BytesIO(block))
@@ -98,14 +98,14 @@ def batch_of(values: Sequence[bytes | None]) -> InsertBatch:
     return InsertBatch(Intent(100, 100 + len(records)), records)
 
 
-def writer_to(clickhouse: PretendedClickHouse) -> Writer:
+def writer_to(clickhouse: ScriptedClickHouse) -> Writer:
     client: Any = clickhouse
     return Writer(client, TwoVersions(), EVENTS, "jobs.events", "id")
 
 
 @given(st.lists(st.sampled_from([GOOD, GOOD, GOOD, *BAD]), min_size=1, max_size=25))
 def test_every_readable_record_is_inserted_once_and_every_other_one_is_named(values: list[bytes | None]) -> None:
-    clickhouse = PretendedClickHouse()
+    clickhouse = ScriptedClickHouse()
     written = writer_to(clickhouse).write(4, batch_of(values))
     assert clickhouse.rows == [(4, 100 + at) for at, value in enumerate(values) if value == GOOD]
     assert written.rows == len(clickhouse.rows)
@@ -117,7 +117,7 @@ def test_every_readable_record_is_inserted_once_and_every_other_one_is_named(val
 
 @given(st.lists(st.sampled_from([GOOD, GOOD, *BAD]), min_size=1, max_size=10))
 def test_a_repeat_after_a_crash_uses_the_same_token_and_adds_nothing(values: list[bytes | None]) -> None:
-    clickhouse = PretendedClickHouse()
+    clickhouse = ScriptedClickHouse()
     first = writer_to(clickhouse).write(4, batch_of(values))
     rows = list(clickhouse.rows)
     again = writer_to(clickhouse).write(4, batch_of(values))
@@ -128,7 +128,7 @@ def test_a_repeat_after_a_crash_uses_the_same_token_and_adds_nothing(values: lis
 
 @given(st.lists(st.sampled_from([GOOD, OTHER_VERSION, *BAD]), min_size=1, max_size=20))
 def test_two_schema_versions_in_one_batch_are_two_inserts_under_tokens_of_their_own(values: list[bytes | None]) -> None:
-    clickhouse = PretendedClickHouse()
+    clickhouse = ScriptedClickHouse()
     for _ in range(2):
         written = writer_to(clickhouse).write(4, batch_of(values))
     expected = [(4, 100 + at) for at, value in enumerate(values) if value in (GOOD, OTHER_VERSION)]
@@ -139,8 +139,8 @@ def test_two_schema_versions_in_one_batch_are_two_inserts_under_tokens_of_their_
     assert set(clickhouse.tokens) == {f"{token}:{id_.decode()}" for id_, value in versions.items() if value in values}
 
 
-def test_a_registry_that_is_away_blames_no_record() -> None:
-    clickhouse: Any = PretendedClickHouse()
+def test_an_unavailable_registry_rejects_no_record() -> None:
+    clickhouse: Any = ScriptedClickHouse()
     registry = TwoVersions()
     registry.away = True
     writer = Writer(clickhouse, registry, EVENTS, "jobs.events", "id")
@@ -151,7 +151,7 @@ def test_a_registry_that_is_away_blames_no_record() -> None:
 
 
 def test_a_table_that_got_new_columns_gets_the_fields_of_the_new_schema_too() -> None:
-    clickhouse = PretendedClickHouse()
+    clickhouse = ScriptedClickHouse()
     writer = writer_to(clickhouse)
     clickhouse.columns = [name for name in clickhouse.columns if name != "wait_ms"]
     writer.write(0, batch_of([GOOD]))
@@ -162,17 +162,17 @@ def test_a_table_that_got_new_columns_gets_the_fields_of_the_new_schema_too() ->
 
 
 @pytest.mark.parametrize("code", [202, 241, 252, 999])
-def test_a_refusal_for_want_of_means_blames_no_record(code: int) -> None:
-    clickhouse = PretendedClickHouse()
-    clickhouse.refusals = [DatabaseError("not now", code=code)] * 2
+def test_an_error_for_lack_of_resources_rejects_no_record(code: int) -> None:
+    clickhouse = ScriptedClickHouse()
+    clickhouse.errors = [DatabaseError("not now", code=code)] * 2
     with pytest.raises(DatabaseError, match="not now"):
         writer_to(clickhouse).write(0, batch_of([GOOD]))
     assert clickhouse.rows == []
 
 
-def test_a_record_that_is_refused_once_and_then_taken_is_not_blamed() -> None:
-    clickhouse = PretendedClickHouse()
-    clickhouse.refusals = [DatabaseError("odd", code=48)] * 2
+def test_a_record_that_fails_once_and_is_then_accepted_is_not_rejected() -> None:
+    clickhouse = ScriptedClickHouse()
+    clickhouse.errors = [DatabaseError("odd", code=48)] * 2
     writer = writer_to(clickhouse)
     with pytest.raises(DatabaseError, match="odd"):
         writer.write(0, batch_of([GOOD]))
@@ -180,27 +180,27 @@ def test_a_record_that_is_refused_once_and_then_taken_is_not_blamed() -> None:
     assert clickhouse.rows == [(0, 100)]
 
 
-def test_an_unreachable_clickhouse_blames_no_record() -> None:
-    clickhouse = PretendedClickHouse()
+def test_an_unreachable_clickhouse_rejects_no_record() -> None:
+    clickhouse = ScriptedClickHouse()
     clickhouse.down = True
     with pytest.raises(OperationalError):
         writer_to(clickhouse).write(0, batch_of([GOOD, GOOD[:-1]]))
 
 
-def test_an_unwell_clickhouse_that_refuses_everything_blames_no_record() -> None:
-    class Unwell(PretendedClickHouse):
+def test_an_unhealthy_clickhouse_that_rejects_every_insert_rejects_no_record() -> None:
+    class Unhealthy(ScriptedClickHouse):
         def raw_insert(self, *_: Any, **__: Any) -> None:
             raise DatabaseError("too many parts", code=252)
 
     with pytest.raises(DatabaseError, match="too many parts"):
-        writer_to(Unwell()).write(0, batch_of([GOOD, GOOD]))
+        writer_to(Unhealthy()).write(0, batch_of([GOOD, GOOD]))
 
 
 @given(st.sets(st.integers(0, 99)), st.integers(1, 100))
-def test_halving_finds_exactly_the_refused_ones(bad: set[int], count: int) -> None:
+def test_bisection_finds_exactly_the_rejected_records(bad: set[int], count: int) -> None:
     records = Records.of((at, None, b"") for at in range(count))
 
-    def refusal(some: Records) -> str | None:
+    def rejection(some: Records) -> str | None:
         return "no" if bad.intersection(some.offsets) else None
 
-    assert [found.offset for found in find_rejected(records, refusal)] == sorted(b for b in bad if b < count)
+    assert [found.offset for found in find_rejected(records, rejection)] == sorted(b for b in bad if b < count)
