@@ -9,12 +9,8 @@ The group follows from the path alone, because the process that distributes the 
 """
 
 import os
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from xdist.scheduler import LoadScopeScheduling
 
 SHARED_BROKERS = {"kafka", "kafka_cluster", "stock_kafka", "tansu", "any_broker"}
 ON_SHARED_BROKERS = (
@@ -44,15 +40,13 @@ def arrange(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: _rank(group(item.nodeid)))
 
 
-def scheduler(config: pytest.Config, log: object) -> "LoadScopeScheduling":
+def scheduler(config: pytest.Config, log: object) -> object:
     """Distributes groups: a process that has finished its group is given the next one."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class GroupScheduling(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return group(nodeid)
-
-    return GroupScheduling(config, log)  # type: ignore[arg-type]
+    scheduling = LoadScopeScheduling(config, log)
+    scheduling._split_scope = group
+    return scheduling
 
 
 def _rank(name: str) -> int:
