@@ -14,6 +14,7 @@ import pytest
 
 SHARED_BROKERS = {"kafka", "kafka_cluster", "stock_kafka", "tansu", "any_broker"}
 ON_SHARED_BROKERS = (
+    "tests/e2e/test_handler_project.py",
     "tests/faults/",
     "tests/integration/consumers/",
     "tests/integration/contracts/",
