@@ -19,6 +19,7 @@ ON_SHARED_BROKERS = (
     "tests/integration/consumers/",
     "tests/integration/contracts/",
     "tests/integration/millstream/local/test_brokers.py",
+    "tests/integration/millstream/cli/test_cost_commands.py",
     "tests/integration/producers/",
     "tests/integration/schemas/",
     "tests/integration/streams/",
