@@ -10,9 +10,8 @@ from clickhouse_connect.driver.client import Client
 from millstream.local.broker import ApacheKafka, Broker, Tansu
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from millstream.topics import apply_topics
-from tests.support import brokers
+from tests.support import brokers, groups
 from tests.support.databases import TestDatabase
-from tests.support.groups import arrange
 from tests.support.scenarios import Figures
 
 
@@ -23,7 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    arrange(items)
+    groups.arrange(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return groups.scheduler(config, log)
 
 
 def pytest_report_header() -> str:
