@@ -104,7 +104,7 @@ class GroupMember:
 
     def poll(self, timeout_s: float) -> list[Message]:
         """The next message as soon as there is one; empty after `timeout_s` seconds without one."""
-        messages = self._of_standing_assignments(lambda: [first] if (first := self.consumer.poll(timeout_s)) else [])
+        messages = self._of_standing_assignments(lambda: self._poll_one(timeout_s))
         if messages:
             self._empty_at = float("-inf")
         return messages
@@ -142,6 +142,11 @@ class GroupMember:
         except KafkaException as error:
             where = f"{assignment.topic}[{assignment.partition}]"
             raise ProducerLost(f"cannot seek to offset {offset} of {where}: {error.args[0]}") from error
+
+    def _poll_one(self, timeout_s: float) -> list[Message]:
+        first = self.consumer.poll(timeout_s)
+        # Not its truth: a message is as long as its value, so one without a value would count as none.
+        return [] if first is None else [first]
 
     def _of_standing_assignments(self, fetch: Callable[[], list[Message]]) -> list[Message]:
         """Messages of partitions that were assigned before the fetch. If a rebalance ran inside it, a message of a

@@ -1,5 +1,6 @@
 """`millstream job`"""
 
+import time
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,6 +15,9 @@ from millstream.cli.options import AsJson
 from millstream.cli.output import answer
 from millstream.pages.format import duration
 from millstream.schemas import Action, Scope
+
+RECOVERY_S = 20.0
+RETRY_S = 0.5
 
 app = typer.Typer(help="Show or cancel one job.", no_args_is_help=True)
 
@@ -30,7 +34,7 @@ def show(
     settings = settings_module.load()
     url = f"{settings.tracker.url}/jobs/{job_id}"
     try:
-        response = httpx.get(url, timeout=10)
+        response = _when_recovered(url)
     except httpx.HTTPError as error:
         raise Failure(
             f"the tracker at {settings.tracker.url} does not respond: {error}",
@@ -60,6 +64,16 @@ def cancel(
     Example: millstream job cancel 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0 --reason "wrong report"
     """
     send(Action.CANCEL_JOB, Scope.JOB, job_id, reason=reason)
+
+
+def _when_recovered(url: str) -> httpx.Response:
+    """The tracker's response; while it recovers its states, ask again for at most `RECOVERY_S` seconds."""
+    deadline = time.monotonic() + RECOVERY_S
+    while True:
+        response = httpx.get(url, timeout=10)
+        if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+            return response
+        time.sleep(RETRY_S)
 
 
 def _table(state: dict[str, Any]) -> Table:
