@@ -9,7 +9,7 @@ import typer
 from clickhouse_connect.driver.client import Client
 
 from millstream import settings as settings_module
-from millstream.analytics import ClickHouseUnavailable
+from millstream.analytics import ClickHouseUnavailable, pending
 from millstream.cli.rewind import rewind_command
 from millstream.cli.service import log_as, on_stop_signals
 from millstream.clickhouse import connect
@@ -56,11 +56,15 @@ def run_sink(
 
 
 def _wait_for_clickhouse(settings: Settings, stop: threading.Event) -> Client | None:
-    """A client, once ClickHouse responds; None when `stop` was set first. Kafka retains the records until then."""
+    """A client, once ClickHouse responds and every migration is applied; None when `stop` was set first. Kafka retains
+    the records until then. A row that is inserted before all rollups exist would be missing from some of them."""
     while not stop.is_set():
         try:
-            return connect(settings)
+            client = connect(settings)
+            if not (left := pending(client)):
+                return client
+            log.warning("migrations_pending", count=len(left), first=left[0], fix="millstream migrate")
         except ClickHouseUnavailable as error:
             log.warning("clickhouse_unavailable", reason=str(error))
-            stop.wait(RECONNECT_S)
+        stop.wait(RECONNECT_S)
     return None
