@@ -93,7 +93,7 @@ def test_a_lane_whose_topic_is_missing_is_an_error_that_names_the_job(kafka: Bro
 def test_a_lane_that_is_not_in_the_catalogue_is_refused_before_sending(kafka: Broker, topics: TopicCatalogue) -> None:
     with (
         JobClient(KafkaConnection(kafka.bootstrap), topics) as jobs,
-        pytest.raises(InvalidJob, match="there are only the lanes high, default, bulk"),
+        pytest.raises(InvalidJob, match="the lanes are high, default, bulk"),
     ):
         jobs.submit("a.b", lane="nowhere")
 

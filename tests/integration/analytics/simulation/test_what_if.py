@@ -147,7 +147,7 @@ def test_a_record_that_is_cut_is_said_on_screen_and_in_the_json(
             "there is no 'nowhere', only workers, concurrency, price and the lanes",
         ),
         (["--scenario", "workers=1,default=1"], "no worker reads lane 'bulk'"),
-        (["--urgent", "hihg"], "--urgent hihg: there are only the lanes high, default, bulk; did you mean 'high'?"),
+        (["--urgent", "hihg"], "--urgent hihg: the lanes are high, default, bulk; did you mean 'high'?"),
         (["--overhead-ms", "inf"], "price and overhead are numbers"),
     ],
 )
