@@ -46,7 +46,7 @@ def urgency(text: str, lanes: Sequence[str]) -> tuple[str, ...]:
     named = tuple(lane.strip() for lane in text.split(",") if lane.strip())
     for lane in named:
         if lane not in lanes:
-            raise ValueError(f"--urgent {lane}: there are only the lanes {', '.join(lanes)}{_meant(lane, lanes)}")
+            raise ValueError(f"--urgent {lane}: the lanes are {', '.join(lanes)}{_meant(lane, lanes)}")
     return named
 
 
