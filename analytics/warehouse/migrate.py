@@ -8,10 +8,12 @@ With a cluster, the same files are rewritten statement by statement (`cluster.py
 
 Splitting statements, checksums and the record of what was applied come from clickhouse-migrations, whose migrator takes
 a connection of clickhouse-connect and so needs nothing but HTTP. Its lock needs Keeper, which a single server does not
-have; two runs at once are safe because every statement may run twice.
+have. Two runs at once are safe because every statement may run twice, and because a run that finds a table missing
+tries again: another run may be renaming it.
 """
 
 import re
+import time
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from importlib import resources
@@ -19,6 +21,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_migrations.connection import ClickhouseConnectConnection
 from clickhouse_migrations.exceptions import MigrationException
 from clickhouse_migrations.migration import Migration, MigrationStorage
@@ -29,6 +32,9 @@ from millstream.analytics.sql import sql_file
 from millstream.analytics.warehouse.cluster import LOCAL, clustered, definitions, distributed
 
 TABLE = "schema_migrations"
+UNKNOWN_TABLE = "UNKNOWN_TABLE"
+RENAMING_WAITS_S = (0.1, 0.3, 1.0, 3.0)
+"""How long to wait before each new try when a table is missing, which another run may be renaming."""
 
 
 class MigrationError(RuntimeError):
@@ -55,16 +61,12 @@ def migrate(
     on_cluster = f" ON CLUSTER {_quoted(cluster)}" if cluster else ""
     client.command(f"CREATE DATABASE IF NOT EXISTS {_quoted(database)}{on_cluster}", use_database=False)
     client.database = database
-    migrator = _migrator(client)
-    migrator.init_schema(cluster or None)
-    try:
-        done = migrator.apply_migration(_migrations(cluster), multi_statement=True)
-    except MigrationException as error:
-        raise MigrationError(f"database {database!r}: {error}") from error
+    _migrator(client).init_schema(cluster or None)
+    versions = _apply_pending(client, cluster)
     _apply_retention(client, raw_days, rollup_days, cluster)
     for statement in follow_up(cluster):
         client.command(statement)
-    return [Applied(step.version, _names()[step.version]) for step in done]
+    return [Applied(version, _names()[version]) for version in versions]
 
 
 def table_names() -> list[str]:
@@ -112,6 +114,25 @@ def view_names() -> list[str]:
 def view_text(name: str) -> str:
     """The file of a view: its question, parameters, columns and an example in the leading comment, then the SQL."""
     return sql_file(f"warehouse/views/{name}")
+
+
+def _apply_pending(client: Client, cluster: str) -> list[int]:
+    """Apply what is pending; returns the versions. A failed try goes on from the last version that was recorded."""
+    migrations, migrator = _migrations(cluster), _migrator(client)
+    try:
+        versions = [migration.version for migration in migrator.migrations_to_apply(migrations)]
+        for wait_s in RENAMING_WAITS_S:
+            try:
+                migrator.apply_migration(migrations, multi_statement=True)
+                return versions
+            except DatabaseError as error:
+                if UNKNOWN_TABLE not in str(error):
+                    raise
+                time.sleep(wait_s)
+        migrator.apply_migration(migrations, multi_statement=True)
+    except MigrationException as error:
+        raise MigrationError(f"database {client.database!r}: {error}") from error
+    return versions
 
 
 def _apply_retention(client: Client, raw_days: int, rollup_days: int, cluster: str) -> None:

@@ -91,14 +91,14 @@ class Fleet:
         """Read until so many jobs more have ended."""
         wanted, deadline = len(self._log.finished) + count, time.monotonic() + 120
         while len(self._log.finished) < wanted:
-            assert time.monotonic() < deadline, f"only {len(self._log.finished)} of {wanted} jobs ended"
+            assert time.monotonic() < deadline, self._report(f"only {len(self._log.finished)} of {wanted} jobs ended")
             self._log.read()
 
     def await_everyone(self) -> None:
         """Read until each worker has ended a job."""
         deadline = time.monotonic() + 120
         while idle := self._names - {event.worker_id for event in self._log.events}:
-            assert time.monotonic() < deadline, f"no job was run by {', '.join(sorted(idle))}"
+            assert time.monotonic() < deadline, self._report(f"no job was run by {', '.join(sorted(idle))}")
             self._log.read()
 
     def pause(self, least_s: float, most_s: float) -> None:
@@ -120,6 +120,11 @@ class Fleet:
         for _ in range(10):
             self._log.read(0.1)
         return History(list(self._accepted), list(self._log.events), dict(self._keys))
+
+    def _report(self, what: str) -> str:
+        """What went wrong, with how much was accepted and the last lines of each worker."""
+        tails = "\n".join(worker.tail for worker in self.workers)
+        return f"{what}; {len(self._accepted)} accepted, {len(self._log.events)} events read\n{tails}"
 
     def _job(self, number: int) -> NewJob:
         dice = self.dice
