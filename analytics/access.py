@@ -1,10 +1,11 @@
-"""Access for analysts: a read-only role with limits, and for each tenant a role that sees its own rows and no others.
+"""Access for analysts: a read-only role with limits, and for each tenant a role that reads only its own rows.
 
-The statements are made from the tables and views themselves, so none is forgotten: what has a tenant is filtered by a
-row policy, what has none is not granted to tenants. Views run with the rights of whoever asks, so the policies of the
-tables below hold in them too. Nothing grants table functions that reach past the tables (`remote`, `url`, `file`...).
+The statements are made from the tables and views of the database, so none is missed: tables with a column `tenant` are
+filtered by a row policy, the others are not granted to tenants. Views run with the rights of the caller, so the
+policies of the tables they read apply. Table functions that read elsewhere (`remote`, `url`, `file`...) are not
+granted.
 
-The embedded engine has no access control: whoever reaches it can do everything.
+The embedded engine has no access control: everybody who reaches it can do everything.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,16 +13,17 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
+from millstream.analytics.sql import quoted, rows, sql_file
 from millstream.analytics.warehouse.catalogue import views
 
 ROLE = "millstream_analyst"
 HIDDEN = ("_landing", "_check")
-"""Tables that hold nothing: inserts go through them."""
+"""Tables without rows: inserts pass through them."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one query of an analyst may take; they cannot raise it."""
+    """Limits of one query of an analyst, who cannot raise them."""
 
     seconds: int = 60
     memory_bytes: int = 4 * 1024**3
@@ -32,7 +34,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a database holds: the columns of each table, and the names of the views."""
+    """The tables of a database with their columns, and the names of its views."""
 
     database: str
     tables: Mapping[str, Collection[str]]
@@ -48,24 +50,19 @@ class Schema:
 
 
 def read_schema(client: Client) -> Schema:
-    """The schema of `client`'s database, as the server has it."""
-    rows = client.query(
-        "SELECT t.name, t.engine, groupArray(c.name) FROM system.tables AS t "
-        "LEFT JOIN system.columns AS c ON t.database = c.database AND t.name = c.table "
-        "WHERE t.database = {database:String} GROUP BY t.name, t.engine ORDER BY t.name",
-        parameters={"database": client.database},
-    ).result_rows
-    kinds = {str(name): str(engine) for name, engine, _ in rows}
+    """The schema of `client`'s database."""
+    found = rows(client, sql_file("table_columns"), {"database": client.database})
+    kinds = {str(name): str(engine) for name, engine, _ in found}
     return Schema(
         client.database or "",
-        {str(name): list(columns) for name, engine, columns in rows if not str(engine).endswith("View")},
+        {str(name): list(columns) for name, engine, columns in found if not str(engine).endswith("View")},
         [name for name, engine in kinds.items() if engine == "MaterializedView"],
         [name for name, engine in kinds.items() if engine == "View"],
     )
 
 
 def analyst_role(schema: Schema, limits: Limits | None = None) -> list[str]:
-    """Statements that make the role which may read every table and view, within the limits. They may run again."""
+    """Statements that create the role which may read every table and view, within the limits. They may run again."""
     database = _name(schema.database)
     readable = [*schema.readable, *sorted(schema.views)]
     return [
@@ -79,20 +76,19 @@ def analyst_role(schema: Schema, limits: Limits | None = None) -> list[str]:
 
 
 def tenant_role(schema: Schema, tenant: str, limits: Limits | None = None) -> list[str]:
-    """Statements that make the role of one tenant. They may run again.
+    """Statements that create the role of one tenant. They may run again.
 
-    It reads the tables that have a tenant, through a policy, and the views that read only such tables. Tables without a
-    tenant and materialised views are refused twice: not granted, and a policy that shows no row.
+    It reads tables with a column `tenant`, through a row policy, and the views that read only such tables. Other tables
+    and materialised views are closed twice: they are not granted, and a policy hides every row.
     """
     role = tenant_role_name(tenant)
     database = _name(schema.database)
     own = [name for name in schema.readable if schema.has_tenant(name)]
     others = [name for name in schema.tables if name not in own]
     granted = [*own, *tenant_views(schema)]
-    literal = _text(tenant)
     return [
         *_role(role, limits or Limits()),
-        *(_policy(database, name, role, f"tenant = {literal}") for name in own),
+        *(_policy(database, name, role, f"tenant = {quoted(tenant)}") for name in own),
         *(_policy(database, name, role, "0") for name in (*others, *schema.materialized)),
         *(_policy(database, name, role, "0") for name in sorted(set(schema.views) - set(granted))),
         *(f"GRANT SELECT ON {database}.{_name(name)} TO {_name(role)}" for name in granted),
@@ -100,7 +96,7 @@ def tenant_role(schema: Schema, tenant: str, limits: Limits | None = None) -> li
 
 
 def tenant_views(schema: Schema) -> list[str]:
-    """Views that a tenant may ask: those of ours whose every table has a tenant."""
+    """Views that a tenant may read: those of this release whose tables all have a column `tenant`."""
     known = {view.name: view for view in views()}
     return [
         name
@@ -120,7 +116,7 @@ def _policy(database: str, name: str, role: str, condition: str) -> str:
 
 
 def _role(role: str, limits: Limits) -> list[str]:
-    """Makes the role, and gives it these limits instead of whatever it had: ALTER ... SETTINGS drops what was set."""
+    """Creates the role and sets its limits; ALTER ... SETTINGS removes the limits that it had before."""
     settings = {
         "readonly": 2,
         "allow_ddl": 0,
@@ -137,7 +133,3 @@ def _role(role: str, limits: Limits) -> list[str]:
 
 def _name(text: str) -> str:
     return "`" + text.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,4 +1,4 @@
-"""The address of ClickHouse's HTTP interface, checked without loading its client: the settings need no more."""
+"""The address of ClickHouse's HTTP interface, checked without importing the client, which the settings do not need."""
 
 from urllib.parse import urlsplit
 

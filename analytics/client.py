@@ -14,13 +14,13 @@ logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
 
 class ClickHouseUnavailable(ConnectionError):
-    """ClickHouse cannot be reached, or refuses to let us in; the text says where, why and what to look at."""
+    """ClickHouse cannot be reached, or rejects the credentials; the text says where, why and what to check."""
 
 
 @dataclass(frozen=True)
 class Tls:
-    """Whom to trust, and as whom to appear; files are PEM. Empty ones stand for the system's authorities, and for no
-    certificate of ours."""
+    """Trusted authorities and the client certificate; files are PEM. Empty means the authorities of the system, and no
+    client certificate."""
 
     ca_file: str = ""
     certificate_file: str = ""
@@ -40,8 +40,8 @@ def connect(
 ) -> Client:
     """A client for the server at `url` (`http://host:8123` or `https://host:8443`), safe to share between threads.
 
-    The database need not exist yet; `migrate` makes it. `tls` matters to `https` only. Timeouts are in seconds: to
-    connect, and to wait for an answer. A query that a lost connection cut off is sent again, an insert is not.
+    The database need not exist yet; `migrate` creates it. `tls` applies to `https` only. Timeouts are in seconds: to
+    connect, and to wait for a response. A query is sent again after a lost connection, an insert is not.
     Raises `ClickHouseUnavailable`, and `ValueError` when `url` is not an HTTP address.
     """
     scheme, host, port = http_address(url)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.sql import ask, window
+from millstream.analytics.sql import ask, read_view, window
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,7 @@ def job_timeline(client: Client, job_id: str) -> list[TimelineStep]:
     return ask(client, TimelineStep, "job_timeline", {"job": ("UUID", str(UUID(job_id)))})
 
 
-def telling_job(client: Client, start: datetime, end: datetime) -> str | None:
-    """The id of a job worth a look, a failed one where there is one; None when none ended in the window."""
-    bound = "from = {from:DateTime64(6, 'UTC')}, to = {to:DateTime64(6, 'UTC')}"
-    values = {name: value for name, (_, value) in window(start, end).items()}
-    rows = client.query(f"SELECT job_id FROM telling_jobs({bound}) LIMIT 1", parameters=values).result_rows
-    return str(rows[0][0]) if rows else None
+def example_job(client: Client, start: datetime, end: datetime) -> str | None:
+    """The id of a job to show, a failed one where there is one; None when none ended in the window."""
+    found = read_view(client, ("job_id",), "example_jobs", window(start, end))
+    return str(found[0][0]) if found else None

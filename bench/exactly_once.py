@@ -34,7 +34,7 @@ from event_load import events
 from harness import Harness, Value
 
 from millstream.analytics import connect, migrate
-from millstream.analytics.warehouse.reconciliation import disagreements, rollup_names
+from millstream.analytics.warehouse.reconciliation.disagreements import disagreements, rollup_names
 from millstream.local.broker import ApacheKafka
 from millstream.local.clickhouse.process import EmbeddedClickHouse
 from millstream.local.process import ChildProcess

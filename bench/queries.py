@@ -21,9 +21,9 @@ from clickhouse_connect.driver.client import Client
 from harness import Harness
 
 from millstream.analytics import connect, migrate
-from millstream.analytics.warehouse import synthetic
 from millstream.analytics.warehouse.catalogue import view
-from millstream.analytics.warehouse.dashboard import PANELS, Panel, asked
+from millstream.analytics.warehouse.panels import PANELS, Panel, rendered_sql
+from millstream.analytics.warehouse.synthetic import history
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 KEPT_DAYS = 20_000
@@ -44,7 +44,7 @@ def main() -> None:
         if present < jobs:
             began = time.perf_counter()
             with harness.step("pretending jobs", jobs) as advance:
-                synthetic.fill(client, jobs, START, seconds, advance)
+                history.fill(client, jobs, START, seconds, advance)
             filled_s = round(time.perf_counter() - began, 1)
             harness.say("merging parts as a server would have by now")
             settle(client)
@@ -96,7 +96,7 @@ def ask(http: httpx.Client, panel: Panel, window_s: int, whole_s: int) -> tuple[
     """Milliseconds, bytes and rows read by one answer; a shorter window lies in the middle of the data."""
     end = START + timedelta(seconds=whole_s if window_s == whole_s else (whole_s + window_s) / 2)
     end_ms = int(end.timestamp() * 1000)
-    sql = asked(panel, end_ms - window_s * 1000, end_ms, max(60_000, window_s * 1000 // 300))
+    sql = rendered_sql(panel, end_ms - window_s * 1000, end_ms, max(60_000, window_s * 1000 // 300))
     parameters = {"database": DATABASE, "default_format": "JSONCompact", "wait_end_of_query": "1"}
     began = time.perf_counter()
     answer = http.post("/", params=parameters, content=sql)

@@ -1,14 +1,14 @@
-"""How often detection cries wolf on quiet days, and how much of what is planted it finds, how soon.
+"""Detection: false alarms on quiet days, the share of planted incidents that is found, and how soon.
 
-Quiet series are generated with what real ones have: a daily course, weekends, days that differ, a level that wanders,
-counts that scatter more than chance, long-tailed waits; few, some and many jobs a step. Given a folder of job traces,
-failure rates are looked at as well on their real arrivals, with the recorded outcomes dealt out at random, so that
-nothing in them changes. Into the same series 30-minute incidents are planted, one at a time.
+Quiet series are generated with the properties of real ones: a daily profile, weekends, days that differ, a level that
+wanders, counts with more variance than chance, long-tailed waits; few, some and many jobs a step. Given a folder of job
+traces, failure rates are also judged on their real arrivals, with the recorded outcomes shuffled so that no incident is
+in them. Incidents of 30 minutes are then planted into the same series, one at a time.
 
-false_alarms_per_series_day  by kind of series, and as detection runs (evidence asked for as among 60 series)
-found                        share of the planted incidents that is found at all, by size
-delay_minutes                from its beginning until detection would have told, median of those found
-start_error_minutes          of the beginning that it tells, median
+false_alarms_per_series_day  by kind of series, with the evidence that detection requires among 60 series
+found                        share of the planted incidents that is found, by size
+delay_minutes                from the start of an incident until detection reports it, median of those found
+start_error_minutes          error of the reported start, median
 """
 
 import csv

@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 from harness import Harness
 
 from millstream.analytics import connect, migrate
-from millstream.analytics.warehouse import synthetic
+from millstream.analytics.warehouse.synthetic import history
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 DATABASE = "bench_storage"
@@ -51,7 +51,7 @@ def main() -> None:
         client = connect(url, query_timeout=1800)
         migrate(client, DATABASE, raw_days=20_000, rollup_days=20_000)
         with harness.step("pretending jobs", jobs) as advance:
-            synthetic.fill(client, jobs, START, 86_400, advance)
+            history.fill(client, jobs, START, 86_400, advance)
         definition = str(client.query("SHOW CREATE TABLE job_attempts").result_rows[0][0])
         alternatives = {f"key: {name}": with_key(definition, key) for name, key in KEYS.items()}
         alternatives |= {f"codec: {name}": with_codecs(definition, codecs) for name, codecs in CODECS.items()}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from millstream.analytics.rca.attribution.explain import Evidence, Explanation, NearbyChange, explain
     from millstream.analytics.rca.attribution.leaves import Dimension, Leaves, UnevenLeaves
     from millstream.analytics.rca.attribution.table_file import Columns, TableFile, UnreadableTable, read_table
-    from millstream.analytics.rca.metrics import Metric
+    from millstream.analytics.rca.metrics import EXPLAINABLE, METRICS, Metric, UnknownMetric
     from millstream.analytics.rca.window import BaselineKind, Window
 else:
     __getattr__, __dir__ = lazy_exports(
@@ -38,11 +38,13 @@ else:
             "attribution.explain": ("Evidence", "Explanation", "NearbyChange", "explain"),
             "attribution.leaves": ("Dimension", "Leaves", "UnevenLeaves"),
             "attribution.table_file": ("Columns", "TableFile", "UnreadableTable", "read_table"),
-            "metrics": ("Metric",),
+            "metrics": ("EXPLAINABLE", "METRICS", "Metric", "UnknownMetric"),
         },
     )
 
 __all__ = [
+    "EXPLAINABLE",
+    "METRICS",
     "Attribution",
     "BaselineKind",
     "Columns",
@@ -59,6 +61,7 @@ __all__ = [
     "Options",
     "TableFile",
     "UnevenLeaves",
+    "UnknownMetric",
     "UnreadableTable",
     "Verdict",
     "Window",

@@ -1,74 +1,214 @@
-"""What each metric counts: which attempts, what of them is bad, and out of what."""
+"""The metrics of root cause analysis. One metric is one entry of `METRICS`: what it counts among attempts, which series
+detection watches, what a chart shows, and how its values are written. Everything else iterates over the entries.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from millstream.analytics.rca.attribution.attribution import Direction
-from millstream.analytics.rca.statements import quoted
+from millstream.analytics.rca.detection.detection import Kind, Nature
 
-Metric = Literal["failure_rate", "queue_wait", "run_time", "cost", "throughput_drop", "retries"]
+
+class UnknownMetric(ValueError):
+    """No metric has this name; the text lists those that have one."""
+
+
+class Unit(StrEnum):
+    """What a value of a metric is, which says how it is written."""
+
+    SHARE = "share"
+    """From 0 to 1."""
+
+    MILLISECONDS = "milliseconds"
+    MONEY = "money"
+    """In the currency of the price book, in each step."""
+
+    EVENTS = "events"
+    """A number of events in each step."""
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """A duration is bad above its kind's 95th percentile in the baseline; `by` is the column of kinds."""
+class PerKind:
+    """A number that differs by the kind of an attempt: a threshold, a price.
 
-    stage: str
-    by: str
-    column: str
-
-
-@dataclass(frozen=True)
-class Measure:
-    """`bad` and `counted` are SQL over job_attempts: the amount of one attempt, and whether it counts at all.
-
-    `is_rate` tells a share of attempts from an amount over time. `certain`: SQL that is true for the attempts that a
-    sample must keep.
+    `kind`: SQL for the kind of an attempt. `file`: the SQL file that reads the number of each kind, with `parts` put
+    in. `in_incident`: read it over the incident too, not over the baseline alone.
     """
 
-    title: str
+    kind: str
+    file: str
+    parts: Mapping[str, str] = field(default_factory=dict)
+    in_incident: bool = False
+
+
+@dataclass(frozen=True)
+class AttemptSql:
+    """How attempts are counted, as SQL over `job_attempts`.
+
+    `measured`: what `bad` counts, in words. `bad`: the amount of one attempt; `{per_kind}` stands for the number of its
+    kind. `counted`: whether the attempt counts at all. `certain`: true for attempts that a sample must keep, so that
+    rare bad ones are all seen. `is_rate`: True for a share of attempts, False for an amount per window.
+    """
+
+    measured: str
     bad: str
     counted: str = "1"
     certain: str = "0"
     is_rate: bool = True
-    direction: Direction = "rise"
+    per_kind: PerKind | None = None
 
 
-THRESHOLDS: Mapping[Metric, Threshold] = {
-    "queue_wait": Threshold("queue_wait", "lane", "wait_ms"),
-    "run_time": Threshold("run", "job_type", "run_ms"),
-}
+@dataclass(frozen=True)
+class SeriesSource:
+    """The series that detection reads, by dimension and step, and what of it is worth an incident.
 
+    `view` is a parameterised view with the columns step, dimension, value, `values` and `trials`; `arguments` are its
+    parameters besides from, to and step_seconds. The other fields are those of `detection.deviations`.
+    """
+
+    view: str
+    nature: Nature
+    values: str
+    trials: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    least_ratio: float = 2.0
+    floor: float = 0.0
+    only: frozenset[Kind] = frozenset(Kind)
+
+
+@dataclass(frozen=True)
+class ChartColumn:
+    """A column of the view `rca_timeseries`, multiplied by `scale`, and the unit on the axis.
+
+    `when_empty`: the value of a step without attempts; None leaves a gap.
+    """
+
+    column: str
+    unit: str
+    scale: float = 1.0
+    when_empty: float | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`direction`: which way is worse. `explained_by`: the metric whose attempts explain this one, its own name for
+    most, empty when attempts cannot explain it."""
+
+    name: str
+    unit: Unit
+    direction: Direction
+    chart: ChartColumn
+    source: SeriesSource
+    attempts: AttemptSql | None = None
+    explained_by: str = ""
+
+    @property
+    def title(self) -> str:
+        """`Queue wait`."""
+        return self.name.replace("_", " ").capitalize()
+
+
+STALLS = frozenset({Kind.STALL})
+ENDED = ChartColumn("attempts", "attempts a step", when_empty=0.0)
 FAILED = "outcome IN ('failed', 'timed_out')"
 
+METRICS = (
+    Metric(
+        "failure_rate",
+        Unit.SHARE,
+        "rise",
+        ChartColumn("failure_rate", "% of attempts", scale=100),
+        SeriesSource("rca_counts", Nature.SHARE, "failed", "finished", least_ratio=1.5),
+        AttemptSql("failed attempts", FAILED, certain=FAILED),
+        explained_by="failure_rate",
+    ),
+    Metric(
+        "retries",
+        Unit.SHARE,
+        "rise",
+        ChartColumn("retry_share", "% of attempts", scale=100),
+        SeriesSource("rca_counts", Nature.SHARE, "retries", "finished"),
+        AttemptSql("attempts that are retries", "attempt > 1", certain="attempt > 1"),
+        explained_by="retries",
+    ),
+    Metric(
+        "queue_wait",
+        Unit.MILLISECONDS,
+        "rise",
+        ChartColumn("wait_p95_ms", "ms, p95"),
+        SeriesSource("rca_durations", Nature.SIZE, "p95_ms", "attempts", {"stage": "queue_wait"}, floor=50),
+        AttemptSql(
+            "attempts that waited longer than the baseline's p95",
+            "wait_ms > {per_kind}",
+            "wait_ms IS NOT NULL",
+            "wait_ms > {per_kind}",
+            per_kind=PerKind("toString(lane)", "thresholds", {"by": "lane", "stage": "queue_wait"}),
+        ),
+        explained_by="queue_wait",
+    ),
+    Metric(
+        "run_time",
+        Unit.MILLISECONDS,
+        "rise",
+        ChartColumn("run_p95_ms", "ms, p95"),
+        SeriesSource("rca_durations", Nature.SIZE, "p95_ms", "attempts", {"stage": "run"}, least_ratio=1.5, floor=20),
+        AttemptSql(
+            "attempts that ran longer than the baseline's p95",
+            "run_ms > {per_kind}",
+            "run_ms IS NOT NULL",
+            "run_ms > {per_kind}",
+            per_kind=PerKind("toString(job_type)", "thresholds", {"by": "job_type", "stage": "run"}),
+        ),
+        explained_by="run_time",
+    ),
+    Metric(
+        "cost",
+        Unit.MONEY,
+        "rise",
+        ChartColumn("busy_slots", "busy slots"),
+        SeriesSource("rca_costs", Nature.SIZE, "cost", "attempts", floor=1e-6),
+        AttemptSql(
+            "cost",
+            "ifNull(run_ms, 0) * {per_kind}",
+            is_rate=False,
+            per_kind=PerKind("concat(toString(instance_type), '@', toString(region))", "prices", in_incident=True),
+        ),
+        explained_by="cost",
+    ),
+    Metric(
+        "submissions",
+        Unit.EVENTS,
+        "rise",
+        ENDED,
+        SeriesSource("rca_counts", Nature.COUNT, "submitted", "submitted"),
+    ),
+    Metric(
+        "starts",
+        Unit.EVENTS,
+        "drop",
+        ENDED,
+        SeriesSource("rca_counts", Nature.COUNT, "started", "started", only=STALLS),
+        explained_by="throughput_drop",
+    ),
+    Metric(
+        "throughput_drop",
+        Unit.EVENTS,
+        "drop",
+        ENDED,
+        SeriesSource("rca_counts", Nature.COUNT, "finished", "finished"),
+        AttemptSql("attempts", "1", is_rate=False),
+        explained_by="throughput_drop",
+    ),
+)
 
-def measure(metric: Metric, by_kind: Mapping[str, float]) -> Measure:
-    """The SQL of a metric.
-
-    `by_kind`: for durations the threshold of each kind in ms, for cost the price of a millisecond on each machine
-    ('type@region'), else empty.
-    """
-    if metric == "failure_rate":
-        return Measure("failed attempts", FAILED, certain=FAILED)
-    if metric == "retries":
-        return Measure("attempts that are retries", "attempt > 1", certain="attempt > 1")
-    if metric == "throughput_drop":
-        return Measure("attempts", "1", is_rate=False, direction="drop")
-    if metric == "cost":
-        price = _lookup("concat(toString(instance_type), '@', toString(region))", by_kind)
-        return Measure("cost", f"ifNull(run_ms, 0) * {price}", is_rate=False)
-    threshold = THRESHOLDS[metric]
-    slow = f"{threshold.column} > {_lookup(f'toString({threshold.by})', by_kind)}"
-    title = "attempts that waited" if metric == "queue_wait" else "attempts that ran"
-    return Measure(f"{title} longer than the baseline's p95", slow, f"{threshold.column} IS NOT NULL", certain=slow)
+EXPLAINABLE = tuple(metric.name for metric in METRICS if metric.attempts is not None)
+"""The names of the metrics that `explain` accepts."""
 
 
-def _lookup(key: str, values: Mapping[str, float]) -> str:
-    """SQL for the value of `key`; of a key that is not there, the middle of all values."""
-    if not values:
-        return "0.0"
-    keys = ", ".join(quoted(name) for name in values)
-    numbers = ", ".join(f"{value:.17g}" for value in values.values())
-    default = sorted(values.values())[len(values) // 2]
-    return f"transform({key}, [{keys}], [{numbers}]::Array(Float64), {default:.17g}::Float64)"
+def metric_named(name: str) -> Metric:
+    """The metric with this name. Raises `UnknownMetric`."""
+    for metric in METRICS:
+        if metric.name == name:
+            return metric
+    raise UnknownMetric(f"unknown metric {name!r}; known are {', '.join(metric.name for metric in METRICS)}")

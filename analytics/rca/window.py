@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from millstream.analytics.rca.statements import moment
+from millstream.analytics.sql import moment
 
 BaselineKind = Literal["auto", "previous", "same_hours"]
 
@@ -25,3 +25,8 @@ class Window:
         """SQL condition: `column` lies in the window."""
         start, end = (f"toDateTime64('{moment(at)}', 6, 'UTC')" for at in (self.start, self.end))
         return f"({column} >= {start} AND {column} < {end})"
+
+
+def any_of(*windows: Window) -> str:
+    """SQL condition: an attempt ended in one of the windows."""
+    return "(" + " OR ".join(window.sql() for window in windows) + ")"

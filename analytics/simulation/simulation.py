@@ -1,9 +1,9 @@
-"""What if there were more workers, or fewer, or dearer ones? Recorded jobs replayed through lanes and workers.
+"""Simulates other numbers, kinds and prices of workers: recorded jobs are replayed through lanes and workers.
 
-The model: a job arrives when it was due, in a partition of its lane; the worker that owns the partition runs it
-as soon as one of its slots is free, the more urgent lane first, then in order of arrival; it runs as long as it ran. A
-worker that is kept for a lane owns only that lane's partitions. Retries, drains and the platform's own work are left
-out, except for `overhead_s` of each job. Pure: no database, no clock; equal input gives an equal answer.
+The model: a job arrives when it was due, in a partition of its lane; the worker that owns the partition runs it as soon
+as one of its slots is free, the more urgent lane first, then in order of arrival; it runs as long as recorded. A worker
+kept for a lane owns only partitions of that lane. Retries, drains and the work of the platform are not modelled, except
+for `overhead_s` of each job. Pure: no database, no clock; equal input gives an equal result.
 """
 
 import math
@@ -20,7 +20,7 @@ LEVELS = (0.5, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Arrival:
-    """A recorded job: when it came, in seconds since the first one; its lane; how long it ran, in seconds."""
+    """A recorded job: its arrival, in seconds since the first one; its lane; its run time, in seconds."""
 
     at_s: float
     lane: str
@@ -69,7 +69,7 @@ class Waits:
 
 @dataclass(frozen=True)
 class SimulatedRun:
-    """What would have happened. `utilisation` and `cost` are of all workers until the last job ended.
+    """The result of a simulation. `utilisation` and `cost` are of all workers until the last job ended.
 
     `cost` is None where the price of a worker is not known.
     """
@@ -131,7 +131,7 @@ def simulate(arrivals: Sequence[Arrival], scenario: Scenario, seed: int = 1) -> 
 
 
 def summarise(waits: Sequence[float]) -> Waits:
-    """Mean, percentiles (the nearest rank) and the longest."""
+    """Mean, percentiles (nearest rank) and maximum."""
     if not waits:
         return Waits(0, 0, 0, 0, 0, 0)
     ordered = sorted(waits)

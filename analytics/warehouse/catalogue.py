@@ -1,8 +1,8 @@
-"""What each view says of itself: its question, parameters, columns and an example, read from the file's first comment.
+"""Descriptions of the views: question, parameters, columns and an example, read from the first comment of each file.
 
-The documentation, the dashboard, the prompt's completion and the benches are made of this, so that a view is described
-in one place. A comment is a question, further paragraphs, and items that begin with `Parameters:`, `Columns:` and
-`Example:`; lines that go on with an item are indented.
+The documentation, the dashboard, the prompt's completion and the benches use them, so that a view is described in one
+place. A comment is a question, further paragraphs, and items that begin with `Parameters:`, `Columns:` and `Example:`;
+the continuation lines of an item are indented.
 """
 
 import re
@@ -42,7 +42,7 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a view; `meaning` is empty where the name says it all."""
+    """A column of a view; `meaning` is empty where the name is enough."""
 
     name: str
     meaning: str
@@ -54,7 +54,7 @@ class Column:
 
 @dataclass(frozen=True)
 class View:
-    """A view, as its file describes it. `parameters` maps names to types; `parameter_text` explains them."""
+    """The description of a view. `parameters` maps names to types; `parameter_text` explains them."""
 
     name: str
     question: str
@@ -72,12 +72,12 @@ class View:
 
     @property
     def is_part(self) -> bool:
-        """Whether it is made for other views to read, not for people."""
+        """Whether it is read by other views only."""
         return self.question.endswith("(A part of other views.)")
 
     @property
     def reads_rows(self) -> bool:
-        """Whether it reads events, attempts, jobs or letters one by one, and not only rollups."""
+        """Whether it reads events, attempts, jobs or dead letters one by one, not only rollups."""
         return bool(self.tables & {"job_events", "job_attempts", "jobs", "worker_heartbeats", "dead_letters"})
 
 

@@ -1,11 +1,12 @@
 """The statements of a single server, rewritten for a cluster of shards and replicas. Pure: text in, texts out.
 
 Each table becomes two: `<table>_local`, replicated within its shard, and `<table>`, a Distributed table over all shards
-that readers and the sink use under the same name as ever. Materialised views fill local tables from local tables. Rows
-are spread by the id of their job (worker, alert...), so all that is known of a job is on one shard and is folded there.
+under the name that readers and the sink use. Materialised views fill local tables from local tables. Rows are sharded
+by the id of their job (worker, alert...), so all rows of a job are on one shard and are aggregated there.
 
 An insert through the landing table is split by the same rule each time and keeps its deduplication token on every
-shard, so a repeat is dropped shard by shard. The macros {shard} and {replica} and Keeper are the cluster's own matter.
+shard, so a repeated insert is dropped on each shard. The cluster must define the macros {shard} and {replica} and have
+Keeper.
 """
 
 import re
@@ -16,18 +17,19 @@ _TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)(?: AS (\w+))?")
 _ENGINE = re.compile(r"ENGINE = (\w*MergeTree)")
 _MATERIALIZED = re.compile(r"CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+)")
 _VIEW = re.compile(r"CREATE OR REPLACE VIEW (\w+) AS")
+_DROP_VIEW = re.compile(r"DROP VIEW IF EXISTS \w+$")
 _RENAME = re.compile(r"RENAME TABLE IF EXISTS \w+_from_\w+ TO \w+$")
 _ALTER = re.compile(r"ALTER TABLE (\w+)")
 _COMMENT = re.compile(r"--[^\n]*\n?")
 
 
 class NotForClusters(ValueError):
-    """A statement of a kind that is not known here."""
+    """There is no rule for a statement of this kind."""
 
 
 def definitions(statements: Iterable[str]) -> dict[str, str]:
     """The tables that these statements create, each with the CREATE TABLE that lists its columns: its own, or that of
-    the table it is like."""
+    the table it copies with AS."""
     tables: dict[str, str] = {}
     for statement in statements:
         text = _bare(statement)
@@ -53,9 +55,9 @@ def clustered(statement: str, cluster: str, tables: Mapping[str, str]) -> list[s
         change = f"{on}{_of_locals(text[found.end() :], tables)}"
         if found[1] not in tables:
             return [f"ALTER TABLE {found[1]} {change}"]
-        # The next statements may read what this one adds.
+        # The next statements may read the columns that this one adds.
         return [f"ALTER TABLE {found[1]}{LOCAL} {change}", distributed(found[1], cluster, tables[found[1]])]
-    if _RENAME.match(text):
+    if _RENAME.match(text) or _DROP_VIEW.match(text):
         return [f"{text} {on}"]
     if text.startswith("INSERT INTO "):
         return [_insert(text, tables)]
@@ -63,10 +65,10 @@ def clustered(statement: str, cluster: str, tables: Mapping[str, str]) -> list[s
 
 
 def distributed(table: str, cluster: str, definition: str) -> str:
-    """Creates the table over all shards, or makes it follow its local tables.
+    """The statement that creates the table over all shards, or recreates it with the columns of its local tables.
 
-    The first column in `definition`, its CREATE TABLE, says what a row is about and so decides on its shard; rollups,
-    which begin with the minute, are filled where they are.
+    The first column in `definition`, its CREATE TABLE, is the sharding key; rollups, which begin with the minute, are
+    filled on the shard of their source.
     """
     first = re.search(r"\(\s*(\w+)", definition)
     key = f"cityHash64({first[1]})" if first and first[1] != "minute" else "rand()"
@@ -84,8 +86,8 @@ def _local_table(text: str, found: re.Match[str], on: str) -> str:
 
 
 def _insert(text: str, tables: Iterable[str]) -> str:
-    """Rows that are selected stay on their shard, so that a repeat finds the same rows under the same token there. The
-    shard reads its local table, where the statement's own name of the table holds only as an alias."""
+    """An INSERT SELECT runs on each shard, so that a repeat finds the same rows under the same token there. The shard
+    reads its local table, so the table of the statement becomes an alias of it."""
     copied = re.sub(rf"\bFROM ({_any_of(tables)})\b", r"FROM \1 AS \1", text)
     if copied == text:
         return text
@@ -93,7 +95,7 @@ def _insert(text: str, tables: Iterable[str]) -> str:
 
 
 def _of_locals(text: str, tables: Iterable[str]) -> str:
-    """With local tables where tables are meant: a column may have the name of a table, so a word alone says nothing."""
+    """Replace tables by local tables, only where a table must follow: a column may have the name of a table."""
     names = _any_of(tables)
     return re.sub(rf"\b((?:FROM|JOIN|TO)\s+(?:{names})|(?:{names})(?=\.))\b", rf"\1{LOCAL}", text)
 

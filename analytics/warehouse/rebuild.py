@@ -1,4 +1,4 @@
-"""Empties a table and everything that ClickHouse makes of it, so that the sink can fill them anew from Kafka."""
+"""Empties a table and all tables filled from it, so that the sink can fill them again from Kafka."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.sql import sql_file
+from millstream.analytics.sql import rows, sql_file
 
 HOUR_US = 3_600_000_000
 ALL_US = 2**62
-"""A moment after all rows."""
+"""Later than all rows."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Rows of a table that would not come back, the oldest of them from `since`."""
+    """Rows of a table that cannot be read again, the oldest of them from `since`."""
 
     table: str
     rows: int
@@ -24,8 +24,8 @@ class Loss:
 
 
 def tables_behind(client: Client, table: str) -> list[str]:
-    """`table` and all tables that materialised views fill from it, directly or by way of others."""
-    filled = client.query(sql_file("warehouse/filled_tables")).result_rows
+    """`table` and all tables that materialised views fill from it, directly or through others."""
+    filled = rows(client, sql_file("warehouse/filled_tables"))
     found = [table]
     for source in found:
         found += [target for reading, target in filled if reading == source and target not in found]
@@ -33,13 +33,13 @@ def tables_behind(client: Client, table: str) -> list[str]:
 
 
 def losses(client: Client, table: str, again: Mapping[int, range]) -> list[Loss]:
-    """What would be gone from `table` and each table behind it if they were emptied and `again`, offsets of each
-    partition, were read from Kafka.
+    """Rows that `table` and each table behind it lose if they are emptied and the offsets `again` of each partition are
+    read from Kafka.
 
-    Rows of `table` say at which offset they were. Those behind it do not, and may be kept for longer: what they hold
-    from before the newest row lost, or from before the hour of the oldest one that comes back, counts as lost.
+    Rows of `table` carry their offset. Rows behind it do not, and may be kept for longer: those from before the newest
+    lost row, or from before the hour of the oldest row that is read again, count as lost.
     """
-    times = {str(name): str(column) for name, column in client.query(sql_file("warehouse/time_columns")).result_rows}
+    times = {str(name): str(column) for name, column in rows(client, sql_file("warehouse/time_columns"))}
     columns = {
         "partitions": list(again),
         "firsts": [offsets.start for offsets in again.values()],
@@ -52,22 +52,22 @@ def losses(client: Client, table: str, again: Mapping[int, range]) -> list[Loss]
     reached = oldest_kept // HOUR_US * HOUR_US if kept else ALL_US
     moment = max(reached, newest_lost + 1) if lost else reached
     for name in tables_behind(client, table)[1:]:
-        rows, oldest = _row(client, "rows_before", {"table": name, "time": times[name], "moment": moment})
-        found += [Loss(name, rows, _moment(oldest))] if rows else []
+        count, oldest = _row(client, "rows_before", {"table": name, "time": times[name], "moment": moment})
+        found += [Loss(name, count, _moment(oldest))] if count else []
     return found
 
 
 def empty(client: Client, tables: list[str]) -> None:
-    """Remove all rows, and with them the memory of which inserts these came from. May be repeated.
+    """Remove all rows, and with them the deduplication tokens of their inserts. Idempotent.
 
-    The last table first: until all others are empty, the first still has the rows that say what Kafka can bring back.
+    The last table first: the first one keeps the offsets by which `losses` is computed until all others are empty.
     """
     for table in reversed(tables):
         client.command(f"TRUNCATE TABLE {table}")
 
 
 def _row(client: Client, name: str, parameters: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(map(int, client.query(sql_file(f"warehouse/{name}"), parameters=parameters).result_rows[0]))
+    return tuple(map(int, rows(client, sql_file(f"warehouse/{name}"), parameters)[0]))
 
 
 def _moment(microseconds: int) -> datetime:

@@ -10,7 +10,8 @@ from confluent_kafka import Producer
 
 from millstream import settings as settings_module
 from millstream.analytics.cost.budgets import budget_alerts, budget_gaps
-from millstream.analytics.cost.prices import Budget, InvalidFile, Kind, Price, load, read_file
+from millstream.analytics.cost.price_files import Budget, InvalidFile, Kind, Price, read_file
+from millstream.analytics.cost.prices import load
 from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, columns, warn

@@ -18,10 +18,11 @@ from millstream.analytics.rca.questions.bottleneck import find_bottleneck
 from millstream.analytics.rca.questions.compare import Side, compare
 from millstream.analytics.rca.questions.deploys import deploy_effects
 from millstream.analytics.rca.questions.errors import error_families
+from millstream.analytics.rca.questions.impact import SLO
 from millstream.analytics.rca.questions.job import UnknownJob, job_story
 from millstream.analytics.rca.questions.noisy_neighbours import tenant_pressure
-from millstream.analytics.rca.questions.postmortem import SLO, postmortem
-from millstream.analytics.rca.questions.timeseries import Course, course
+from millstream.analytics.rca.questions.postmortem import postmortem
+from millstream.analytics.rca.questions.timeseries import Timeseries, timeseries
 from millstream.analytics.rca.window import Window
 from millstream.cli.failure import Failure
 from millstream.cli.options import AsHtml, AsJson
@@ -144,7 +145,7 @@ def errors(
     around = deploy.replace(tzinfo=UTC) if deploy else None
     client = _client()
     found = error_families(client, span, history=length(history, "--history"), deploy=around)
-    show(asdict(found), errors_page(found, course(client, "failure_rate", span)), as_json, as_html)
+    show(asdict(found), errors_page(found, timeseries(client, "failure_rate", span)), as_json, as_html)
 
 
 @app.command("bottleneck")
@@ -175,7 +176,7 @@ def deploys(
     span = _window(last, start, end)
     client = _client()
     found = deploy_effects(client, span, length(around, "--around"))
-    shown = course(client, "failure_rate", span, around=0)
+    shown = timeseries(client, "failure_rate", span, around=0)
     show([asdict(each) for each in found], deploys_page(found, span, shown), as_json, as_html)
 
 
@@ -245,12 +246,12 @@ def report(
         sys.stdout.write(render_markdown(page))
 
 
-def _worst(client: Client, found: Sequence[Incident], span: Window) -> Course | None:
+def _worst(client: Client, found: Sequence[Incident], span: Window) -> Timeseries | None:
     """The time series of the incident with the highest score; None without incidents."""
     worst = max(found, key=lambda each: each.score, default=None)
     if worst is None:
         return None
-    return course(client, worst.metric, Window(worst.started_at, worst.ended_at or span.end))
+    return timeseries(client, worst.metric, Window(worst.started_at, worst.ended_at or span.end))
 
 
 def _client() -> Client:

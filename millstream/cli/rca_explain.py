@@ -3,13 +3,13 @@
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from millstream import settings as settings_module
 from millstream.analytics import rca
-from millstream.analytics.rca.questions.timeseries import course
+from millstream.analytics.rca.questions.timeseries import timeseries
 from millstream.cli.failure import Failure
 from millstream.cli.options import AsHtml, AsJson
 from millstream.cli.output import show
@@ -17,7 +17,7 @@ from millstream.clickhouse import connect
 from millstream.pages import Page
 from millstream.pages.answers.explanation import attribution_page, explanation_page
 
-METRICS = get_args(rca.Metric)
+METRICS = rca.EXPLAINABLE
 
 
 def explain(
@@ -79,12 +79,12 @@ def _explain_live(
     client = connect(settings_module.load())
     found = rca.explain(
         client,
-        metric,  # type: ignore[arg-type]
+        metric,
         rca.Window(start, end),
         baseline=_baseline(baseline),
         where=filters,
     )
-    return asdict(found), explanation_page(found, course(client, metric, found.incident))
+    return asdict(found), explanation_page(found, timeseries(client, metric, found.incident))
 
 
 def _pair(text: str) -> tuple[str, str]:

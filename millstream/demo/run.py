@@ -18,7 +18,7 @@ from rich.table import Table
 from millstream.analytics import queries
 from millstream.analytics.queries import AttemptCounts
 from millstream.analytics.rca.attribution.explain import explain
-from millstream.analytics.rca.questions.timeseries import course
+from millstream.analytics.rca.questions.timeseries import timeseries
 from millstream.analytics.rca.window import Window
 from millstream.clickhouse import connect
 from millstream.demo.incident import record_changes
@@ -239,7 +239,7 @@ class Demo:
     def _explain(self, client: Client, before: Window, incident: Window) -> None:
         """Print what root cause analysis finds about the planted incident."""
         found = explain(client, "failure_rate", incident, baseline=(before,))
-        page = explanation_page(found, course(client, "failure_rate", incident))
+        page = explanation_page(found, timeseries(client, "failure_rate", incident))
         self._out.print(render_terminal(page, self._out.width))
 
     def _print_counts(self, result: DemoResult) -> None:

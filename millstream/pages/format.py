@@ -2,11 +2,10 @@
 
 from datetime import datetime
 
+from millstream.analytics.rca.metrics import Unit, metric_named
+
 MOST_ROWS = 15
 """Rows of a table in a page; more are only counted."""
-
-SHARES = ("failure_rate", "retries")
-DURATIONS = ("queue_wait", "run_time")
 
 
 def duration(ms: float) -> str:
@@ -24,10 +23,11 @@ def percent(share: float) -> str:
 
 
 def amount(metric: str, value: float) -> str:
-    """A value of a watched metric with its unit."""
-    if metric in SHARES:
+    """A value of a metric with its unit. Raises `UnknownMetric`."""
+    unit = metric_named(metric).unit
+    if unit is Unit.SHARE:
         return percent(value)
-    if metric in DURATIONS:
+    if unit is Unit.MILLISECONDS:
         return duration(value)
     return f"{value:,.4g} a step"
 

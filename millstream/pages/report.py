@@ -53,7 +53,7 @@ class Report:
 def gather(client: Client, start: datetime, end: datetime) -> Report:
     """Run the queries of the report."""
     step = max(1, round((end - start).total_seconds() / (PLOT_WIDTH - 20)))
-    job_id = queries.telling_job(client, start, end)
+    job_id = queries.example_job(client, start, end)
     return Report(
         start,
         end,

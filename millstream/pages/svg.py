@@ -13,7 +13,8 @@ TICKS = 5
 
 
 def chart_svg(chart: Chart) -> Markup:
-    """The chart as an `<svg>` element; colours come from the classes usual, course, band, mark and axis of the page."""
+    """The chart as an `<svg>` element; colours come from the classes usual, timeseries, band, mark
+    and axis of the page."""
     return Markup("").join(
         [
             Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, HEIGHT, chart.title),
@@ -41,7 +42,7 @@ class _Drawing:
             )
         yield from self._axes()
         yield from self._line(self._chart.usual, "usual")
-        yield from self._line(self._chart.values, "course")
+        yield from self._line(self._chart.values, "timeseries")
         for number, (moment, name) in enumerate(self._chart.marks):
             x = self._x(moment)
             yield Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(

@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from millstream.analytics import connect, migrate
-from millstream.analytics.warehouse.reconciliation import disagreements
+from millstream.analytics.warehouse.reconciliation.disagreements import disagreements
 from millstream.consumers.sink import Sink, SinkConfig
 from millstream.local.broker import Broker
 from millstream.local.clickhouse.process import EmbeddedClickHouse

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.cost.prices import Price
+from millstream.analytics.cost.price_files import Price
 
 
 def set_prices(client: Client, prices: Sequence[Price]) -> None:

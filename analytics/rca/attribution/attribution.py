@@ -21,10 +21,10 @@ Verdict = Literal["causes", "global", "too little data", "nothing unusual"]
 Direction = Literal["rise", "drop"]
 
 LEAST_COUNT = 10.0
-"""Fewer bad attempts than this (expected ones, for a drop) prove nothing."""
+"""Fewer bad attempts than this (expected ones, for a drop) are too little data."""
 
 SAME_ROWS = 0.98
-"""Two combinations that share this part of their rows are one finding with two names."""
+"""Two combinations that share this part of their rows are one finding with an alias."""
 
 LEAST_SHARE = 0.05
 """A further cause must be at least this part of the first one's excess."""
@@ -45,7 +45,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class Control:
-    """The same combination with another value of `dimension`: a bad tenant's host is fine for everybody else."""
+    """The same combination with another value of `dimension`: for example, the host of a failing tenant is normal for
+    all others."""
 
     dimension: str
     before: Counts
@@ -56,7 +57,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Finding:
-    """One cause: a combination of dimension values, and what speaks for it."""
+    """One cause: a combination of dimension values, with its evidence."""
 
     dimensions: dict[str, str]
     aliases: list[dict[str, str]]
@@ -70,7 +71,7 @@ class Finding:
     excess: float
     """now.bad - expected; negative for a drop."""
     share: float
-    """Part of the excess that lies inside, 0 to 1; 1 when the rest did not move, or moved the other way."""
+    """Part of the excess that lies inside, 0 to 1; 1 when the rest did not change, or changed the other way."""
     ratio: float
     """now.bad / expected, `expected` being at least one grain."""
     interval: tuple[float, float]
@@ -83,14 +84,14 @@ class Finding:
 
     @property
     def names(self) -> list[dict[str, str]]:
-        """Its own and its other names, without those that only add a dimension to another of them."""
+        """Its name and aliases, without those that only add a dimension to another of them."""
         known = [self.dimensions, *self.aliases]
         return [name for name in known if not any(other.items() < name.items() for other in known)]
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """The answer: a verdict and, for 'causes', the causes, most telling first."""
+    """A verdict and, for 'causes', the causes, strongest evidence first."""
 
     verdict: Verdict
     findings: list[Finding]
@@ -101,11 +102,12 @@ class Attribution:
     explained: float
     """Part of the excess that the findings cover together, 0 to 1."""
     compared_with: Literal["the past", "the rest"]
-    """'the rest' when there is no past: findings then stand out from the window, and may always have done so."""
+    """'the rest' when there is no past: findings then differ from the rest of the window, and may always have done
+    so."""
     bar: float = 0.0
-    """What the score of the best of pure noise may reach, in nats."""
+    """The score that the best combination of pure noise may reach, in nats."""
     candidates: list[Finding] = field(default_factory=list)
-    """The best-scoring combinations whatever the verdict, for a reader who doubts it."""
+    """The combinations with the highest scores, whatever the verdict, so that it can be checked."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class _Attempt:
             if findings and abs(found.excess) < LEAST_SHARE * abs(findings[0].excess):
                 break
             findings.append(found)
-            # What chance may reach is the price of having searched for it; the whole was not searched for.
+            # The bar corrects for the search over combinations; the whole was not searched for.
             explained += rest.best[0].explains - rest.bar
             alive = alive & ~rest.best[0].mask()
             rest = self.scan(alive)
@@ -177,7 +179,7 @@ class _Attempt:
         return scan(self.leaves, self.mean, self.past, self.groups, drop=self.drop, alive=alive)
 
     def named(self, found: Scan, alive: Mask) -> list[Finding]:
-        """The candidates as findings, those that cover the same rows as one."""
+        """The candidates as findings; candidates that cover the same rows are one finding."""
         findings: list[Finding] = []
         for family in self.families(found.best, alive):
             lead = family[0]
@@ -239,7 +241,7 @@ class _Attempt:
         return controls
 
     def share(self, excess: float) -> float:
-        """Part of the excess that `excess` is, with what moved the other way outside left out."""
+        """`excess` as a part of the whole excess, without what moved the other way outside."""
         outside = self.excess - excess
         whole = excess + (min(outside, 0.0) if self.drop else max(outside, 0.0))
         return min(max(excess / whole, 0.0), 1.0) if whole else 0.0

@@ -1,6 +1,6 @@
-"""How much would have been bad now, leaf by leaf, had nothing changed.
+"""The bad attempts to expect now, leaf by leaf, if nothing changed.
 
-Comparing each leaf with its own past, and summing, keeps a change of the mix from looking like a cause (Simpson): a
+Each leaf is compared with its own past and the leaves are summed, so that a change of the mix is no cause (Simpson): a
 tenant that always fails more and now sends more jobs is expected to fail more. A leaf with little past is drawn to what
 its dimensions' values say together (main effects, by iterative proportional fitting), and from there to the total.
 """
@@ -16,10 +16,11 @@ ROUNDS = 4
 """Passes of the proportional fitting; effects change by less than a percent afterwards."""
 
 EFFECT = 0.25
-"""How much of the main effects a thin leaf is credited with, as a power: 0 draws it to the total, 1 to the effects."""
+"""Weight of the main effects in a leaf with little past, as an exponent: 0 shrinks it to the total, 1 to the
+effects."""
 
 FARTHEST = 20.0
-"""How far the main effects may draw a leaf from the total rate, as a factor."""
+"""How far the main effects may move a leaf from the total rate, as a factor."""
 
 
 def shrunk_rate(leaves: Leaves) -> Amounts:

@@ -1,4 +1,4 @@
-"""How sure a finding is: calibrated on real incidents with known causes."""
+"""Confidence of a finding, calibrated on real incidents with known causes."""
 
 import math
 
@@ -9,7 +9,7 @@ WEIGHTS = (-1.99, 0.2, 1.21)
 def confidence(score: float, runner_up: float, bar: float) -> float:
     """Probability that the combination with `score` is exactly the cause.
 
-    `runner_up`: the best score of another set of rows; `bar`: what the best of pure noise reaches, all in nats.
+    `runner_up`: the best score of another set of rows; `bar`: the score that the best of pure noise reaches; in nats.
     """
     lead, height = features(score, runner_up, bar)
     return 1 / (1 + math.exp(-(WEIGHTS[0] + WEIGHTS[1] * lead + WEIGHTS[2] * height)))

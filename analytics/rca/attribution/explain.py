@@ -1,4 +1,4 @@
-"""The same question asked of ClickHouse: why did a metric change between a baseline and an incident window?"""
+"""Why did a metric change between a baseline and an incident window? Attribution over the attempts in ClickHouse."""
 
 import shlex
 import time
@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.attribution.attempts import Attempts, attempts_of, baseline_of
+from millstream.analytics.rca.attribution.attempts import Attempts, attempts_of
 from millstream.analytics.rca.attribution.attribution import Attribution, Finding, Options, attribute
-from millstream.analytics.rca.metrics import Metric
-from millstream.analytics.rca.statements import equal, moment, statement
+from millstream.analytics.rca.attribution.baseline_windows import baseline_of
+from millstream.analytics.rca.metrics import metric_named
 from millstream.analytics.rca.window import BaselineKind, Window
+from millstream.analytics.sql import equal, moment, rows, statement
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Evidence:
 class Explanation:
     """Why a metric changed."""
 
-    metric: Metric
+    metric: str
     measured: str
     """What `bad` counts, in words."""
     incident: Window
@@ -63,7 +64,7 @@ class Explanation:
 
 def explain(
     client: Client,
-    metric: Metric,
+    metric: str,
     incident: Window,
     *,
     baseline: BaselineKind | tuple[Window, ...] = "auto",
@@ -74,22 +75,20 @@ def explain(
 
     `baseline`: windows to compare with, or the rule that makes them ('previous': the window of the same length just
     before; 'same_hours': the same hours of up to seven earlier days; 'auto': same hours where there are rows on at
-    least three days, else previous). `where`: only attempts with these dimension values.
+    least three days, else previous). `where`: only attempts with these dimension values. Raises `UnknownMetric`.
     """
     began = time.perf_counter()
     windows = baseline_of(client, incident, baseline) if isinstance(baseline, str) else baseline
-    attempts = attempts_of(client, metric, incident, windows, where or {})
+    attempts = attempts_of(client, metric_named(metric), incident, windows, where or {})
     dimensions, left_out = attempts.dimensions()
     options = options or Options()
-    chosen = Options(
-        attempts.measure.direction, options.most_dimensions, options.most_findings, options.most_candidates
-    )
+    chosen = Options(attempts.metric.direction, options.most_dimensions, options.most_findings, options.most_candidates)
     found = attribute(attempts.leaves(dimensions), chosen)
     changes = _changes(client, incident) if found.findings else []
-    evidence = [_evidence(attempts, metric, finding, changes) for finding in found.findings]
+    evidence = [_evidence(attempts, finding, changes) for finding in found.findings]
     return Explanation(
         metric=metric,
-        measured=attempts.measure.title,
+        measured=attempts.sql.measured,
         incident=incident,
         baseline=windows,
         attribution=found,
@@ -100,25 +99,26 @@ def explain(
     )
 
 
-def _evidence(attempts: Attempts, metric: Metric, finding: Finding, changes: Sequence[NearbyChange]) -> Evidence:
+def _evidence(attempts: Attempts, finding: Finding, changes: Sequence[NearbyChange]) -> Evidence:
     parts = attempts.parts()
     inside = equal(finding.dimensions.items())
-    drop = attempts.measure.direction == "drop"
+    drop = attempts.metric.direction == "drop"
     shown = " OR ".join(window.sql() for window in attempts.baseline) if drop else attempts.incident.sql()
-    text = statement("examples", window=shown, counted=parts["counted"], inside=inside, bad=parts["bad"])
-    first_seen, jobs = attempts.client.query(text, query_tz="UTC", tz_mode="aware").result_rows[0]
+    text = statement("rca/sql/examples", window=shown, counted=parts["counted"], inside=inside, bad=parts["bad"])
+    first_seen, jobs = rows(attempts.client, text)[0]
     named = {*finding.dimensions.items(), *(pair for alias in finding.aliases for pair in alias.items())}
     return Evidence(
         finding=finding,
         first_seen=None if drop else first_seen,
         example_jobs=list(jobs),
         changes=sorted(changes, key=lambda change: (not _touches(change, named), abs(change.offset_s)))[:5],
-        sql=statement("finding", **{name: parts[name] for name in ("windows", "now", "bad", "counted")}, inside=inside),
-        next_command=f"millstream rca job {jobs[0]}" if jobs else _closer(metric, attempts.incident, finding),
+        sql=statement("rca/sql/finding", **parts, inside=inside),
+        next_command=f"millstream rca job {jobs[0]}" if jobs else _narrower(attempts, finding),
     )
 
 
-def _closer(metric: Metric, incident: Window, finding: Finding) -> str:
+def _narrower(attempts: Attempts, finding: Finding) -> str:
+    metric, incident = attempts.metric.name, attempts.incident
     start, end = (at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") for at in (incident.start, incident.end))
     inside = " ".join("--where " + shlex.quote(f"{name}={value}") for name, value in finding.dimensions.items())
     return f"millstream rca explain --metric {metric} --since {start} --until {end} {inside}"
@@ -130,9 +130,8 @@ def _touches(change: NearbyChange, named: set[tuple[str, str]]) -> bool:
 
 
 def _changes(client: Client, incident: Window) -> list[NearbyChange]:
-    text = statement("changes_nearby", start=moment(incident.start), end=moment(incident.end))
-    rows = client.query(text, query_tz="UTC", tz_mode="aware").result_rows
+    text = statement("rca/sql/changes_nearby", start=moment(incident.start), end=moment(incident.end))
     return [
         NearbyChange(at, (at - incident.start).total_seconds(), kind, service, version, summary, dict(labels))
-        for at, kind, service, version, summary, labels in rows
+        for at, kind, service, version, summary, labels in rows(client, text)
     ]

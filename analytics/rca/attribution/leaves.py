@@ -1,4 +1,4 @@
-"""What an attribution compares: the counts of every combination of dimension values, before and now."""
+"""The input of an attribution: the counts of every combination of dimension values, before and now."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +12,11 @@ Amounts = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 OTHER = "(other)"
-"""Stands for all values that were not worth a row of their own; never part of a finding."""
+"""Stands for all values without a row of their own; never part of a finding."""
 
 
 class UnevenLeaves(ValueError):
-    """Columns of different lengths, or amounts that are negative or no numbers; the text names the column."""
+    """Columns of different lengths, or amounts that are negative or not finite; the text names the column."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Leaves:
         """These leaves summed over every dimension but the given ones, one leaf for each combination that occurs."""
         rows, shape = np.zeros(len(self), np.int64), 1
         for dimension in dimensions:
-            # Numbering the combinations seen so far anew keeps the numbers small however many dimensions there are.
+            # Renumbering the combinations after each dimension keeps the numbers small.
             seen, rows = np.unique(rows * len(dimension.values) + dimension.codes, return_inverse=True)
             shape = len(seen)
         summed = {name: sums_of(rows, getattr(self, name), shape) for name in AMOUNTS}

@@ -9,8 +9,8 @@ and shape k = 1 / WANDER^2,
 
 and that of S is the largest sum over its leaves for one common ratio. Without the noise (k to infinity) this is the
 Poisson scan statistic (Kulldorff 1997), whose evidence grows with the count, so that a busy leaf outvotes all others:
-it prefers the busiest part of the cause to the cause. With it, each leaf has a limited vote, and leaves inside S that
-did not move vote against S.
+it would prefer the busiest part of the cause to the cause. With the noise, each leaf has a limited vote, and leaves
+inside S that did not move vote against S.
 """
 
 import math
@@ -27,16 +27,16 @@ WANDER = 0.25
 """Relative standard deviation of a leaf's mean between windows when nothing is wrong (cross-validated, docs/rca.md)."""
 
 ORDER_COST = 1.0
-"""What one more dimension in a name costs, in nats (cross-validated)."""
+"""Penalty of one more dimension in a name, in nats (cross-validated)."""
 
 LEAST_RATIO = 1 + WANDER
-"""A smaller change is never a cause: it is what means do by themselves."""
+"""A smaller change is never a cause: means wander by as much."""
 
 PRIOR_WEIGHT = 5.0
 """Bad attempts that the expected rate of a whole combination is worth when it has no past, such as a new release."""
 
 BEYOND_CHANCE = 4.0
-"""How far above the best of pure noise a combination must be, in nats."""
+"""How far above the bar a combination must be, in nats."""
 
 MOST_CANDIDATES = 40
 
@@ -152,9 +152,9 @@ def two_sample_evidence(
 ) -> Amounts:
     """Poisson evidence that whole combinations changed against their own past; 0 when by less than the factor `least`.
 
-    Thin leaves are drawn to their dimensions' effects, so a combination whose values are bad only together, and always
-    were, looks to them as if it had just become so. Its own sum knows better, and a past of few counts proves little.
-    Without any past the mean itself is what is compared with.
+    Leaves with little past shrink to the effects of their dimensions, so a combination whose values are bad only
+    together, and always were, would look as if it had just become so. Its own sum corrects that; a past of few counts
+    is weak evidence. Without any past the mean itself is the comparison.
     """
     known = not past.any()
     mean, past = np.maximum(mean, 1e-9), np.maximum(past, 1e-9)
@@ -179,7 +179,7 @@ def _evidence(leaves: Leaves, mean: Amounts, ratios: Amounts) -> Amounts:
 def _evidence_added(leaves: Leaves, mean: Amounts) -> Amounts:
     """[share, leaf] log-likelihood ratios when a share of what would have gone well went wrong.
 
-    An outage adds the same share to all that it hits, which is a far larger ratio where little fails.
+    An outage adds the same share everywhere, which is a far larger ratio where few attempts fail.
     """
     count, mean, shape = leaves.bad_now, np.maximum(mean, 1e-9), WANDER**-2
     changed = mean + ADDED[:, None] * np.maximum(leaves.of_now - mean, 0.0)

@@ -1,7 +1,7 @@
-"""Which dimensions and values deserve a closer look, from one-dimensional counts alone.
+"""Which dimensions and values are worth combining, from one-dimensional counts alone.
 
-A combination that changed shows in the totals of each of its values, if weaker. So one cheap pass over single
-dimensions says which few dimensions, and which values of them, the costly pass over combinations must tell apart.
+A combination that changed shows in the totals of each of its values, if weaker. So a cheap pass over single
+dimensions selects the few dimensions and values that the costly pass over combinations keeps apart.
 """
 
 import math
@@ -17,25 +17,26 @@ from millstream.analytics.rca.attribution.scan import two_sample_evidence
 MOST_DIMENSIONS = 6
 
 FEW_VALUES = 40
-"""Up to so many values a dimension is small enough to be told apart completely."""
+"""A dimension with at most so many values keeps all of them."""
 
 MOST_VALUES = 12
 
 MOST_CELLS = 20_000
-"""Combinations of kept values, at most; the least telling values are given up first."""
+"""Combinations of kept values, at most; the values with the weakest evidence are dropped first."""
 
 
 @dataclass(frozen=True)
-class Focus:
-    """One dimension to look at and which of its values (the others count together)."""
+class Screened:
+    """One selected dimension and which of its values are kept (the others count together)."""
 
     dimension: str
     values: Sequence[str]
     kept: Mask
 
 
-def focus(marginals: Sequence[Leaves], *, drop: bool) -> list[Focus]:
-    """The dimensions worth combining, most telling first. Each of `marginals` has one dimension, one leaf a value."""
+def screen(marginals: Sequence[Leaves], *, drop: bool) -> list[Screened]:
+    """The dimensions worth combining, strongest evidence first. Each of `marginals` has one dimension, one leaf a
+    value."""
     looks = [(marginal, _evidence(marginal, drop)) for marginal in marginals]
     looks.sort(key=lambda look: -look[1].max(initial=0.0))
     looks = looks[:MOST_DIMENSIONS]
@@ -51,7 +52,7 @@ def narrowed(leaves: Leaves, *, drop: bool) -> Leaves:
     if len(leaves.dimensions) <= MOST_DIMENSIONS and all(len(each.values) <= FEW_VALUES for each in leaves.dimensions):
         return leaves.along(leaves.dimensions)
     varied = [dimension for dimension in leaves.dimensions if len(np.unique(dimension.codes)) > 1]
-    kept = {each.dimension: each for each in focus([leaves.along([each]) for each in varied], drop=drop)}
+    kept = {each.dimension: each for each in screen([leaves.along([each]) for each in varied], drop=drop)}
     chosen = []
     for dimension in varied:
         if dimension.name in kept:
@@ -67,9 +68,9 @@ def _evidence(marginal: Leaves, drop: bool) -> Amounts:
     return two_sample_evidence(*(column / marginal.grain for column in sums), drop=drop, least=1.0)
 
 
-def _keep(marginal: Leaves, evidence: Amounts, number: int) -> Focus:
+def _keep(marginal: Leaves, evidence: Amounts, number: int) -> Screened:
     dimension = marginal.dimensions[0]
     busy = marginal.bad_now + marginal.bad_before if has_past(marginal) else marginal.of_now
     kept = np.zeros(len(marginal), np.bool_)
     kept[np.lexsort((-busy, -evidence))[:number]] = True
-    return Focus(dimension.name, [dimension.values[code] for code in dimension.codes], kept)
+    return Screened(dimension.name, [dimension.values[code] for code in dimension.codes], kept)

@@ -1,1 +1,1 @@
-"""When a metric left its usual range."""
+"""Finds when a metric left its usual range."""

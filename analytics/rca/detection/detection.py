@@ -1,11 +1,10 @@
-"""When did a metric leave its usual course?
+"""When did a metric leave its usual range?
 
-Each step of a series is compared with what the same time of day used to be: the median over the days before, so that an
-old incident does not count as usual; working days and weekends apart, and each weekday for itself once there are three
-weeks. The spread is how steps used to scatter (1.4826 x median absolute deviation), at least the chance error of the
-step's own number of events. The deviations in units of that spread feed a one-sided CUSUM (Page, Continuous inspection
-schemes, 1954): it forgets scatter, adds up what stays, opens a deviation when the sum is beyond chance, and dates
-its start to where the sum left zero. Nothing here does any I/O.
+Each step of a series is compared with the same time of earlier days: their median, so that an old incident does not
+count as usual; working days and weekends apart, and each weekday by itself once there are three weeks. The spread is
+1.4826 x the median absolute deviation of those steps, at least the chance error of the step's own number of events. The
+deviations in units of that spread feed a one-sided CUSUM (Page, Continuous inspection schemes, 1954): noise cancels, a
+lasting change adds up; a deviation opens when the sum is beyond chance, and starts where the sum left zero. No I/O.
 """
 
 from collections.abc import Iterator
@@ -22,13 +21,13 @@ DAY = timedelta(days=1)
 WEEKS_FOR_WEEKDAYS = 3
 LONGEST_MEMORY_DAYS = 28
 NEIGHBOURS = timedelta(minutes=15)
-"""A reference day gives the steps this much around the same time of day: nothing hangs on a minute."""
+"""An earlier day contributes the steps this close to the same time of day."""
 
 LEVEL_MEMORY = timedelta(days=1)
-"""The usual course is scaled to the level of this time before: what stays is the new level after half of it."""
+"""The expected values follow the level of this time before: a lasting change is the new level after half of it."""
 
 PRIOR_TRIALS = 20
-"""With so many attempts a day's own share weighs as much as the share of all days."""
+"""With so many attempts the share of a step weighs as much as the share of the whole series."""
 
 LEAST_TRAILING_STEPS = 12
 """Without a day of history a step is compared with the steps just before it, at least so many."""
@@ -41,7 +40,7 @@ SCALE_OF_MAD = 1.4826
 """Makes the median absolute deviation of normal values their standard deviation."""
 
 ALLOWANCE = 1.75
-"""CUSUM's k: what a step may deviate, in spreads, before it adds to the sum."""
+"""CUSUM's k: how far a step may deviate, in spreads, before it adds to the sum."""
 
 DECISION = 6.0
 """CUSUM's h for one series: the sum that opens a deviation. It grows with the logarithm of the number of series."""
@@ -57,7 +56,7 @@ LONG = timedelta(hours=2)
 
 
 class Nature(StrEnum):
-    """What a series counts, which says how much of its scatter is chance."""
+    """What a series counts, which determines its chance error."""
 
     COUNT = "count"
     """`values` are numbers of events: submissions, starts."""
@@ -96,7 +95,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Deviation:
-    """[start, end) in which a series was unusual; `end` is None when it still was at the end of the series.
+    """[start, end) in which a series was unusual; `end` is None when it lasts to the end of the series.
 
     `observed` and `expected` are means over the deviation, in the unit of the series (a share from 0 to 1). `excess` is
     the number of events beyond the expected ones (negative when there were fewer); for sizes, of events concerned.
@@ -114,7 +113,7 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Usual:
-    """What was to be expected: one value a step (NaN where the history is too short), and how far each step is off."""
+    """The expected value of each step (NaN where the history is too short), and how far each step deviates."""
 
     expected: Values
     deviation: Values
@@ -123,13 +122,13 @@ class Usual:
 def deviations(
     series: Series, since: datetime, *, upward: bool = True, least_ratio: float = 1.5, among: int = 1
 ) -> list[Deviation]:
-    """Where the series left its usual course from `since` on; what comes before is history.
+    """Where the series left its usual range from `since` on; what comes before is history.
 
-    `upward`: look for too much, else for too little. `least_ratio`: how many times the expected it must be (or the
-    expected must be of it). `among`: the number of series looked at together; the more, the more evidence is asked.
+    `upward`: look for values above the expected ones, else below. `least_ratio`: the least ratio of the larger to the
+    smaller of the two. `among`: the number of series judged together; the more, the more evidence is required.
     """
     first = max(0, round((since - series.start) / series.step))
-    usual = usual_course(series, first)
+    usual = expected_values(series, first)
     drift = usual.deviation if upward else -usual.deviation
     return [
         found
@@ -138,7 +137,7 @@ def deviations(
     ]
 
 
-def usual_course(series: Series, first: int) -> Usual:
+def expected_values(series: Series, first: int) -> Usual:
     """Expected value and deviation of each step from number `first` on; earlier ones are NaN."""
     count = len(series.values)
     expected, deviation = np.full(count, np.nan), np.full(count, np.nan)
@@ -171,7 +170,7 @@ def _from_scale(series: Series, on_scale: Values) -> Values:
 
 
 def _spread(series: Series, first: int, centre: Values, scatter: Values) -> Values:
-    """Standard deviation of a step on the scale: as steps used to scatter, at least the chance error of its events."""
+    """Standard deviation of a step on the scale: that of earlier steps, at least the chance error of its events."""
     if series.nature is Nature.COUNT:
         chance = np.ones(len(centre))
     elif series.nature is Nature.SHARE:
@@ -183,7 +182,7 @@ def _spread(series: Series, first: int, centre: Values, scatter: Values) -> Valu
 
 
 def _seasonal(series: Series, first: int, days: int) -> tuple[Values, Values]:
-    """Median and scatter over the same time of earlier days of the same sort, at the level of the last day."""
+    """Median and spread over the same time of earlier days of the same kind, at the level of the last day."""
     period = 7 if days >= 7 * WEEKS_FOR_WEEKDAYS else 1
     lags = np.arange(period, min(days, LONGEST_MEMORY_DAYS) + 1, period) * (DAY // series.step)
     wanted = np.arange(max(0, first - LEVEL_MEMORY // series.step), len(series.values))
@@ -198,7 +197,7 @@ def _seasonal(series: Series, first: int, days: int) -> tuple[Values, Values]:
 
 def _earlier(series: Series, values: Values, wanted: NDArray[np.int64], lags: NDArray[np.int64]) -> Values:
     """For each wanted step the values so many steps earlier: of working days for a working day, of weekends for one of
-    a weekend, of all days while the history has none of its sort. NaN before the beginning."""
+    a weekend, of all days while the history has none of its kind. NaN before the start."""
     at = wanted[:, None] - lags[None, :]
     found = np.where(at >= 0, values[np.maximum(at, 0)], np.nan)
     seconds = series.start.timestamp() + np.arange(len(values)) * series.step.total_seconds()
@@ -222,7 +221,7 @@ def _smoothed(series: Series) -> Values:
     if series.nature is Nature.COUNT:
         values = values / covered
     if series.nature is Nature.SHARE:
-        # A night with two jobs says little: it counts as the share of all time until it has jobs of its own.
+        # A step with few attempts shrinks to the share of the whole series.
         values = values + PRIOR_TRIALS * series.values.sum() / max(series.trials.sum(), 1)
         trials = trials + PRIOR_TRIALS
     pooled = Series(series.start, series.step, series.nature, values, trials, series.floor)
@@ -230,14 +229,14 @@ def _smoothed(series: Series) -> Values:
 
 
 def _level(off_season: Values, memory: int) -> Values:
-    """How the last `memory` steps before each step stood against their season: the median, at most a factor of two."""
+    """Median deviation of the last `memory` steps before each step from the seasonal value, at most a factor of two."""
     padded = np.pad(off_season[:-1], (memory + 1, 0), constant_values=np.nan)[1:]
     windows = np.lib.stride_tricks.sliding_window_view(padded, memory)
     return np.nan_to_num(_median(windows))
 
 
 def _trailing(series: Series, first: int) -> tuple[Values, Values]:
-    """Median and scatter of the steps before each step, for a history shorter than a day."""
+    """Median and spread of the steps before each step, for a history shorter than a day."""
     on_scale = _to_scale(series)
     padded = np.pad(on_scale[:-1], (MOST_TRAILING_STEPS, 0), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, MOST_TRAILING_STEPS)[first:]

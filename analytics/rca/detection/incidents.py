@@ -1,33 +1,25 @@
-"""Detection on ClickHouse: the series that are watched, and the incidents that come of them."""
+"""Incidents: deviations of watched series, gathered by metric and time, and the record of them in ClickHouse."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
 
-import numpy as np
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.rca.detection.detection import (
     DAY,
     LONGEST_MEMORY_DAYS,
     Deviation,
-    Kind,
     Nature,
-    Series,
     deviations,
 )
+from millstream.analytics.rca.detection.watched_series import STEP, WatchedSeries, watched_series
+from millstream.analytics.rca.metrics import STALLS
 from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import ask, window
 
-STEP = timedelta(minutes=5)
-LEAST_EVENTS = 100
-"""Series with fewer events than this in window and history together say too little to be watched."""
-
 LEAST_EXCESS = 5.0
-"""Fewer failures or retries too many than this are no incident."""
-
-STALLS = frozenset({Kind.STALL})
+"""An excess of fewer failures or retries than this is no incident."""
 
 
 class UnknownIncident(LookupError):
@@ -36,7 +28,7 @@ class UnknownIncident(LookupError):
 
 @dataclass(frozen=True)
 class Incident:
-    """A metric left its usual course in [started_at, ended_at); `ended_at` is None while it lasts.
+    """A metric left its usual range in [started_at, ended_at); `ended_at` is None while it lasts.
 
     `dimension` and `value` name the widest series that shows it, both empty for all jobs; `seen_in` the others, as
     `dimension=value`. `observed` and `expected` are in the metric's unit: a share from 0 to 1, milliseconds (p95), cost
@@ -63,81 +55,6 @@ class Incident:
         return f"{self.dimension}={self.value}" if self.dimension else "all jobs"
 
 
-@dataclass(frozen=True)
-class Watch:
-    """One metric that is watched: where its values come from, and what is worth an incident."""
-
-    metric: str
-    source: str
-    nature: Nature
-    values: str
-    trials: str
-    upward: bool = True
-    least_ratio: float = 2.0
-    floor: float = 0.0
-    only: frozenset[Kind] = frozenset(Kind)
-
-
-WATCHED = (
-    Watch("failure_rate", "counts", Nature.SHARE, "failed", "finished", least_ratio=1.5),
-    Watch("retries", "counts", Nature.SHARE, "retries", "finished"),
-    Watch("queue_wait", "queue_wait", Nature.SIZE, "p95_ms", "attempts", floor=50),
-    Watch("run_time", "run", Nature.SIZE, "p95_ms", "attempts", least_ratio=1.5, floor=20),
-    Watch("cost", "costs", Nature.SIZE, "cost", "attempts", floor=1e-6),
-    Watch("submissions", "counts", Nature.COUNT, "submitted", "submitted"),
-    Watch("starts", "counts", Nature.COUNT, "started", "started", upward=False, only=STALLS),
-    Watch("throughput_drop", "counts", Nature.COUNT, "finished", "finished", upward=False),
-)
-
-
-@dataclass(frozen=True)
-class _Counts:
-    step: datetime
-    dimension: str
-    value: str
-    submitted: int
-    started: int
-    retries: int
-    finished: int
-    failed: int
-
-
-@dataclass(frozen=True)
-class _Durations:
-    step: datetime
-    dimension: str
-    value: str
-    attempts: int
-    p95_ms: float
-
-
-@dataclass(frozen=True)
-class _Costs:
-    step: datetime
-    dimension: str
-    value: str
-    attempts: int
-    cost: float
-
-
-_Row = _Counts | _Durations | _Costs
-
-
-@dataclass(frozen=True)
-class Watched:
-    """A series of ClickHouse with what it is."""
-
-    watch: Watch
-    dimension: str
-    value: str
-    series: Series
-
-    @property
-    def name(self) -> str:
-        """`tenant=acme`, or the empty string for all jobs."""
-        return f"{self.dimension}={self.value}" if self.dimension else ""
-
-
 def find_incidents(
     client: Client,
     span: Window,
@@ -147,11 +64,11 @@ def find_incidents(
 ) -> list[Incident]:
     """Incidents of the whole steps in `span`, judged by up to four weeks of history before it; nothing is written.
 
-    One incident gathers what overlaps in time in several series of one metric. `on_progress` is told how many of how
-    many series were looked at. Incidents that were recorded before keep their ids.
+    Deviations of one metric that overlap in time are one incident. `on_progress` receives the number of series judged
+    and the number of all. Incidents that were recorded before keep their ids.
     """
     watched = list(watched_series(client, span, step))
-    found: list[tuple[Watched, Deviation]] = []
+    found: list[tuple[WatchedSeries, Deviation]] = []
     for number, each in enumerate(watched, start=1):
         found += [(each, deviation) for deviation in _judge(each, span.start, len(watched))]
         on_progress(number, len(watched))
@@ -159,30 +76,8 @@ def find_incidents(
     return sorted((_known(incident, recorded) for incident in _gather(found, step)), key=lambda each: each.started_at)
 
 
-def watched_series(
-    client: Client, span: Window, step: timedelta = STEP, metrics: Sequence[str] = ()
-) -> Iterator[Watched]:
-    """Every series worth watching, with its history; only of `metrics` when some are given."""
-    seconds = round(step.total_seconds())
-    if seconds < 60 or seconds % 60 or DAY % step:
-        raise ValueError(f"a step of {step} is not a whole number of minutes that divides the day")
-    end = _floor(span.end, seconds)
-    rows: dict[str, Sequence[_Row]] = {}
-    arguments = window(span.start - LONGEST_MEMORY_DAYS * DAY, end) | {"step_seconds": ("UInt32", str(seconds))}
-    for watch in WATCHED:
-        if metrics and watch.metric not in metrics:
-            continue
-        if watch.source not in rows:
-            rows[watch.source] = _read(client, watch.source, arguments)
-        first = min((row.step for row in rows[watch.source]), default=end)
-        for (dimension, value), group in groupby(rows[watch.source], lambda row: (row.dimension, row.value)):
-            series = _series(watch, list(group), first, end, step)
-            if np.nansum(series.trials) >= LEAST_EVENTS:
-                yield Watched(watch, dimension, value, series)
-
-
 def record(client: Client, found: Sequence[Incident]) -> None:
-    """Write incidents; one that was written before is replaced."""
+    """Insert incidents; one with the same id is replaced."""
     if found:
         columns = [*Incident.__dataclass_fields__]
         rows = [[getattr(each, column) for column in columns] for each in found]
@@ -204,46 +99,30 @@ def incident(client: Client, incident_id: str) -> Incident:
     raise UnknownIncident(f"no incident {incident_id!r}; the last ones: {last}")
 
 
-def _read(client: Client, source: str, arguments: dict[str, tuple[str, str]]) -> Sequence[_Row]:
-    if source == "counts":
-        return ask(client, _Counts, "rca_counts", arguments)
-    if source == "costs":
-        return ask(client, _Costs, "rca_costs", arguments)
-    return ask(client, _Durations, "rca_durations", arguments | {"stage": ("String", source)})
+def _judge(watched: WatchedSeries, since: datetime, among: int) -> list[Deviation]:
+    metric, source = watched.metric, watched.metric.source
+    # A stall is so clear that it needs no more evidence for being one series among many.
+    among = 1 if source.only == STALLS else among
+    upward = metric.direction == "rise"
+    found = deviations(watched.series, since, upward=upward, least_ratio=source.least_ratio, among=among)
+    enough = LEAST_EXCESS if source.nature is Nature.SHARE else 0
+    return [each for each in found if each.kind in source.only and abs(each.excess) >= enough]
 
 
-def _series(watch: Watch, rows: Sequence[_Row], first: datetime, end: datetime, step: timedelta) -> Series:
-    values = np.zeros(max(0, (end - first) // step))
-    trials = np.zeros(len(values))
-    for row in rows:
-        at = (row.step - first) // step
-        values[at], trials[at] = getattr(row, watch.values), getattr(row, watch.trials)
-    return Series(first, step, watch.nature, values, trials, watch.floor)
-
-
-def _judge(watched: Watched, since: datetime, among: int) -> list[Deviation]:
-    watch = watched.watch
-    # That nothing at all happens is told apart so well that it needs no evidence for being one series of many.
-    among = 1 if watch.only == STALLS else among
-    found = deviations(watched.series, since, upward=watch.upward, least_ratio=watch.least_ratio, among=among)
-    enough = LEAST_EXCESS if watch.nature is Nature.SHARE else 0
-    return [each for each in found if each.kind in watch.only and abs(each.excess) >= enough]
-
-
-def _gather(found: Sequence[tuple[Watched, Deviation]], step: timedelta) -> Iterator[Incident]:
-    """Deviations of one metric that overlap in time as one incident, told by the widest series that shows it."""
+def _gather(found: Sequence[tuple[WatchedSeries, Deviation]], step: timedelta) -> Iterator[Incident]:
+    """Deviations of one metric that overlap in time become one incident, named by the widest series that shows it."""
     waiting = sorted(found, key=lambda each: (each[0].dimension != "", -each[1].score))
     while waiting:
         (watched, told), *rest = waiting
         same = [
             (other, deviation)
             for other, deviation in rest
-            if other.watch.metric == watched.watch.metric and _overlap(told, deviation)
+            if other.metric == watched.metric and _overlap(told, deviation)
         ]
         waiting = [each for each in rest if each not in same]
         yield Incident(
-            "-".join(filter(None, (watched.watch.metric, f"{told.start:%Y%m%d-%H%M}", watched.value))),
-            watched.watch.metric,
+            "-".join(filter(None, (watched.metric.name, f"{told.start:%Y%m%d-%H%M}", watched.value))),
+            watched.metric.name,
             told.kind.value,
             watched.dimension,
             watched.value,
@@ -263,14 +142,10 @@ def _overlap(one: Deviation, other: Deviation) -> bool:
 
 
 def _known(found: Incident, recorded: Sequence[Incident]) -> Incident:
-    """The incident under the id that an earlier detection gave it."""
+    """The incident with the id under which an earlier detection recorded it."""
     for each in recorded:
         begins_before_its_end = each.ended_at is None or found.started_at < each.ended_at
         ends_after_its_start = found.ended_at is None or each.started_at < found.ended_at
         if each.metric == found.metric and begins_before_its_end and ends_after_its_start:
             return replace(found, incident_id=each.incident_id, started_at=min(each.started_at, found.started_at))
     return found
-
-
-def _floor(moment: datetime, seconds: int) -> datetime:
-    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)

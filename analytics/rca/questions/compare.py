@@ -1,10 +1,10 @@
-"""Two windows, or two values of a dimension, side by side: what differs, and by which values it comes."""
+"""Two windows, or two values of a dimension, side by side: the differences, and the values they come from."""
 
 from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.questions.performance import NOTHING, Metrics, metrics, metrics_by
+from millstream.analytics.rca.questions.attempt_stats import NO_ATTEMPTS, AttemptStats, stats, stats_by
 from millstream.analytics.rca.questions.rates import SURE, standard_errors
 from millstream.analytics.rca.window import Window
 
@@ -16,7 +16,7 @@ NOTICED_MS = 20.0
 
 @dataclass(frozen=True)
 class Side:
-    """What is compared: attempts of `span`, only those with `value` of `dimension` when one is given."""
+    """One side of a comparison: the attempts of `span`, only those with `value` of `dimension` when one is given."""
 
     span: Window
     dimension: str = ""
@@ -29,7 +29,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Difference:
-    """A value of a dimension whose attempts did differently in B than in A, beyond chance."""
+    """A value of a dimension whose attempts differ between A and B beyond chance."""
 
     dimension: str
     value: str
@@ -45,8 +45,8 @@ class Comparison:
 
     a: Side
     b: Side
-    of_a: Metrics
-    of_b: Metrics
+    of_a: AttemptStats
+    of_b: AttemptStats
     differences: list[Difference]
 
 
@@ -60,18 +60,18 @@ def compare(client: Client, a: Side, b: Side) -> Comparison:
     return Comparison(a, b, _metrics(client, a), _metrics(client, b), differences)
 
 
-def _metrics(client: Client, side: Side) -> Metrics:
+def _metrics(client: Client, side: Side) -> AttemptStats:
     if not side.dimension:
-        return metrics(client, side.span)
-    rows = metrics_by(client, side.span, side.dimension)
-    return next((each for each in rows if each.value == side.value), NOTHING)
+        return stats(client, side.span)
+    rows = stats_by(client, side.span, side.dimension)
+    return next((each for each in rows if each.value == side.value), NO_ATTEMPTS)
 
 
 def _differences(client: Client, dimension: str, a: Window, b: Window) -> list[Difference]:
-    before = {each.value: each for each in metrics_by(client, a, dimension)}
+    before = {each.value: each for each in stats_by(client, a, dimension)}
     found = []
-    for now in metrics_by(client, b, dimension):
-        was = before.get(now.value, NOTHING)
+    for now in stats_by(client, b, dimension):
+        was = before.get(now.value, NO_ATTEMPTS)
         errors = standard_errors(was.failures, now.failures)
         if abs(errors) >= SURE:
             found.append(Difference(dimension, now.value, "failure rate", was.failure_rate, now.failure_rate, errors))

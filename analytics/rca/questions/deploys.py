@@ -1,4 +1,4 @@
-"""Did a change make it worse: before against after, and the new release against the old one while both ran."""
+"""Did a change make attempts worse? Before against after, and the new release against the old one while both ran."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from datetime import datetime, timedelta
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.questions.performance import Metrics, metrics, metrics_by
+from millstream.analytics.rca.questions.attempt_stats import AttemptStats, stats, stats_by
 from millstream.analytics.rca.questions.rates import SURE, standard_errors
 from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import ask, window
 
 AROUND = timedelta(minutes=30)
 SLOWER = 1.5
-"""A p95 so many times that of before is called slower."""
+"""A p95 of so many times the earlier one is slower."""
 
 FEWEST = 30
-"""Attempts on either side under which a p95 is not compared."""
+"""With fewer attempts on either side a p95 is not compared."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,23 @@ class DeployedChange:
 
 @dataclass(frozen=True)
 class Canary:
-    """A release against all others in the same time, on the job types that both ran."""
+    """A release against all others at the same time, on the job types that both ran."""
 
     version: str
-    new: Metrics
-    old: Metrics
+    new: AttemptStats
+    old: AttemptStats
     verdict: str
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What happened around one change: `verdict` is worse, better, no difference or too little data; `why` says it."""
+    """The effect of one change: `verdict` is worse, better, no difference or too little data; `why` has the figures."""
 
     change: DeployedChange
     before_window: Window
     after_window: Window
-    before: Metrics
-    after: Metrics
+    before: AttemptStats
+    after: AttemptStats
     verdict: str
     why: str
     canary: Canary | None
@@ -59,14 +59,14 @@ class Effect:
 def deploy_effects(client: Client, span: Window, around: timedelta = AROUND) -> list[Effect]:
     """The effect of each change in `span`, by the attempts of up to `around` before and after it, oldest first.
 
-    The time before reaches back no further than the change before, the time after ends with the next one.
+    The time before starts at the earliest at the previous change, the time after ends at the latest at the next one.
     """
     changes = ask(client, DeployedChange, "rca_changes", window(span.start, span.end))
     return [_effect(client, each, before, after) for each, before, after in _windows(changes, around)]
 
 
-def judge(before: Metrics, after: Metrics) -> tuple[str, str]:
-    """(verdict, why) of two sets of attempts: by failures first, then by run time, then by waiting."""
+def judge(before: AttemptStats, after: AttemptStats) -> tuple[str, str]:
+    """(verdict, why) for two sets of attempts: by failures first, then by run time, then by wait."""
     if min(before.attempts, after.attempts) == 0:
         return "too little data", f"{before.attempts} attempts before, {after.attempts} after"
     errors = standard_errors(before.failures, after.failures)
@@ -97,7 +97,7 @@ def _windows(changes: list[DeployedChange], around: timedelta) -> Iterator[tuple
 
 
 def _effect(client: Client, change: DeployedChange, before: Window, after: Window) -> Effect:
-    earlier, later = metrics(client, before), metrics(client, after)
+    earlier, later = stats(client, before), stats(client, after)
     canary = _canary(client, change.version, after)
     verdict, why = judge(earlier, later)
     if canary is not None and canary.verdict == "worse":
@@ -107,7 +107,7 @@ def _effect(client: Client, change: DeployedChange, before: Window, after: Windo
 
 def _canary(client: Client, version: str, span: Window) -> Canary | None:
     """The release against the others in `span`; None when it did not run beside another one."""
-    by_version = {each.value: each for each in metrics_by(client, span, "worker_version")}
+    by_version = {each.value: each for each in stats_by(client, span, "worker_version")}
     new = by_version.pop(version, None)
     others = list(by_version.values())
     if not version or new is None or not others:

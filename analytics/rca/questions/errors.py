@@ -1,7 +1,7 @@
-"""Families of errors: which are new, which have come back, which got worse with a deploy.
+"""Error families: which are new, which have returned, which regressed with a deploy.
 
-ClickHouse takes numbers and ids out of the messages and counts what is left; what then still differs in a word or two
-is one family by Drain (He, Zhu, Zheng and Lyu, Drain: an online log parsing approach with fixed depth tree, 2017).
+ClickHouse removes numbers and ids from the messages and counts the rest; messages that then differ in a word or two
+are one family by Drain (He, Zhu, Zheng and Lyu, Drain: an online log parsing approach with fixed depth tree, 2017).
 """
 
 from collections import defaultdict
@@ -13,27 +13,27 @@ from clickhouse_connect.driver.client import Client
 from drain3 import TemplateMiner
 from drain3.template_miner_config import TemplateMinerConfig
 
-from millstream.analytics.rca.questions.performance import metrics
+from millstream.analytics.rca.questions.attempt_stats import stats
 from millstream.analytics.rca.questions.rates import SURE, Rate, standard_errors
 from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import MOMENT, ask, moment, window
 
 HISTORY = timedelta(days=14)
 GONE_FOR = timedelta(days=1)
-"""A family that was not seen for so long before the window, but earlier, has come back."""
+"""A family that was not seen for so long before the window, but earlier, is returning."""
 
 SIMILAR = 0.5
-"""Part of the words that messages of one family share, at least."""
+"""The least part of the words that messages of one family share."""
 
 WORSE = 2.0
-"""A deploy regressed a family when it makes at least so many times the failures of before, beyond chance."""
+"""A family regressed when its failures rose by at least this factor with the deploy, beyond chance."""
 
 STATES = ("new", "returning", "regressed", "known")
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message with its numbers and ids taken out, as `rca_error_messages` counts it."""
+    """One message without its numbers and ids, as `rca_error_messages` counts it."""
 
     error_type: str
     message: str
@@ -53,11 +53,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Family:
-    """Messages of one form. `state` is new, returning, regressed or known.
+    """Messages of one template. `state` is new, returning, regressed or known.
 
-    `count` is in the window, `before` in the history before it. `first_seen` reaches no further back than the history;
-    `last_before` is the last time before the window, None when there was none. `deploy_ratio` is how many times the
-    failures per attempt of before the deploy there were after it; None without a deploy or without any failure before.
+    `count` is in the window, `before` in the history before it. `first_seen` is not earlier than the history;
+    `last_before` is the last time before the window, None when there was none. `deploy_ratio` is the
+    failures per attempt after the deploy over those before it; None without a deploy or without a failure before it.
     """
 
     state: str
@@ -87,7 +87,7 @@ class Deploy:
 
 @dataclass(frozen=True)
 class ErrorFamilies:
-    """The families seen in a window; those that changed come first, then by count."""
+    """The families seen in a window: changed ones first, then by count."""
 
     span: Window
     history_start: datetime
@@ -109,7 +109,7 @@ def error_families(
 ) -> ErrorFamilies:
     """Families of the errors in `span`, compared with `history` before it and around a deploy.
 
-    `deploy`: the moment of it; by default the last deploy in the window or the day before it, if there is one.
+    `deploy`: its time; by default the last deploy in the window or the day before it, if there is one.
     """
     known = ask(client, _Change, "rca_changes", window(span.start - GONE_FOR, span.end))
     deploys = [each for each in known if each.kind == "deploy" and deploy in (None, each.occurred_at)]
@@ -124,8 +124,8 @@ def error_families(
     at = around.occurred_at if around else span.start
     arguments = window(span.start, span.end) | {"history": (MOMENT, moment(start)), "deploy": (MOMENT, moment(at))}
     messages = ask(client, Message, "rca_error_messages", arguments)
-    before = metrics(client, Window(start, at)).attempts
-    after = metrics(client, Window(at, span.end)).attempts
+    before = stats(client, Window(start, at)).attempts
+    after = stats(client, Window(at, span.end)).attempts
     found = [
         _family(template, group, span.start, (before, after) if around else None)
         for template, group in group_messages(messages)
@@ -136,7 +136,7 @@ def error_families(
 
 
 def group_messages(messages: Sequence[Message]) -> list[tuple[str, list[Message]]]:
-    """Messages of one error type and one form together, each with the template that Drain makes of them."""
+    """Group messages by error type and by the template that Drain finds."""
     groups: list[tuple[str, list[Message]]] = []
     by_type: defaultdict[str, list[Message]] = defaultdict(list)
     for each in messages:

@@ -1,4 +1,4 @@
-"""One job: where its time went, what ran beside it, and what else failed there."""
+"""One job: where its time went, what ran beside it, and what else failed on its hosts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class UnknownJob(LookupError):
 class Phase:
     """What the job was doing in [started_at, started_at + ms): waiting in the queue, running, or waiting to be retried.
 
-    `doing` is waiting, running, retry_delay, or lost: a start that never got an outcome before the job started again.
+    `doing` is waiting, running, retry_delay, or lost: a start without an outcome before the job started again.
     """
 
     doing: str
@@ -69,7 +69,7 @@ class FailedNearby:
 
 @dataclass(frozen=True)
 class JobStory:
-    """Everything known of a job, and what it suggests."""
+    """Everything known about a job, and what it suggests."""
 
     job_id: str
     tenant: str
@@ -86,7 +86,7 @@ class JobStory:
 def job_story(client: Client, job_id: str, margin_s: int = MARGIN_S) -> JobStory:
     """The life of a job. Neighbours are the attempts within `margin_s` seconds of its own.
 
-    Raises `ValueError` when `job_id` is not an id and `UnknownJob` when nothing is stored of it.
+    Raises `ValueError` when `job_id` is not an id and `UnknownJob` when it has no event.
     """
     timeline = job_timeline(client, job_id)
     if not timeline:
@@ -110,7 +110,7 @@ def job_story(client: Client, job_id: str, margin_s: int = MARGIN_S) -> JobStory
 
 
 def phases_of(timeline: Sequence[TimelineStep]) -> Iterator[Phase]:
-    """The job's life cut into waiting, running and retry delays, in order. Progress events cut nothing."""
+    """The job's life cut into waiting, running and retry delays, in order. Progress events do not end a phase."""
     marks = [step for step in timeline if step.kind in ("submitted", "started", *OUTCOMES)]
     for before, after in pairwise(marks):
         ms = (after.occurred_at - before.occurred_at).total_seconds() * 1000
@@ -123,11 +123,11 @@ def phases_of(timeline: Sequence[TimelineStep]) -> Iterator[Phase]:
 
 
 def judge(timeline: Sequence[TimelineStep], phases: Sequence[Phase], neighbours: Sequence[Neighbours]) -> Iterator[str]:
-    """What the facts suggest, most telling first."""
+    """What the facts suggest, strongest evidence first."""
     yield from _where_the_time_went(phases)
     lost = sum(phase.doing == "lost" for phase in phases)
     if lost:
-        yield f"{lost} of its starts never got an outcome: the worker was lost, and the job ran again"
+        yield f"{lost} of its starts have no outcome: the worker was lost, and the job ran again"
     failures = [step for step in timeline if step.kind in ("failed", "timed_out")]
     if not failures:
         return
@@ -135,7 +135,7 @@ def judge(timeline: Sequence[TimelineStep], phases: Sequence[Phase], neighbours:
     here, others = places.get("same_host", Rate(0, 0)), _together(places, but="same_host")
     if standard_errors(others, here) >= SURE:
         yield (
-            f"host {failures[-1].host} fails others' jobs too: {here.share:.0%} of {here.of} there, "
+            f"host {failures[-1].host} fails jobs of others too: {here.share:.0%} of {here.of} there, "
             f"{others.share:.0%} of {others.of} elsewhere"
         )
     alike, rest = places.get("same_type_elsewhere", Rate(0, 0)), _together(places, but="same_type_elsewhere")

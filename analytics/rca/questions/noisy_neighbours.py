@@ -1,19 +1,19 @@
-"""Who hurts whom: whose attempts ran while other tenants' jobs waited."""
+"""Which tenants delay others: whose attempts ran while jobs of other tenants waited."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.questions.performance import Metrics, metrics_by
+from millstream.analytics.rca.questions.attempt_stats import AttemptStats, stats_by
 from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import ask, window
 
 NOTICED_MS = 1000.0
-"""A tenant whose p95 wait is shorter is not hurt."""
+"""A tenant whose p95 wait is shorter is not delayed."""
 
 BLAMED = 0.5
-"""Share of a victim's waiting from which one tenant is named as its cause."""
+"""Share of the wait of a victim from which on one tenant is named as its cause."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +33,29 @@ class Blame:
 
 @dataclass(frozen=True)
 class TenantPressure:
-    """How the tenants of a window got on beside each other."""
+    """Waits of the tenants of a window, and whose attempts they waited behind."""
 
     span: Window
     verdicts: list[str]
-    tenants: list[Metrics]
+    tenants: list[AttemptStats]
     blames: list[Blame]
 
 
 def tenant_pressure(client: Client, span: Window) -> TenantPressure:
-    """Who waited, and behind whom."""
+    """The tenants that waited, and the tenants they waited behind."""
     blames = ask(client, Blame, "rca_blame", window(span.start, span.end))
-    tenants = metrics_by(client, span, "tenant")
+    tenants = stats_by(client, span, "tenant")
     return TenantPressure(span, list(judge(tenants, blames)), tenants, blames)
 
 
-def judge(tenants: Sequence[Metrics], blames: Sequence[Blame]) -> Iterator[str]:
-    """One line for each tenant that is hurt, longest wait first; a line that says so when none is."""
+def judge(tenants: Sequence[AttemptStats], blames: Sequence[Blame]) -> Iterator[str]:
+    """One line for each delayed tenant, longest wait first; one line when there is none."""
     hurt = sorted((each for each in tenants if each.wait_p95_ms >= NOTICED_MS), key=lambda each: -each.wait_p95_ms)
     for tenant in hurt:
         behind = [each for each in blames if each.victim == tenant.value]
         waits = f"{tenant.value} waits {tenant.wait_p95_ms / 1000:,.1f} s (p95)"
         if not behind:
-            yield f"{waits} while nothing else ran on its lanes: not a matter of other tenants"
+            yield f"{waits} while nothing else ran on its lanes: other tenants are not the cause"
             continue
         most = max(behind, key=lambda each: each.waited_s)
         if most.culprit == tenant.value:

@@ -1,10 +1,10 @@
-"""Is one rate really different from another?"""
+"""Do two rates differ beyond chance?"""
 
 import math
 from dataclasses import dataclass
 
 SURE = 3.0
-"""Standard errors from which a difference is taken for one: by chance it happens once in seven hundred comparisons."""
+"""Standard errors from which on a difference is real: chance reaches them once in seven hundred comparisons."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,15 @@ class Rate:
 
     @property
     def share(self) -> float:
-        """From 0 to 1; 0 when there was nothing."""
+        """From 0 to 1; 0 when there were none."""
         return self.bad / self.of if self.of else 0.0
 
 
 def standard_errors(before: Rate, after: Rate) -> float:
     """How far `after` lies above `before` (negative: below) in standard errors of the difference; 0 without data.
 
-    The score test of two proportions, each with half a case added to either side, so that small counts prove little.
+    The score test of two proportions, each with half a case added on either side, so that small counts are weak
+    evidence.
     """
     if not before.of or not after.of:
         return 0.0

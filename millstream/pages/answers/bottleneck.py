@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from millstream.analytics.rca.questions.bottleneck import Bottleneck, Load
+from millstream.analytics.rca.questions.bottleneck import Bottleneck
+from millstream.analytics.rca.questions.bottleneck_verdicts import Load
 from millstream.pages.format import MOST_ROWS, duration, percent, window_text
 from millstream.pages.page import Block, Grid, Lines, Page
 

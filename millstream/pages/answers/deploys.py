@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from millstream.analytics.rca.questions.deploys import Effect
-from millstream.analytics.rca.questions.timeseries import Course
+from millstream.analytics.rca.questions.timeseries import Timeseries
 from millstream.analytics.rca.window import Window
-from millstream.pages.answers.course import course_chart
+from millstream.pages.answers.timeseries import timeseries_chart
 from millstream.pages.format import duration, percent, window_text
 from millstream.pages.page import Block, Grid, Page
 
 
-def deploys_page(effects: Sequence[Effect], span: Window, shown: Course) -> Page:
+def deploys_page(effects: Sequence[Effect], span: Window, shown: Timeseries) -> Page:
     """`shown`: the failure rate over the window, in which the changes are marked."""
     worse = [each for each in effects if each.verdict == "worse"]
     verdicts = [f"{each.change.kind} {each.change.version} made it worse: {each.why}" for each in worse]
@@ -23,7 +23,7 @@ def deploys_page(effects: Sequence[Effect], span: Window, shown: Course) -> Page
     if rows:
         columns = ("at", "kind", "service", "version", "verdict", "why")
         blocks.append(Grid("Before and after each change", columns, rows, left=(0, 1, 2, 3, 4, 5)))
-    blocks.append(course_chart(shown, [(each.change.occurred_at, each.change.version) for each in effects]))
+    blocks.append(timeseries_chart(shown, [(each.change.occurred_at, each.change.version) for each in effects]))
     canaries = [
         (each.canary.version, f"{each.canary.new.attempts:,}", percent(each.canary.new.failure_rate),
          duration(each.canary.new.run_p95_ms), each.canary.old.value, f"{each.canary.old.attempts:,}",

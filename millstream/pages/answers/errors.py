@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from millstream.analytics.rca.questions.errors import ErrorFamilies, Family
-from millstream.analytics.rca.questions.timeseries import Course
-from millstream.pages.answers.course import course_chart
+from millstream.analytics.rca.questions.timeseries import Timeseries
+from millstream.pages.answers.timeseries import timeseries_chart
 from millstream.pages.format import MOST_ROWS, window_text
 from millstream.pages.page import Block, Grid, Lines, Page, Snippet
 
 
-def errors_page(found: ErrorFamilies, shown: Course) -> Page:
+def errors_page(found: ErrorFamilies, shown: Timeseries) -> Page:
     """`shown`: the failure rate around the window."""
     counts = {state: sum(each.state == state for each in found.families) for state in ("new", "returning", "regressed")}
     changed = [f"{count} {state}" for state, count in counts.items() if count]
@@ -19,7 +19,7 @@ def errors_page(found: ErrorFamilies, shown: Course) -> Page:
         blocks.append(
             Lines("Compared around", [f"deploy of {found.deploy.version}, {found.deploy.occurred_at:%m-%d %H:%M:%S}"])
         )
-    blocks.append(course_chart(shown))
+    blocks.append(timeseries_chart(shown))
     if found.families:
         blocks.append(families_grid(found.families[:MOST_ROWS], len(found.families)))
         worst = found.families[0]

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from millstream.analytics.rca.attribution.attribution import Attribution, Counts, Finding
 from millstream.analytics.rca.attribution.explain import Evidence, Explanation
-from millstream.analytics.rca.questions.timeseries import Course
-from millstream.pages.answers.course import course_chart
+from millstream.analytics.rca.questions.timeseries import Timeseries
+from millstream.pages.answers.timeseries import timeseries_chart
 from millstream.pages.format import percent, window_text
 from millstream.pages.page import Block, Grid, Lines, Page, Snippet
 
@@ -17,9 +17,9 @@ VERDICTS = {
 }
 
 
-def explanation_page(found: Explanation, shown: Course) -> Page:
-    """`shown`: the course of the metric around the incident."""
-    blocks = [course_chart(shown), *explanation_blocks(found), *_left_out(found.left_out)]
+def explanation_page(found: Explanation, shown: Timeseries) -> Page:
+    """`shown`: the timeseries of the metric around the incident."""
+    blocks = [timeseries_chart(shown), *explanation_blocks(found), *_left_out(found.left_out)]
     bad = found.attribution.verdict in ("causes", "global")
     title = f"Why {found.metric.replace('_', ' ')} changed"
     verdicts = [explanation_verdict(found), _change(found.attribution)]

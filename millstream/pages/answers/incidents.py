@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from millstream.analytics.rca.detection.incidents import Incident
-from millstream.analytics.rca.questions.timeseries import Course
+from millstream.analytics.rca.questions.timeseries import Timeseries
 from millstream.analytics.rca.window import Window
-from millstream.pages.answers.course import course_chart
+from millstream.pages.answers.timeseries import timeseries_chart
 from millstream.pages.format import amount, window_text
 from millstream.pages.page import Block, Grid, Page, Snippet
 
 
-def incidents_page(found: Sequence[Incident], span: Window, worst: Course | None = None) -> Page:
+def incidents_page(found: Sequence[Incident], span: Window, worst: Timeseries | None = None) -> Page:
     """`worst`: the time series of the incident with the highest score."""
     rows = [
         (
@@ -32,7 +32,7 @@ def incidents_page(found: Sequence[Incident], span: Window, worst: Course | None
     columns = ("incident", "kind", "scope", "from", "to", "usual → observed", "also seen in")
     blocks: list[Block] = [Grid("Incidents", columns, rows, left=(0, 1, 2, 3, 4, 6))] if found else []
     if worst:
-        blocks.append(course_chart(worst))
+        blocks.append(timeseries_chart(worst))
     if found:
         blocks.append(Snippet("Next", f"millstream rca report --incident {found[-1].incident_id}"))
     return Page("Incidents", window_text(span.start, span.end), [verdict], blocks, "bad" if found else "good")

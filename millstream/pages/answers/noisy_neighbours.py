@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from millstream.analytics.rca.questions.attempt_stats import AttemptStats
 from millstream.analytics.rca.questions.noisy_neighbours import TenantPressure
-from millstream.analytics.rca.questions.performance import Metrics
 from millstream.pages.format import MOST_ROWS, duration, percent, window_text
 from millstream.pages.page import Block, Grid, Page
 
@@ -24,7 +24,7 @@ def tenants_page(found: TenantPressure) -> Page:
     )
 
 
-def _metrics(title: str, rows: Sequence[Metrics]) -> Grid:
+def _metrics(title: str, rows: Sequence[AttemptStats]) -> Grid:
     shown = [
         (each.value, f"{each.attempts:,}", percent(each.failure_rate), duration(each.wait_p95_ms),
          duration(each.run_p95_ms), f"{each.busy_slots:,.2f}")

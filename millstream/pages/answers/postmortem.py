@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from millstream.analytics.rca.questions.postmortem import Postmortem
-from millstream.pages.answers.course import course_chart
 from millstream.pages.answers.errors import families_grid
 from millstream.pages.answers.explanation import explanation_blocks, explanation_verdict
+from millstream.pages.answers.timeseries import timeseries_chart
 from millstream.pages.format import MOST_ROWS, amount, duration, percent, window_text
 from millstream.pages.page import Block, Grid, Lines, Page
 
@@ -31,7 +31,7 @@ def postmortem_page(found: Postmortem) -> Page:
             ("tenant", "attempts", "failed", "rate before", "rate", "wait p95 before", "wait p95"),
             tenants,
         ),
-        course_chart(found.course, marks),
+        timeseries_chart(found.timeseries, marks),
         Grid(
             "Timeline (UTC)",
             ("at", "what"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.warehouse import synthetic
+from millstream.analytics.warehouse.synthetic import history
 from tests.support.paths import ROOT
 
 NOTEBOOK = ROOT / "examples" / "asking.ipynb"
@@ -16,7 +16,7 @@ NOTEBOOK = ROOT / "examples" / "asking.ipynb"
 def test_every_cell_of_the_notebook_runs_and_answers(
     clickhouse: Client, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    synthetic.fill(clickhouse, 2_000, datetime.now(UTC) - timedelta(minutes=40), 1800)
+    history.fill(clickhouse, 2_000, datetime.now(UTC) - timedelta(minutes=40), 1800)
     monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__URL", clickhouse_url)
     monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__DATABASE", clickhouse.database or "")
     names: dict[str, Any] = {}

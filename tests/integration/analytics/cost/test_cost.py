@@ -11,7 +11,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.cost.budgets import budget_alerts, budget_gaps
-from millstream.analytics.cost.prices import Budget, InvalidFile, Price, load, replacement
+from millstream.analytics.cost.price_files import Budget, InvalidFile, Price
+from millstream.analytics.cost.prices import load, replacement
 from millstream.schemas.alert import Severity
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

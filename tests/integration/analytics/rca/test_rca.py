@@ -45,7 +45,7 @@ def attempts(clickhouse: Client) -> Client:
 
 @pytest.mark.parametrize("metric", ["failure_rate", "queue_wait", "run_time", "cost", "retries"])
 def test_the_planted_cause_of_each_metric_is_named_and_its_sql_gives_its_counts(attempts: Client, metric: str) -> None:
-    found = rca.explain(attempts, metric, INCIDENT)  # type: ignore[arg-type]
+    found = rca.explain(attempts, metric, INCIDENT)
     assert found.baseline == (PREVIOUS,)
     assert found.attribution.verdict == "causes"
     first, evidence = found.attribution.findings[0], found.evidence[0]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.cost.prices import Price
+from millstream.analytics.cost.price_files import Price
 from millstream.analytics.simulation import replay
 from millstream.analytics.simulation.replay import jobs, workers
 from millstream.analytics.simulation.simulation import Scenario, simulate

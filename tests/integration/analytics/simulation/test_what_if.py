@@ -10,7 +10,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from typer.testing import CliRunner, Result
 
-from millstream.analytics.cost.prices import Price
+from millstream.analytics.cost.price_files import Price
 from millstream.analytics.simulation import replay
 from millstream.cli.app import app
 from millstream.cli.failure import Failure

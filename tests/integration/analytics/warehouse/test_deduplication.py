@@ -9,7 +9,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from millstream.analytics import connect, migrate
-from millstream.analytics.warehouse.reconciliation import disagreements
+from millstream.analytics.warehouse.reconciliation.disagreements import disagreements
 from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.writer import INSERT_SETTINGS
 from millstream.local.clickhouse.process import EmbeddedClickHouse

@@ -5,7 +5,7 @@ import re
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.warehouse.reconciliation import FOLDER, disagreements, rollup_names
+from millstream.analytics.warehouse.reconciliation.disagreements import FOLDER, disagreements, rollup_names
 from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.writer import INSERT_SETTINGS
 from millstream.schemas.registry import current_schema

@@ -11,8 +11,9 @@ from clickhouse_connect.driver.client import Client
 
 from millstream.analytics import connect
 from millstream.analytics.warehouse.catalogue import View, views
-from millstream.analytics.warehouse.dashboard import PANELS, VARIABLES, Panel, asked, dashboard
-from millstream.analytics.warehouse.reconciliation import disagreements
+from millstream.analytics.warehouse.dashboard import dashboard
+from millstream.analytics.warehouse.panels import PANELS, VARIABLES, Panel, rendered_sql
+from millstream.analytics.warehouse.reconciliation.disagreements import disagreements
 from millstream.analytics.warehouse.view_docs import START, column_types, prepare, reference, whole
 from tests.support.paths import ROOT
 
@@ -95,9 +96,9 @@ def test_every_view_that_is_for_people_has_a_panel() -> None:
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
 def test_a_panel_can_be_asked_and_a_time_series_begins_with_its_time(history: Client, panel: Panel) -> None:
     begin = int(START.timestamp() * 1000)
-    sql = asked(panel, begin, begin + int(timedelta(hours=1) / timedelta(milliseconds=1)), 60_000)
+    sql = rendered_sql(panel, begin, begin + int(timedelta(hours=1) / timedelta(milliseconds=1)), 60_000)
     answer = history.query(sql.replace(VARIABLES["job"], PRETENDED_JOB))
-    assert "$" not in asked(panel, 0, 1)
+    assert "$" not in rendered_sql(panel, 0, 1)
     if panel.kind == "timeseries":
         assert answer.column_names[0] == "time"
         assert str(answer.column_types[0].name).startswith("DateTime")
@@ -107,14 +108,14 @@ def test_a_panel_can_be_asked_and_a_time_series_begins_with_its_time(history: Cl
 def test_cost_a_minute_has_a_point_for_each_minute_with_work(history: Client) -> None:
     (panel,) = [each for each in PANELS if each.title == "Cost a minute"]
     begin = int(START.timestamp() * 1000)
-    times = {row[0] for row in history.query(asked(panel, begin, begin + 3_600_000)).result_rows}
+    times = {row[0] for row in history.query(rendered_sql(panel, begin, begin + 3_600_000)).result_rows}
     assert len(times) > 30
 
 
 @pytest.mark.parametrize("panel", [each for each in PANELS if each.unit == "ms"], ids=lambda panel: panel.title)
 def test_a_panel_in_milliseconds_gives_other_numbers_no_such_unit(history: Client, panel: Panel) -> None:
     begin = int(START.timestamp() * 1000)
-    answer = history.query(asked(panel, begin, begin + 3_600_000))
+    answer = history.query(rendered_sql(panel, begin, begin + 3_600_000))
     numbers = {
         name
         for name, kind in zip(answer.column_names, answer.column_types, strict=True)

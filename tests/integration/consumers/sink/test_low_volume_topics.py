@@ -10,7 +10,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 
-from millstream.analytics.warehouse.reconciliation import disagreements
+from millstream.analytics.warehouse.reconciliation.disagreements import disagreements
 from millstream.consumers.sink import LOW_VOLUME, Sink, SinkConfig, run_together
 from millstream.consumers.sink.all_sinks import all_sinks
 from millstream.consumers.sink.intent import UnknownIntent

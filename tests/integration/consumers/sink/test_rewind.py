@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
-from millstream.analytics.warehouse.reconciliation import disagreements
+from millstream.analytics.warehouse.reconciliation.disagreements import disagreements
 from millstream.cli.app import app
 from millstream.cli.failure import Failure
 from millstream.consumers.sink import Sink, SinkConfig

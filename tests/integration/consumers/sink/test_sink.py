@@ -9,7 +9,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from millstream.analytics.warehouse.reconciliation import disagreements
+from millstream.analytics.warehouse.reconciliation.disagreements import disagreements
 from millstream.consumers.sink import Sink, SinkConfig
 from millstream.consumers.sink.intent import UnknownIntent
 from millstream.local.broker import Broker

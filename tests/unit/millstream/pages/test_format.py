@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from millstream.analytics.rca import UnknownMetric
 from millstream.pages.format import amount, bar, duration, window_text
 
 
@@ -26,7 +27,9 @@ def test_a_duration_has_the_unit_that_suits_its_size(ms: float, text: str) -> No
 def test_an_amount_has_the_unit_of_its_metric() -> None:
     assert amount("failure_rate", 0.125) == "12.5%"
     assert amount("queue_wait", 1500) == "1.5 s"
-    assert amount("arrivals", 1234.5) == "1,234 a step"
+    assert amount("submissions", 1234.5) == "1,234 a step"
+    with pytest.raises(UnknownMetric, match="unknown metric 'arrivals'; known are failure_rate, "):
+        amount("arrivals", 1)
 
 
 @pytest.mark.parametrize(("share", "drawn"), [(-1, ""), (0, ""), (0.5, "██"), (0.53125, "██▏"), (2, "████")])

@@ -49,7 +49,7 @@ def test_html_escapes_texts_and_its_chart_is_well_formed() -> None:
     assert "<script>" not in page and "&lt;script&gt;" in page
     (svg,) = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     drawing = ElementTree.fromstring(svg)
-    lines = [line for line in drawing.iter("polyline") if line.get("class") == "course"]
+    lines = [line for line in drawing.iter("polyline") if line.get("class") == "timeseries"]
     assert [len((line.get("points") or "").split()) for line in lines] == [5, 54], (
         "the line is broken where a value lacks"
     )

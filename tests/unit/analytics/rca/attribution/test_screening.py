@@ -1,7 +1,7 @@
 """Screening: the dimensions and values that changed are kept, whatever else there is."""
 
 from millstream.analytics.rca.attribution.leaves import Leaves
-from millstream.analytics.rca.attribution.screening import MOST_DIMENSIONS, MOST_VALUES, focus
+from millstream.analytics.rca.attribution.screening import MOST_DIMENSIONS, MOST_VALUES, screen
 
 
 def marginal(name: str, values: int, bad_value: int | None = None) -> Leaves:
@@ -12,12 +12,12 @@ def marginal(name: str, values: int, bad_value: int | None = None) -> Leaves:
 
 
 def test_the_dimension_that_changed_comes_first_and_its_value_is_kept() -> None:
-    found = focus([marginal("lane", 3), marginal("host", 40, bad_value=17)], drop=False)
+    found = screen([marginal("lane", 3), marginal("host", 40, bad_value=17)], drop=False)
     assert found[0].dimension == "host"
     assert "host-17" in [value for value, kept in zip(found[0].values, found[0].kept, strict=True) if kept]
 
 
 def test_the_number_of_dimensions_and_of_values_is_bounded() -> None:
-    found = focus([marginal(f"d{number}", 200, bad_value=number) for number in range(20)], drop=False)
+    found = screen([marginal(f"d{number}", 200, bad_value=number) for number in range(20)], drop=False)
     assert len(found) <= MOST_DIMENSIONS
     assert all(each.kept.sum() <= MOST_VALUES for each in found)

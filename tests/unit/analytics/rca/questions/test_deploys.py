@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from millstream.analytics.rca.questions.attempt_stats import NO_ATTEMPTS, AttemptStats
 from millstream.analytics.rca.questions.deploys import DeployedChange, _windows, judge
-from millstream.analytics.rca.questions.performance import NOTHING, Metrics
 
-BASE = replace(NOTHING, attempts=1000, failed=10, failure_rate=0.01, run_p95_ms=100.0, wait_p95_ms=200.0)
+BASE = replace(NO_ATTEMPTS, attempts=1000, failed=10, failure_rate=0.01, run_p95_ms=100.0, wait_p95_ms=200.0)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def changed(**fields: float) -> Metrics:
+def changed(**fields: float) -> AttemptStats:
     return replace(BASE, **fields)  # type: ignore[arg-type]
 
 
@@ -25,12 +25,12 @@ def changed(**fields: float) -> Metrics:
         (BASE, changed(run_p95_ms=900.0), "worse"),
         (changed(wait_p95_ms=9000.0), BASE, "better"),
         (changed(run_p95_ms=1.0), changed(run_p95_ms=4.0), "no difference"),
-        (BASE, NOTHING, "too little data"),
-        (replace(NOTHING, attempts=3), replace(NOTHING, attempts=3, run_p95_ms=9000.0), "too little data"),
+        (BASE, NO_ATTEMPTS, "too little data"),
+        (replace(NO_ATTEMPTS, attempts=3), replace(NO_ATTEMPTS, attempts=3, run_p95_ms=9000.0), "too little data"),
     ],
 )
 def test_the_verdict_compares_failures_then_run_time_then_waiting(
-    before: Metrics, after: Metrics, verdict: str
+    before: AttemptStats, after: AttemptStats, verdict: str
 ) -> None:
     assert judge(before, after)[0] == verdict
 

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
+from millstream.analytics.rca.questions.attempt_stats import NO_ATTEMPTS, AttemptStats
 from millstream.analytics.rca.questions.noisy_neighbours import Blame, judge
-from millstream.analytics.rca.questions.performance import NOTHING, Metrics
 
 
-def tenant(value: str, wait_p95_ms: float) -> Metrics:
-    return replace(NOTHING, value=value, attempts=100, wait_p95_ms=wait_p95_ms)
+def tenant(value: str, wait_p95_ms: float) -> AttemptStats:
+    return replace(NO_ATTEMPTS, value=value, attempts=100, wait_p95_ms=wait_p95_ms)
 
 
 def behind(culprit: str, share: float) -> Blame:

@@ -1,4 +1,4 @@
-"""How the attempts of a window did, by one dimension: what deploys, comparisons and bottlenecks are judged by."""
+"""Counts, failure rates and durations of the attempts of a window, by one dimension."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from millstream.analytics.sql import ask, window
 
 
 @dataclass(frozen=True)
-class Metrics:
+class AttemptStats:
     """Attempts of one value of a dimension: counts, shares from 0 to 1, milliseconds."""
 
     value: str
@@ -31,14 +31,14 @@ class Metrics:
         return Rate(self.failed, self.attempts)
 
 
-NOTHING = Metrics("", 0, 0, 0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NO_ATTEMPTS = AttemptStats("", 0, 0, 0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def metrics_by(client: Client, span: Window, dimension: str) -> list[Metrics]:
+def stats_by(client: Client, span: Window, dimension: str) -> list[AttemptStats]:
     """One row for each value of `dimension`, a column of `job_attempts` or a label; most attempts first."""
-    return ask(client, Metrics, "rca_metrics", window(span.start, span.end) | {"by": ("String", dimension)})
+    return ask(client, AttemptStats, "rca_metrics", window(span.start, span.end) | {"by": ("String", dimension)})
 
 
-def metrics(client: Client, span: Window) -> Metrics:
+def stats(client: Client, span: Window) -> AttemptStats:
     """All attempts of a window together."""
-    return next(iter(metrics_by(client, span, "")), NOTHING)
+    return next(iter(stats_by(client, span, "")), NO_ATTEMPTS)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from millstream.analytics.rca.questions.bottleneck import Busy, Facts, Load, judge
-from millstream.analytics.rca.questions.performance import NOTHING
+from millstream.analytics.rca.questions.attempt_stats import NO_ATTEMPTS
+from millstream.analytics.rca.questions.bottleneck_verdicts import Busy, Facts, Load, judge
 
 
 def load(value: str, wait_p95_ms: float = 0.0, *, starts: int = 100, queued: float = 0.0, arrivals: int = 100) -> Load:
@@ -61,7 +61,7 @@ def test_a_tenant_at_its_ceiling_with_workers_free_has_a_limit_of_its_own() -> N
 
 
 def test_a_type_that_takes_longer_without_using_the_cpu_waits_for_something_it_calls() -> None:
-    before = replace(NOTHING, value="mail", attempts=100, run_p95_ms=100.0, cpu_share=0.1)
+    before = replace(NO_ATTEMPTS, value="mail", attempts=100, run_p95_ms=100.0, cpu_share=0.1)
     slow = replace(WAITING, types_before=[before], types_now=[replace(before, run_p95_ms=900.0)])
     (verdict,) = judge(slow)
     assert (verdict.kind, verdict.subject) == ("slow_dependency", "type mail")

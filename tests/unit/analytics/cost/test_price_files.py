@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from millstream.analytics.cost.prices import ALWAYS, Budget, InvalidFile, Price, read_file
+from millstream.analytics.cost.price_files import ALWAYS, Budget, InvalidFile, Price, read_file
 
 GOOD = """instance_type,region,purchase_option,effective_from,price_per_hour,vcpus,memory_gib
 m5.large,eu-central-1,,2026-11-01,0.115,2,8
