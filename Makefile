@@ -24,7 +24,7 @@ demo: setup
 
 # Two processes, one with all tests on the shared brokers (tests/support/groups.py). The last line has the time.
 test: setup
-	@$(BIN)/python -m pytest --durations 25
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 25
 
 # The scenarios of faults in full length, with progress and a line of figures each.
 soak: setup

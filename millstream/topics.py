@@ -1,5 +1,6 @@
 """Compares the broker's topics with the catalogue, creates missing ones and corrects settings."""
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,7 +55,8 @@ def inspect_topics(connection: KafkaConnection, catalogue: TopicCatalogue) -> li
 
 
 def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replication: int = -1) -> list[TopicStatus]:
-    """Create missing topics and correct settings; returns the statuses from before. Safe to repeat.
+    """Create missing topics and correct settings; returns the statuses from before. Safe to repeat. New topics have
+    leaders when it returns.
 
     Partitions are only added: Kafka cannot remove one, so the status of a topic with too many stays "differs".
     """
@@ -69,10 +71,27 @@ def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replica
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
+        _await_leaders(admin, {topic.name for topic in missing})
     for each in before:
         if each.status == "differs":
             _correct(admin, each)
     return before
+
+
+def _await_leaders(admin: AdminClient, names: set[str]) -> None:
+    """Wait until each of these new topics has partitions with leaders: a node of a cluster lists a topic without
+    partitions until it has heard from the controller, and a client that asks it then has nothing to read."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while names and time.monotonic() < deadline:
+        known = admin.list_topics(timeout=REACH_WITHIN_S).topics
+        ready = {
+            name
+            for name in names & set(known)
+            if known[name].partitions and all(each.leader >= 0 for each in known[name].partitions.values())
+        }
+        names = names - ready
+        if names:
+            time.sleep(0.05)
 
 
 def _correct(admin: AdminClient, status: TopicStatus) -> None:

@@ -1,7 +1,7 @@
 -- When did first attempts that ended in a window become due, in which lane, and how long did they run?
 --
--- A wait counts from when an attempt is due, and so does this: a delayed job is submitted long before it is due. What
--- never started took no slot and is left out. `recorded` is how many there are, whatever the limit.
+-- Like a wait, the time counts from when the attempt was due, which for a delayed job is long after its submission. Jobs
+-- that never started used no slot and are left out. `recorded` is the number of jobs without the limit.
 WITH ended AS
 (
     SELECT

@@ -1,7 +1,7 @@
 -- Which workers did a window have, with how many slots each, and what did a worker cost an hour?
 --
--- The workers of a machine share its cost by their seconds of life: the price of a worker is what all machines cost over
--- the time of all workers. `unpriced` are kinds of machines that no price was found for.
+-- The workers of a machine share its cost by their uptime: the price of a worker is what all machines cost over
+-- the time of all workers. `unpriced` are the kinds of machines without a price.
 SELECT
     uniqExactArray(workers) AS number,
     sum(slot_seconds) / sum(worker_seconds) AS slots,

@@ -20,7 +20,7 @@ from millstream.analytics.rca.questions.deploys import deploy_effects
 from millstream.analytics.rca.questions.errors import error_families
 from millstream.analytics.rca.questions.impact import SLO
 from millstream.analytics.rca.questions.job import UnknownJob, job_story
-from millstream.analytics.rca.questions.noisy_neighbours import tenant_pressure
+from millstream.analytics.rca.questions.noisy_neighbours import noisy_neighbours
 from millstream.analytics.rca.questions.postmortem import postmortem
 from millstream.analytics.rca.questions.timeseries import Timeseries, timeseries
 from millstream.analytics.rca.window import Window
@@ -37,7 +37,7 @@ from millstream.pages.answers.deploys import deploys_page
 from millstream.pages.answers.errors import errors_page
 from millstream.pages.answers.incidents import incidents_page
 from millstream.pages.answers.job import job_page
-from millstream.pages.answers.noisy_neighbours import tenants_page
+from millstream.pages.answers.noisy_neighbours import noisy_neighbours_page
 from millstream.pages.answers.postmortem import postmortem_page
 
 app = typer.Typer(help="Root cause analysis: what changed, since when and where, with evidence.", no_args_is_help=True)
@@ -180,16 +180,16 @@ def deploys(
     show([asdict(each) for each in found], deploys_page(found, span, shown), as_json, as_html)
 
 
-@app.command("tenants")
-def tenants(
+@app.command("noisy-neighbours")
+def neighbours(
     last: Last = "15m", start: From = None, end: To = None, as_json: AsJson = False, as_html: AsHtml = None
 ) -> None:
-    """Noisy neighbours: behind which tenants' jobs each tenant's jobs waited.
+    """Tenants that delay others: behind whose jobs each tenant's jobs waited.
 
-    Example: millstream rca tenants --last 15m
+    Example: millstream rca noisy-neighbours --last 15m
     """
-    found = tenant_pressure(_client(), _window(last, start, end))
-    show(asdict(found), tenants_page(found), as_json, as_html)
+    found = noisy_neighbours(_client(), _window(last, start, end))
+    show(asdict(found), noisy_neighbours_page(found), as_json, as_html)
 
 
 @app.command("compare")

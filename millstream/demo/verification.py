@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from millstream.schemas import OUTCOMES, Codec, JobEvent, KafkaConnection
 from millstream.schemas.ids import new_id
@@ -36,14 +36,17 @@ def read_outcomes(
     """Read every committed event on the topic, from the first to the last there is now, and count the outcomes.
 
     The reader has no group and shares nothing with worker, tracker or sink but the wire format. `on_progress` is called
-    with the number of events read so far.
+    with the number of events read so far. Raises `KafkaException`, also when the topic does not exist.
     """
     attempts: Counter[tuple[str, int]] = Counter()
     finished: set[str] = set()
     read = 0
     consumer = Consumer(connection.consumer(f"count-{new_id()}", enable_partition_eof=True))
     try:
-        partitions = list(consumer.list_topics(topic, 10).topics[topic].partitions)
+        known = consumer.list_topics(topic, 10).topics[topic]
+        if known.error is not None:
+            raise KafkaException(known.error)
+        partitions = list(known.partitions)
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         unread = set(partitions)
         while unread:

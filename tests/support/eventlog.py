@@ -8,6 +8,7 @@ from typing import TypeVar
 from confluent_kafka import Consumer, TopicPartition
 
 from millstream.schemas import OUTCOMES, Codec, EventKind, JobEvent, KafkaConnection, Record
+from tests.support.waiting import eventually
 
 R = TypeVar("R", bound=Record)
 
@@ -17,7 +18,8 @@ class TopicReader:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._consumer = Consumer(KafkaConnection(bootstrap).consumer("reader"))
-        partitions = list(self._consumer.list_topics(topic, 10).topics[topic].partitions)
+        # A node of a cluster that has just heard of a topic lists it without partitions.
+        partitions = eventually(lambda: list(self._consumer.list_topics(topic, 10).topics[topic].partitions), bool)
         self._consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         self.values: list[bytes] = []
         self.keys: list[bytes | None] = []

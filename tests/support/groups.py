@@ -18,6 +18,7 @@ ON_SHARED_BROKERS = (
     "tests/faults/",
     "tests/integration/consumers/",
     "tests/integration/contracts/",
+    "tests/integration/millstream/demo/",
     "tests/integration/millstream/local/test_brokers.py",
     "tests/integration/millstream/cli/test_cost_commands.py",
     "tests/integration/producers/",

@@ -113,7 +113,7 @@ def judge(facts: Facts) -> Iterator[BottleneckVerdict]:
             "unclear",
             f"lane {lane.value}",
             f"{lane.queued:.1f} jobs wait at once though the workers run {_utilisation(facts):.0%} of their peak",
-            "millstream rca tenants; millstream rca deploys",
+            "millstream rca noisy-neighbours; millstream rca deploys",
         )
 
 

@@ -127,7 +127,7 @@ def judge(timeline: Sequence[TimelineStep], phases: Sequence[Phase], neighbours:
     yield from _where_the_time_went(phases)
     lost = sum(phase.doing == "lost" for phase in phases)
     if lost:
-        yield f"{lost} of its starts have no outcome: the worker was lost, and the job ran again"
+        yield f"starts without an outcome: {lost}; the worker was lost, and the job ran again"
     failures = [step for step in timeline if step.kind in ("failed", "timed_out")]
     if not failures:
         return

@@ -32,7 +32,7 @@ class Blame:
 
 
 @dataclass(frozen=True)
-class TenantPressure:
+class NoisyNeighbours:
     """Waits of the tenants of a window, and whose attempts they waited behind."""
 
     span: Window
@@ -41,11 +41,11 @@ class TenantPressure:
     blames: list[Blame]
 
 
-def tenant_pressure(client: Client, span: Window) -> TenantPressure:
+def noisy_neighbours(client: Client, span: Window) -> NoisyNeighbours:
     """The tenants that waited, and the tenants they waited behind."""
     blames = ask(client, Blame, "rca_blame", window(span.start, span.end))
     tenants = stats_by(client, span, "tenant")
-    return TenantPressure(span, list(judge(tenants, blames)), tenants, blames)
+    return NoisyNeighbours(span, list(judge(tenants, blames)), tenants, blames)
 
 
 def judge(tenants: Sequence[AttemptStats], blames: Sequence[Blame]) -> Iterator[str]:

@@ -1,4 +1,4 @@
--- Which columns of job_attempts can name a cause? Those of few values by type, less what is itself an outcome.
+-- Which columns of job_attempts can name a cause? Those of types with few values, without the outcomes themselves.
 SELECT name
 FROM system.columns
 WHERE database = currentDatabase() AND table = 'job_attempts' AND type = 'LowCardinality(String)'

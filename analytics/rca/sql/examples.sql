@@ -1,4 +1,4 @@
--- When did the first bad attempt inside the finding end, and which jobs show it best?
+-- When did the first bad attempt inside the finding end, and which jobs are examples?
 SELECT
     minOrNull(finished_at) AS first_seen,
     arraySlice(arrayDistinct(groupArray(20)(toString(job_id))), 1, 5) AS jobs

@@ -1,4 +1,4 @@
--- How much was bad out of how much, before and now, for each combination of the values worth telling apart?
+-- How much was bad out of how much, before and now, for each combination of the selected values?
 --
 -- Columns: leaf (the values' numbers, as digits of mixed radix, 0 for all other values), now, bads, squares (sum of the
 -- squared contributions), attempts.

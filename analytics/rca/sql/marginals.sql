@@ -1,8 +1,8 @@
 -- How much was bad out of how much, before and now, for each value of each dimension alone?
 --
--- Columns: the dimensions (empty where not grouped by), which (bit i from the right is 0 when the i-th dimension from
--- the end is the one now, bads, attempts. Every bad attempt counts; of the others one in $sample is read
--- and counts that often, which is enough to say which dimensions deserve the exact pass.
+-- Columns: the dimensions (empty where not grouped by), which (bit i from the right is 0 when the row is of the i-th
+-- dimension from the end), now, bads, attempts. Every bad attempt counts; of the others one in $sample is read and
+-- counts that often, which is exact enough to select the dimensions of the exact pass.
 SELECT $names, grouping($names) AS which, now, sum(bad * weight) AS bads, sum(weight) AS attempts
 FROM
 (

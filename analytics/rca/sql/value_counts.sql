@@ -1,4 +1,4 @@
--- How many values has each dimension, in a sample of whole granules of the windows? The first column is the number of rows looked at.
+-- How many values has each dimension, in a sample of whole granules of the windows? The first column is the number of rows read.
 SELECT count(), $counts
 FROM
 (

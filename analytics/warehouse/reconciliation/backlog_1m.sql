@@ -1,5 +1,5 @@
--- backlog_1m: how many jobs submitted in each minute came, began and ended?
--- First as the table says, then as the raw events say.
+-- backlog_1m: how many jobs of each minute were submitted, started and finished?
+-- The first query reads the table, the second the raw events.
 SELECT
     minute, lane, tenant, job_type, sum(submitted), sum(started), sum(finished)
 FROM backlog_1m

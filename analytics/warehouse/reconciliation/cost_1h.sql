@@ -1,5 +1,5 @@
 -- cost_1h: how many attempts ended in each hour on which machines, and what did they use?
--- First as the table says, then as the raw events say. For the rounding, see latency_1h.
+-- The first query reads the table, the second the raw events. For the rounding, see latency_1h.
 SELECT
     hour, tenant, job_type, lane, instance_type, region, outcome, team, sum(attempts), round(sum(run_ms) + 0.0005),
     round(sum(cpu_ms) + 0.0005), round(sum(vcpu_ms) + 0.0005)

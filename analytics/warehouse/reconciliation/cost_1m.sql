@@ -1,5 +1,5 @@
 -- cost_1m: how many attempts ended in each minute on which machines, and what did they use?
--- First as the table says, then as the raw events say.
+-- The first query reads the table, the second the raw events.
 SELECT
     minute, tenant, job_type, lane, instance_type, region, outcome, team, sum(attempts), round(sum(run_ms), 3),
     round(sum(cpu_ms), 3), round(sum(vcpu_ms), 3)

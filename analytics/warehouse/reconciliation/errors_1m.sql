@@ -1,5 +1,5 @@
--- errors_1m: which errors did each minute have?
--- First as the table says, then as the raw events say.
+-- errors_1m: which errors occurred in each minute?
+-- The first query reads the table, the second the raw events.
 SELECT
     minute, error_type, family, tenant, job_type, worker_version, sum(attempts), min(first_seen),
     max(last_seen), max(example)

@@ -1,5 +1,5 @@
--- job_attempts: what became of each attempt?
--- First as the table says, then as the raw events say.
+-- job_attempts: what was the outcome of each attempt?
+-- The first query reads the table, the second the raw events.
 SELECT
     job_id, attempt, execution_id, tenant, job_type, lane, ordering_key, source, labels, outcome, final, submitted_at,
     started_at, finished_at, wait_ms, run_ms, total_ms, cpu_ms, max_rss_bytes, worker_id, host, region, instance_type,

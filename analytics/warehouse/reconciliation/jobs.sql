@@ -1,5 +1,5 @@
--- jobs: what became of each job, in how many attempts?
--- First as the table says, then as the raw events say.
+-- jobs: what was the final outcome of each job, after how many attempts?
+-- The first query reads the table, the second the raw events.
 SELECT
     job_id, tenant, job_type, any(lane), any(ordering_key), any(source), any(labels), submitted_at, max(updated_at),
     min(started_at), max(finished_at), max(outcome), sum(executions), sum(attempts), sum(retries), sum(dead_letters),

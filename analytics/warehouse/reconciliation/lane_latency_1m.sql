@@ -1,5 +1,5 @@
 -- lane_latency_1m: how many attempts of each lane ended in each minute, and how long did their stages take?
--- First as the table says, then as the raw events say.
+-- The first query reads the table, the second the raw events.
 -- Sums of many durations depend on their order, so whole milliseconds are compared. Half a microsecond is added because
 -- durations are often whole microseconds: their sums are then never at the edge between two milliseconds.
 SELECT

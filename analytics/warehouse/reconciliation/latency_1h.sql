@@ -1,5 +1,5 @@
 -- latency_1h: how many attempts ended in each hour, and how long did each of their stages take?
--- First as the table says, then as the raw events say.
+-- The first query reads the table, the second the raw events.
 -- Sums of many durations depend on their order, so whole milliseconds are compared. Half a microsecond is added because
 -- durations are often whole microseconds: their sums are then never at the edge between two milliseconds.
 SELECT

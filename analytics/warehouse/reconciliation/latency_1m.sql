@@ -1,5 +1,5 @@
 -- latency_1m: how many attempts ended in each minute, and how long did each of their stages take?
--- First as the table says, then as the raw events say.
+-- The first query reads the table, the second the raw events.
 SELECT
     minute, stage, lane, tenant, job_type, sum(attempts), round(sum(sum_ms), 3), max(max_ms),
     quantilesDDMerge(0.01, 0.5, 0.9, 0.95, 0.99)(quantiles)

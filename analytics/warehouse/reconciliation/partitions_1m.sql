@@ -1,5 +1,5 @@
--- partitions_1m: what did each partition of each lane carry in each minute?
--- First as the table says, then as the raw events say.
+-- partitions_1m: how many jobs did each partition of each lane have in each minute?
+-- The first query reads the table, the second the raw events.
 SELECT
     minute, lane, request_partition, sum(attempts), round(sum(run_ms), 3), round(sum(wait_ms), 3),
     max(max_wait_ms)

@@ -1,5 +1,5 @@
 -- throughput_1m: how many events of each kind did each minute have?
--- First as the table says, then as the raw events say.
+-- The first query reads the table, the second the raw events.
 SELECT
     minute, lane, tenant, job_type, kind, sum(events)
 FROM throughput_1m

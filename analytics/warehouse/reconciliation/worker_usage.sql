@@ -1,5 +1,5 @@
 -- worker_usage: how long was each worker up and busy in each minute?
--- First as the table says, then as the raw events say.
+-- The first query reads the table, the second the raw events.
 SELECT
     minute, worker_id, host, region, instance_type, worker_version, round(sum(up_s), 6), round(sum(capacity_s), 6),
     round(sum(busy_s), 6), round(sum(queued_s), 6), round(sum(cpu_s), 6), max(max_rss_bytes), max(memory_limit_bytes), max(cpu_limit), max(last_seen)

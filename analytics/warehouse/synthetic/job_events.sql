@@ -1,9 +1,8 @@
--- What would a busy platform have done? The events of jobs first .. first + jobs - 1 of `total`, spread evenly over
+-- Which events would a busy platform have sent? Those of jobs first .. first + jobs - 1 of `total`, spread evenly over
 -- `seconds` from `from`: 40 tenants of very different size, 25 job types, three lanes, eight hosts. Drawn by hashing
 -- the job's number, so equal parameters give equal rows.
 --
--- In the middle a release that is bad for one job type is rolled out and taken back, and the lane bulk is slow for a
--- while. One attempt in thirty fails; a job has up to three.
+-- In the middle a release that fails one job type is deployed and rolled back, and the lane bulk is slow for a while. One attempt in thirty fails; a job has up to three.
 INSERT INTO job_events_landing
 (
     job_id, tenant, job_type, lane, ordering_key, source, submitted_at, traceparent, labels, attempt, execution_id,

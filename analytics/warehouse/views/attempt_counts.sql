@@ -1,4 +1,4 @@
--- Is every attempt there, and only once?
+-- Does every attempt have exactly one row?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the outcome).
 -- Columns: attempts (rows), distinct_attempts (of (job, attempt)), doubled (rows beyond one an attempt; 0 is right),

@@ -1,11 +1,11 @@
--- How much of its budget has each tenant spent this month, and how will the month end?
+-- How much of its budget has each tenant spent this month, and what is the forecast for its end?
 --
 -- Parameters: at (UTC; the month up to this moment, whole minutes).
--- Columns: tenant, currency, budget (of the calendar month), spent (since its beginning), spent_share (of the budget),
---   month_share (of the month that has passed, 0 to 1), forecast (spent at the end of the month if it goes on so),
---   alert_share (share from which an alert is told), status ('over', 'warning', 'ok'; 'other currency' when the prices
---   are in another one, so that nothing can be said), unpriced_hours (vCPU hours of this month that no price covers and
---   that are therefore not in what was spent). Only tenants with a budget, fullest first.
+-- Columns: tenant, currency, budget (of the calendar month), spent (since its start), spent_share (of the budget),
+--   month_share (of the month that has passed, 0 to 1), forecast (spent at the end of the month at the same rate),
+--   alert_share (share from which on an alert is sent), status ('over', 'warning', 'ok'; 'other currency' when the prices
+--   are in another one, so that they cannot be compared), unpriced_hours (vCPU hours of this month that no price covers and
+--   that are therefore not in `spent`). Only tenants with a budget, fullest first.
 -- The price of an attempt: see priced_usage.
 -- Example: SELECT * FROM budget_status(at='2026-11-24 11:00:00')
 CREATE OR REPLACE VIEW budget_status AS

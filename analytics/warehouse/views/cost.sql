@@ -1,4 +1,4 @@
--- What does the work cost, by whatever you want to know, and how much of it was wasted?
+-- What do attempts cost, by a dimension, and how much of it was wasted?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished); by
 --   ('tenant', 'job_type', 'lane', 'team', 'day', 'instance_type', 'region', 'outcome'; '' for all in one row).

@@ -1,7 +1,7 @@
--- Which errors occur, since when, whom do they hit, and which are new?
+-- Which errors occur, since when, for which tenants, and which are new?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
--- Columns: family (fingerprint, else the type), error_type, attempts (that failed so), share (of all failed attempts, 0
+-- Columns: family (fingerprint, else the type), error_type, attempts (that failed with it), share (of all failed attempts, 0
 --   to 1), job_types, tenants, versions (how many of each), first_seen, last_seen (UTC, in the window), is_new (not
 --   seen in the seven days before), example_job (the newest), example_message. Most frequent first.
 -- Example: SELECT * FROM error_families(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00') LIMIT 3

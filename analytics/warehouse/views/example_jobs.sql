@@ -1,4 +1,4 @@
--- Which jobs are worth a look: failed ones of the worst tenant and type first, then the slowest?
+-- Which jobs are good examples: failed ones of the tenant and type with most failures first, then the slowest?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the outcome).
 -- Columns: job_id, tenant, job_type, outcome, attempt, total_ms (submission to outcome), similar (failed attempts of

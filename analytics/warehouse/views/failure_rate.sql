@@ -1,4 +1,4 @@
--- How large a share of attempts fails, over time?
+-- Which share of attempts fails, over time?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive); step_seconds (width of a step, 60 or more); by ('' for
 --   one row a step, or 'lane', 'tenant', 'job_type').

@@ -1,7 +1,7 @@
 -- What are the charges of each day, in the columns of FOCUS?
 --
 -- FOCUS (FinOps Open Cost and Usage Specification) 1.2. A Usage row is the work of a tenant, job type and team on one
--- kind of machine; BilledCost and the other costs are equal, because the price book holds what is paid and knows no
+-- kind of machine; BilledCost and the other costs are equal, because the price book holds the prices paid, and has no
 -- discounts apart from the purchase option. Idle time is not a charge of its own here: see idle_cost.
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished).

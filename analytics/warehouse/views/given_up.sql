@@ -1,4 +1,4 @@
--- What was given up, and why?
+-- Which jobs were given up, and why?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time it was given up).
 -- Columns: tenant, job_type, reason, error_type, letters (records on jobs.dead), first_at, last_at (UTC), example_job,

@@ -1,12 +1,12 @@
--- What did workers cost that had nothing to do, and who bears it?
+-- What did idle workers cost, and which tenants are charged for it?
 --
 -- What a machine costs: see machine_minutes. The share of its slots that were not in use is idle. A day's idle cost of a
--- kind of machine is shared out by what the tenants ran on it that day; where nobody ran anything, tenant is empty.
+-- kind of machine is shared out by what the tenants ran on it that day; where no attempt ran, tenant is empty.
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
 -- Columns: day (UTC), instance_type, region, tenant, currency, machine_hours, machine_cost (of all tenants together),
---   utilisation (slots in use, 0 to 1), use_share (of this tenant in what ran, 0 to 1), used_cost (the tenant's part of
---   what was in use), idle_cost (the tenant's part of what was not),
+--   utilisation (slots in use, 0 to 1), use_share (of this tenant in the run time, 0 to 1), used_cost (the tenant's part of
+--   the slots in use), idle_cost (the tenant's part of the idle slots),
 --   unpriced_machine_hours (of all tenants together, that no price covers; their cost counts as 0).
 -- Example: SELECT * FROM idle_cost(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00') LIMIT 3
 CREATE OR REPLACE VIEW idle_cost AS

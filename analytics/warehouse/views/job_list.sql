@@ -1,8 +1,8 @@
--- Which jobs came in, and where do they stand?
+-- Which jobs were submitted, and in which state are they?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of submission); tenant, state ('' for all).
 -- Columns: job_id, tenant, job_type, lane, state (submitted, running, retrying, or the final outcome), submitted_at,
---   started_at (first start), finished_at (UTC; NULL when it is still to come), executions (starts), attempts (with an
+--   started_at (first start), finished_at (UTC; NULL before the final outcome), executions (starts), attempts (with an
 --   outcome), retries (scheduled), run_ms, wasted_run_ms (of attempts that did not succeed), error_type (of the final
 --   outcome). Newest first, at most 1,000 rows.
 -- Example: SELECT job_id, state, attempts, run_ms, wasted_run_ms

@@ -1,4 +1,4 @@
--- What happened to this job, step by step?
+-- Which events did this job have?
 --
 -- Parameters: job (its id).
 -- Columns: occurred_at (UTC), since_submit_ms, kind, attempt, final, worker_id, host, worker_version, wait_ms, run_ms,

@@ -1,4 +1,4 @@
--- Which worker, host, release, label... is slow?
+-- Which worker, host, release or label is slow?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the outcome); by ('tenant', 'job_type', 'lane',
 --   'worker_id', 'host', 'region', 'instance_type', 'worker_version', 'source', 'outcome', 'error_type', or the name of
@@ -6,7 +6,7 @@
 -- Columns: dimension (value of `by`; empty where it has none), attempts (count), wait_p50_ms, wait_p95_ms, wait_p99_ms,
 --   run_p50_ms, run_p95_ms, run_p99_ms, total_p95_ms (submission to the outcome; all within 1 %). Attempts that were not
 --   measured, such as those that never started, count in attempts only; a percentile of no attempt is NULL.
--- Reads the attempts one by one: for lane, tenant and job type over days, latency_percentiles is the cheaper one.
+-- Reads the attempts one by one: for lane, tenant and job type over days, latency_percentiles reads less.
 -- Example: SELECT * FROM latency_by_dimension(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00',
 --   by='worker_version')
 CREATE OR REPLACE VIEW latency_by_dimension AS

@@ -1,4 +1,4 @@
--- How long do attempts wait and run, and how long does a job take in all?
+-- How long do attempts wait and run, and how long does a job take from submission to its final outcome?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished);
 --   by ('' for one row a stage, or 'lane', 'tenant', 'job_type'; any other dimension: latency_by_dimension).

@@ -1,11 +1,11 @@
 -- What did each kind of machine cost, and when did that change?
 --
 -- The price of a machine is that of its instance type and purchase option in its region, else in any region, else of
--- the type on demand, else of the type 'default'; a time that none of them covers has no row. A worker says its
+-- the type on demand, else of the type 'default'; a time that none of them covers has no row. A worker reports its
 -- purchase option behind a slash: m5.large/spot.
 --
 -- Parameters: from, to (UTC, to is exclusive).
--- Columns: instance_type, region (as workers say them), epoch (how many times a price has changed before), valid_from,
+-- Columns: instance_type, region (as workers report them), epoch (how many times a price has changed before), valid_from,
 --   valid_to (UTC, valid_to is exclusive), price_per_hour (of the whole machine), vcpus, currency, purchase_option (of
 --   the price that applies).
 -- Example: SELECT * FROM machine_prices(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00')

@@ -4,7 +4,7 @@
 -- Columns: job_id, tenant, job_type, lane, team (label of that name), attempts (with an outcome in the window), outcome
 --   (of the last of them), slot_hours (vCPU hours occupied), cost, wasted_cost (attempts that did not succeed),
 --   currency, unpriced_hours (vCPU hours that no price covers; their cost counts as 0). At most 50 rows,
---   most expensive first, of the 500 jobs with the attempts that occupied most.
+--   most expensive first, among the 500 jobs whose attempts occupied most vCPU time.
 -- The price of an attempt: see priced_usage.
 -- Example: SELECT job_id, job_type, attempts, cost, wasted_cost
 --          FROM most_expensive_jobs(from='2026-11-24 10:00:00', to='2026-11-24 10:20:00', tenant='') LIMIT 3

@@ -1,4 +1,4 @@
--- Which partition of a lane has more than its share of work, and do its jobs wait for it?
+-- Which partition of a lane has more than its share of jobs, and do they wait longer?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
 -- Columns: lane, request_partition (of the lane's topic), attempts (count), share (of the lane's attempts, 0 to 1),

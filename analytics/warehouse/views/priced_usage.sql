@@ -1,4 +1,4 @@
--- What did the work cost, day by day and by all that it can be split by? (A part of other views.)
+-- What did attempts cost each day, by every dimension of cost? (A part of other views.)
 --
 -- An attempt occupies one vCPU of its machine while it runs, or as many as it used when it used more, at the price of
 -- the minute in which it finished: vCPU hours x price of the machine per hour / its vCPUs. See machine_prices.

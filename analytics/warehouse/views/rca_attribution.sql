@@ -1,7 +1,7 @@
--- Who or what explains that more attempts went wrong: a value of one dimension, or of two together?
+-- Which value of one dimension, or of two together, explains that more attempts were bad?
 --
 -- Every value and every pair of values is a suspect. What it is expected to do in the incident is its own rate of the
--- baseline, drawn by the weight of one bad attempt towards that of all attempts, and for a pair towards the worst of that
+-- baseline, shrunk by the weight of one bad attempt towards that of all attempts, and for a pair towards the worst of that
 -- and of its two values' rates. So a new release is expected to be like the rest and to fail a bad type as often as others
 -- did, and a pair never scores above a value that covers the same attempts. The score is the Poisson log-likelihood ratio
 -- of its bad attempts against that (Kulldorff 1997), less the one of all other attempts (what it leaves unexplained),
@@ -16,7 +16,7 @@
 --   attempts in the baseline), bad_now (its bad attempts in the incident), attempts_now (its attempts in the incident),
 --   inside_before_rate (bad_before of attempts_before), inside_now_rate (bad_now of attempts_now), outside_before_rate
 --   (of all other attempts in the baseline), outside_now_rate (of all other attempts in the incident), expected (bad
---   attempts in the incident, had nothing changed), excess (bad_now beyond the expected), excess_share (of the whole
+--   attempts in the incident at the baseline's rates), excess (bad_now beyond the expected), excess_share (of the whole
 --   excess; 1 when the rest did not rise), score (nats). Best score first; only scores above 0.
 -- Example: SELECT cause, bad_before, attempts_before, bad_now, attempts_now, excess_share, score FROM
 --   rca_attribution(from='2026-11-24 10:33:00', to='2026-11-24 10:39:00', baseline_from='2026-11-24 10:00:00',

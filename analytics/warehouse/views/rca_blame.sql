@@ -1,4 +1,4 @@
--- Who hurts whom: whose attempts ran while a tenant's jobs waited?
+-- Which tenants delay others: whose attempts ran while a tenant's jobs waited?
 --
 -- The window is cut into 200 slices. In each slice and lane the time that a tenant's jobs waited is shared out over the
 -- tenants whose attempts ran there, in proportion to how long they ran.

@@ -1,4 +1,4 @@
--- How many attempts ran at once, and how much of the time as many as ever: has a tenant, type or worker hit a ceiling?
+-- How many attempts ran at once, and for which share of the time at the peak: has a tenant, type or worker a limit?
 --
 -- Parameters: from, to (UTC, to is exclusive); by ('' for all, 'lane', 'tenant', 'job_type', 'worker').
 -- Columns: value (of `by`), mean (attempts that ran at once, on average), peak (most at once), at_peak (share of the

@@ -2,7 +2,7 @@
 --
 -- Parameters: from, to (UTC, to is exclusive).
 -- Columns: occurred_at (when it took effect), kind (deploy, config, quota, infrastructure, other), service (what was
---   changed), version (that it has since), author (who or what did it), summary (one line), labels (dimensions that it
+--   changed), version (that it has since), author (a person or a system), summary (one line), labels (dimensions that it
 --   touches).
 -- Example: SELECT * FROM rca_changes(from='2026-11-24', to='2026-11-25') WHERE kind = 'deploy'
 CREATE OR REPLACE VIEW rca_changes AS

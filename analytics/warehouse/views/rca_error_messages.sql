@@ -1,13 +1,13 @@
--- Which error messages were there, now and before, their numbers and ids taken out?
+-- Which error messages occurred, now and before, without their numbers and ids?
 --
--- Parameters: history (UTC, begin of the time before), from, to (UTC, to is exclusive; by the time of the outcome);
---   deploy (UTC: what came before it and what after it is counted apart).
+-- Parameters: history (UTC, start of the time before), from, to (UTC, to is exclusive; by the time of the outcome);
+--   deploy (UTC; failures before and after it are counted separately).
 -- Columns: error_type (class of the error), message (numbers, ids and addresses replaced by <*>), count (in the
 --   window), before (in the time before it), before_deploy (before it, from history on), after_deploy (from it to
 --   `to`), first_seen (from history on), last_before (last one before the window; 1970 when there is none), last_seen
 --   (from history on), tenants (in the window, up to ten), job_types (in the window, up to ten), versions (of workers
 --   in the window, up to ten), example_job (of the window where it is in the window), example_message (one of
---   them, as it was). Most in the window first.
+--   them, unchanged). Most in the window first.
 -- Example: SELECT * FROM rca_error_messages(history='2026-11-10', from='2026-11-24', to='2026-11-25', deploy='2026-11-24')
 CREATE OR REPLACE VIEW rca_error_messages AS
 WITH

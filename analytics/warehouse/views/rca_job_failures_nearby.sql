@@ -3,7 +3,7 @@
 -- Parameters: job (its id); margin_s (seconds before its first start and after its last outcome).
 -- Columns: host (that the job ran on), tenant (whose attempts failed), job_type (of them), error_type (class of the
 --   error), failed (attempts), first_at (first outcome), last_at (last outcome), example_job (one of them),
---   example_message (what one of them said). Most failures first.
+--   example_message (of one of them). Most failures first.
 -- Example: SELECT * FROM rca_job_failures_nearby(job='01a20d0c-1b28-71f2-a41c-99fb55726003', margin_s=300)
 CREATE OR REPLACE VIEW rca_job_failures_nearby AS
 WITH own AS

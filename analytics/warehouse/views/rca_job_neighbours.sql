@@ -1,4 +1,4 @@
--- How did the other jobs do that ran when and where this job's attempts did?
+-- How did other jobs perform that ran at the same time and place as this job's attempts?
 --
 -- Parameters: job (its id); margin_s (seconds before and after each attempt that count as the same time).
 -- Columns: attempt (of the job), host (where it ran), place (same_host, same_type_elsewhere, same_tenant_elsewhere,

@@ -1,4 +1,4 @@
--- Where does work queue up: arrivals, service and waiting of each lane, tenant, type or partition?
+-- Where do jobs queue: arrivals, starts and waits of each lane, tenant, type or partition?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the start); by ('lane', 'tenant', 'job_type', 'partition'
 --   for lane and partition of the request, 'worker').

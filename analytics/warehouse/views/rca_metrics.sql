@@ -1,4 +1,4 @@
--- How did the attempts of a window do, by any one dimension?
+-- How many attempts of a window failed, and how long did they wait and run, by one dimension?
 --
 -- Parameters: from, to (UTC, to is exclusive; by the time of the outcome); by ('' for one row, or 'tenant', 'job_type',
 --   'lane', 'host', 'worker_id', 'worker_version', 'region', 'instance_type', 'outcome', 'error_type', or the name of a

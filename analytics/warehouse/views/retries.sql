@@ -1,4 +1,4 @@
--- Which work is tried again, how often, and in vain?
+-- Which jobs are retried, how often, and how many of them are given up?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
 -- Columns: tenant, job_type, attempts (with an outcome), retries (scheduled), dead_lettered (jobs given up),

@@ -1,4 +1,4 @@
--- When did retries of a job type pile up?
+-- When did a job type have a storm of retries?
 --
 -- A storm is a minute with at least five retries and three times as many as in the type's median minute of the window.
 --

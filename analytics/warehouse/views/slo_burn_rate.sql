@@ -1,7 +1,7 @@
--- How fast is the error budget being burnt, and does someone have to act?
+-- How fast is the error budget burning, and does it need action?
 --
--- Two objectives with one target: jobs end well (the final outcome is success; cancelled jobs do not count), and jobs
--- end soon (submission to the final outcome within `threshold_ms`). A burn rate of 1 spends the budget exactly; the
+-- Two objectives with one target: jobs succeed (the final outcome; cancelled jobs do not count), and jobs are fast
+-- (submission to the final outcome within `threshold_ms`). A burn rate of 1 spends the budget exactly; the
 -- alerts are those of two windows at once: 14.4 over 1 h and 5 min, 6 over 6 h and 30 min, 1 over 3 d and 6 h.
 --
 -- Parameters: to (UTC, end of all windows, exclusive, whole minutes); by ('' for all, or 'lane', 'tenant', 'job_type');

@@ -1,4 +1,4 @@
--- How does each tenant fare?
+-- What are the figures of each tenant?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
 -- Columns: tenant, submitted (jobs), finished (jobs with their final outcome), attempts (with an outcome), failure_rate

@@ -1,9 +1,9 @@
--- How many jobs came in, started and finished, over time?
+-- How many jobs were submitted, started and finished, over time?
 --
 -- Parameters: from, to (UTC, to is exclusive); step_seconds (width of a step, 1 or more).
 -- Columns: step (start of the step), submitted, started, succeeded, failed, timed_out, cancelled (events in the step),
 --   finished (outcomes of attempts), finished_per_s (1/s).
--- Reads the raw events, so any step works; throughput_by_minute is the cheaper one over days.
+-- Reads the raw events, so any step works; throughput_by_minute reads less over days.
 -- Example: SELECT * FROM throughput(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', step_seconds=60)
 CREATE OR REPLACE VIEW throughput AS
 SELECT

@@ -1,4 +1,4 @@
--- Which rollup rows answer for a window with the fewest rows: whole hours, and minutes at its edges? (A part of other
+-- Which rollup rows cover a window with the fewest rows: whole hours, and minutes at its edges? (A part of other
 -- views.)
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).

@@ -1,10 +1,10 @@
--- What did the work cost, minute by minute?
+-- What did attempts cost in each minute?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive; by the minute in which the attempt finished).
 -- Columns: minute (UTC), tenant, job_type, lane, team (label of that name), instance_type, region, outcome, attempts
 --   (count), slot_hours (vCPU hours occupied), cpu_hours (CPU time used), cost, currency, unpriced_hours (vCPU hours
 --   that no price covers; their cost counts as 0), wasted (true when the attempt did not succeed).
--- The price of an attempt: see priced_usage, which is the cheaper one over days.
+-- The price of an attempt: see priced_usage, which reads less over days.
 -- Example: SELECT minute, sum(cost) AS cost FROM usage_cost(from='2026-11-24 10:00:00', to='2026-11-24 10:03:00')
 --          GROUP BY minute ORDER BY minute
 CREATE OR REPLACE VIEW usage_cost AS

@@ -1,4 +1,4 @@
--- How busy is each worker, and what does it have to spare?
+-- How busy is each worker, and how much of its capacity is free?
 --
 -- Parameters: from, to (UTC, whole minutes, to is exclusive).
 -- Columns: worker_id, host, region, instance_type, worker_version (the newest in the window), up_s (seconds of uptime),

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from millstream.analytics.rca.questions.attempt_stats import AttemptStats
-from millstream.analytics.rca.questions.noisy_neighbours import TenantPressure
+from millstream.analytics.rca.questions.noisy_neighbours import NoisyNeighbours
 from millstream.pages.format import MOST_ROWS, duration, percent, window_text
 from millstream.pages.page import Block, Grid, Page
 
 
-def tenants_page(found: TenantPressure) -> Page:
+def noisy_neighbours_page(found: NoisyNeighbours) -> Page:
     rows = [
         (each.lane, each.victim, each.culprit, f"{each.waited_s:,.1f} s", percent(each.share), percent(each.busy_share))
         for each in found.blames[:MOST_ROWS]
@@ -18,9 +18,9 @@ def tenants_page(found: TenantPressure) -> Page:
         Grid("Who waited behind whom", columns, rows, left=(0, 1, 2)),
         _metrics("Tenants", found.tenants),
     ]
-    hurt = not found.verdicts[0].startswith("no tenant")
+    delayed = not found.verdicts[0].startswith("no tenant")
     return Page(
-        "Tenants", window_text(found.span.start, found.span.end), found.verdicts, blocks, "bad" if hurt else "good"
+        "Tenants", window_text(found.span.start, found.span.end), found.verdicts, blocks, "bad" if delayed else "good"
     )
 
 

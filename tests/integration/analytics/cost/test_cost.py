@@ -218,7 +218,7 @@ def test_use_that_no_price_covers_costs_nothing_and_is_said_to_be_unpriced_in_ev
     idle = asked("machine_cost, machine_hours, unpriced_machine_hours, currency", f"idle_cost({HOUR}) LIMIT 1")
     assert idle == [(pytest.approx(2 * 5 / 60), pytest.approx(0.25), pytest.approx(10 / 60), "EUR")]
     assert budget_gaps(clickhouse, NOON + timedelta(hours=1)) == [
-        "acme: 7.00 vCPU hours of this month have no price and are not in what was spent"
+        "acme: 7.00 vCPU hours of this month have no price and are not included"
     ]
 
 
@@ -259,7 +259,7 @@ def test_a_budget_in_another_currency_than_the_prices_is_refused_and_never_ok(cl
     status = clickhouse.query("SELECT tenant, status FROM budget_status(at='2026-11-24 13:00:00')").result_rows
     assert status == [("acme", "other currency")]
     assert budget_alerts(clickhouse, NOON) == []
-    assert budget_gaps(clickhouse, NOON) == ["acme: the budget is in USD and the prices are not: load it again"]
+    assert budget_gaps(clickhouse, NOON) == ["acme: the budget is in USD and the prices are not: load the budget again"]
 
 
 def test_a_replacement_that_fails_half_way_leaves_the_book_as_it_was(

@@ -77,7 +77,7 @@ def run(planted: object, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch, t
 
 def test_the_guide_has_commands_for_every_question() -> None:
     asked = {shlex.split(line)[2] for line in COMMANDS if line.startswith("millstream rca")}
-    wanted = "detect incidents errors explain deploys compare bottleneck tenants job report"
+    wanted = "detect incidents errors explain deploys compare bottleneck noisy-neighbours job report"
     assert set(wanted.split()) <= asked
 
 

@@ -11,7 +11,7 @@ from millstream.analytics.rca.questions.compare import Side, compare
 from millstream.analytics.rca.questions.deploys import deploy_effects
 from millstream.analytics.rca.questions.errors import error_families
 from millstream.analytics.rca.questions.job import UnknownJob, job_story
-from millstream.analytics.rca.questions.noisy_neighbours import tenant_pressure
+from millstream.analytics.rca.questions.noisy_neighbours import noisy_neighbours
 from millstream.analytics.rca.window import Window
 from tests.support.job_history import Attempt, History, change
 
@@ -38,7 +38,7 @@ def test_a_job_tells_where_its_time_went_and_that_its_host_fails_others_too(clic
     assert (story.tenant, story.state) == ("acme", "failed")
     assert [(phase.doing, round(phase.ms)) for phase in story.phases][:2] == [("waiting", 5_000), ("running", 1_000)]
     text = "\n".join(story.verdicts)
-    assert "host host-1 fails others' jobs too" in text
+    assert "host host-1 fails jobs of others too" in text
     assert "2 attempts failed the same way (OSError)" in text
     assert {(each.host, each.tenant, each.error_type) for each in story.failed_nearby} == {
         ("host-1", "globex", "ConnectionError")
@@ -167,12 +167,12 @@ def test_who_waits_behind_whom(clickhouse: Client) -> None:
     slots(past, replace(GLOBEX, run_ms=10_000), 4, NOON, AFTER)
     past.steady(NOON, AFTER, 5, replace(ACME, wait_ms=20_000, run_ms=50))
     past.write(clickhouse)
-    found = tenant_pressure(clickhouse, SPAN)
+    found = noisy_neighbours(clickhouse, SPAN)
     (said,) = found.verdicts
     assert said.startswith("acme waits") and "behind globex" in said
     worst = max((each for each in found.blames if each.victim == "acme"), key=lambda each: each.waited_s)
     assert worst.culprit == "globex" and worst.share > 0.9 and worst.busy_share > 0.9
-    quiet = tenant_pressure(clickhouse, Window(BEFORE, NOON))
+    quiet = noisy_neighbours(clickhouse, Window(BEFORE, NOON))
     assert quiet.verdicts == ["no tenant waits longer than 1 s (p95)"]
 
 

@@ -100,7 +100,7 @@ def test_a_machine_counts_by_the_time_its_workers_lived_and_by_the_cores_they_ma
 
 
 def test_without_a_price_or_with_two_currencies_the_price_of_a_worker_is_not_known(clickhouse: Client) -> None:
-    assert workers(clickhouse, WINDOW).unknown == "no worker told of itself in this window"
+    assert workers(clickhouse, WINDOW).unknown == "no worker sent a heartbeat in this window"
     set_prices(clickhouse, [Price(instance_type="box", price_per_hour=4, vcpus=4)])
     beats(clickhouse, "one", ["a"])
     beats(clickhouse, "two", ["b"], kind="odd", minutes=range(1))

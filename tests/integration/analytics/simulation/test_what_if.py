@@ -172,6 +172,6 @@ def test_nothing_recorded_is_a_failure_that_says_so(run: Run, clickhouse: Client
     past.add(Attempt(NOON))
     past.write(clickhouse)
     found = failure(run())
-    assert (str(found), found.code) == ("no worker told of itself in this window", 1)
+    assert (str(found), found.code) == ("no worker sent a heartbeat in this window", 1)
     (note,) = told(run("--json", "--scenario", "workers=1"))["notes"]
-    assert note.startswith("the cost is not known: no worker told of itself in this window")
+    assert note.startswith("the cost is not known: no worker sent a heartbeat in this window")

@@ -62,12 +62,12 @@ def test_the_longest_phase_comes_first() -> None:
 
 def test_a_lost_start_is_reported() -> None:
     timeline = [step(0, "submitted"), step(1, "started"), step(5, "started"), step(6, "succeeded")]
-    assert "1 of its starts never got an outcome: the worker was lost, and the job ran again" in said(timeline)
+    assert "starts without an outcome: 1; the worker was lost, and the job ran again" in said(timeline)
 
 
 def test_a_host_that_fails_others_jobs_too_is_named_and_one_that_does_not_is_not() -> None:
     bad = said(FAILED, around("same_host", 300), around("same_type_elsewhere", 10))
-    assert any(line.startswith("host host-1 fails others' jobs too: 30% of 1000") for line in bad)
+    assert any(line.startswith("host host-1 fails jobs of others too: 30% of 1000") for line in bad)
     same = said(FAILED, around("same_host", 10), around("same_type_elsewhere", 10))
     assert len(same) == 1
 
