@@ -1,11 +1,11 @@
-"""How fast each part of the platform is, and how long a job waits when there is little to do.
+"""Throughput of each part of the platform, and the wait of a job at low load.
 
 Broker and ClickHouse run on the same machine as everything else. The parts are measured one after the other, each on
-what the one before left behind, so that they do not take the processor from each other:
+the output of the one before, so that they do not compete for the processor:
 
 submits_per_s          one producer, jobs in bulk, until all are acknowledged
-jobs_per_s             one worker process, jobs that do nothing, all events on; from the first outcome to the last
-tracker_events_per_s   one tracker on the events of these jobs, from the first it took to the last
+jobs_per_s             one worker process, no-op jobs, all events on; from the first outcome to the last
+tracker_events_per_s   one tracker on the events of these jobs, from the first to the last that it processed
 sink_rows_per_s        one sink on the same events, from the first row in ClickHouse to the last
 submit_to_start_ms     all parts running, 50 jobs a second submitted one by one; from submission to the handler's start
 
@@ -104,7 +104,7 @@ def submit(harness: Harness, stack: LocalStack, jobs: int) -> float:
 
 
 def read_outcomes(harness: Harness, stack: LocalStack, jobs: int) -> list[JobEvent]:
-    """Every event, read by an outsider, once each job has its outcome."""
+    """All events, read by an independent consumer, when each job has its outcome."""
     settings, codec = stack.settings, stack.settings.codec
     consumer = Consumer(settings.connection.consumer("bench"))
     partitions = consumer.list_topics(settings.catalogue.events, 10).topics[settings.catalogue.events].partitions
@@ -112,7 +112,7 @@ def read_outcomes(harness: Harness, stack: LocalStack, jobs: int) -> list[JobEve
     values: list[bytes] = []
     with harness.step("worker", 3 * jobs) as advance:
         deadline = time.monotonic() + GIVE_UP_AFTER_S
-        # Two events a job besides the one that announced it.
+        # Two events a job besides `submitted`.
         while len(values) < 3 * jobs:
             messages = consumer.consume(10_000, 0.5)
             values += [message.value() or b"" for message in messages]
@@ -124,7 +124,7 @@ def read_outcomes(harness: Harness, stack: LocalStack, jobs: int) -> list[JobEve
 
 
 def rate(harness: Harness, name: str, total: int, count: Callable[[], int]) -> float:
-    """Units a second of something that is counted from outside, between its first and its last unit."""
+    """Units per second between the first and the last unit of an external counter."""
     with harness.step(name, total) as advance:
         deadline = time.monotonic() + GIVE_UP_AFTER_S
         began, first, before = 0.0, 0, 0
@@ -149,7 +149,7 @@ def tracked(stack: LocalStack) -> int:
 
 
 def trickle(harness: Harness, stack: LocalStack, seconds: int) -> list[float]:
-    """Submit at an even pace; returns each job's wait in milliseconds."""
+    """Submit at a constant rate; returns the wait of each job in milliseconds."""
     settings, codec = stack.settings, stack.settings.codec
     consumer = Consumer(settings.connection.consumer("bench-trickle"))
     partitions = consumer.list_topics(settings.catalogue.events, 10).topics[settings.catalogue.events].partitions

@@ -1,4 +1,4 @@
-"""Events as workers write them, as many as a bench needs: made fast, each with ids of its own."""
+"""Generates events as workers write them, in any number, each with its own ids."""
 
 import itertools
 import random
@@ -11,7 +11,7 @@ from millstream.schemas.ids import new_id
 
 CODEC = Codec()
 LIVES = 20_000
-"""Jobs that are made with care. Further ones repeat their measures under new ids, which costs a tenth."""
+"""Jobs with distinct figures. Further ones repeat the figures under new ids, which is ten times as fast."""
 
 
 def events(rows: int) -> Iterator[tuple[str, bytes]]:
@@ -38,7 +38,7 @@ def _lives(jobs: int) -> Iterator[tuple[str, bytes]]:
     now = datetime.now(UTC)
     for number in range(jobs):
         started = now + timedelta(milliseconds=50_000 * number // jobs)
-        # A tenant uses a handful of the job types, and a job type has its lane.
+        # A tenant uses a few of the job types, and a job type has its lane.
         tenant = draw.randrange(40)
         job_type = (tenant * 3 + draw.randrange(5)) % 25
         request = JobRequest(

@@ -1,15 +1,15 @@
-"""Is every event in ClickHouse exactly once, whatever dies meanwhile?
+"""Is every event in ClickHouse exactly once, whichever process is killed meanwhile?
 
 Events go to three brokers in transactions, every tenth of which is aborted first and then sent again. Two sinks share
-the partitions: one is a static member of the group, the other is not, so both ways of coming back are met. While events
-flow, a sink is killed with -9 again and again, at random moments; ClickHouse is stopped or killed and started again;
-so is a broker. At the end ClickHouse is compared with a read_committed reader that shares nothing with the sink: the
-offsets of each partition, and every rollup with the same question asked of the raw table.
+the partitions: one is a static member of the group, the other is not, so both ways of rejoining occur. While events
+are sent, a sink is killed with -9 repeatedly, at random moments; ClickHouse and a broker are stopped or killed and
+started again. At the end ClickHouse is compared with a read_committed reader that shares nothing with the sink: the
+offsets of each partition, and every rollup with the same query on the raw table.
 
 missing                offsets that the reader has and ClickHouse has not
 doubled                rows of ClickHouse beyond the first of an offset
 never_committed        offsets that ClickHouse has and the reader has not, such as those of aborted transactions
-rollups_that_disagree  rollups that say something else than the raw events
+rollups_that_disagree  rollups that differ from the raw events
 
 Exit code 1 when one of them is not 0.
 """
@@ -46,9 +46,9 @@ ABORTED_EVERY = 10
 SINKS = 2
 PARTITIONS = 8
 SETTLED_S = 3.0
-"""By then the markers of the last transaction are written everywhere, and a sink has repeated what it would repeat."""
+"""Time for the last transaction markers to be written, and for a sink to repeat an insert."""
 WITHIN_S = 300.0
-"""How long the sinks may take for what is left when the last thing has died."""
+"""How long the sinks may take for the rest after the last kill."""
 
 Offsets = dict[int, "np.ndarray[tuple[int], np.dtype[np.int64]]"]
 """Of each partition, ascending."""
@@ -56,7 +56,7 @@ Offsets = dict[int, "np.ndarray[tuple[int], np.dtype[np.int64]]"]
 
 @dataclass(frozen=True)
 class Plan:
-    """How many events are sent over how many seconds, and what dies meanwhile how often."""
+    """How many events are sent over how many seconds, and how often each process is killed."""
 
     events: int
     seconds: float
@@ -101,7 +101,7 @@ class Cluster:
 
     @property
     def connection(self) -> KafkaConnection:
-        # A broker that is away is part of the plan; every client would tell of it again and again.
+        # A stopped broker is part of the plan; every client would log it repeatedly.
         return KafkaConnection(self.kafka.bootstrap, {"log_level": 0})
 
     def client(self) -> Client:
@@ -140,7 +140,7 @@ def main() -> None:
                 sending.start()
                 for victim in deaths(plan, draw):
                     time.sleep(draw.uniform(0.3, 1.7) * plan.seconds / (plan.sink_kills + plan.clickhouse_stops + 2))
-                    let_die(harness, cluster, victim, draw)
+                    kill_and_restart(harness, cluster, victim, draw)
                 sending.join()
             if sending.error:
                 raise sending.error
@@ -168,8 +168,8 @@ def deaths(plan: Plan, draw: random.Random) -> Iterator[str]:
     yield from victims
 
 
-def let_die(harness: Harness, cluster: Cluster, victim: str, draw: random.Random) -> None:
-    """Kill it, leave it dead for a moment, and start it again."""
+def kill_and_restart(harness: Harness, cluster: Cluster, victim: str, draw: random.Random) -> None:
+    """Kill it, wait, and start it again."""
     if victim == "sink":
         number = draw.randrange(SINKS)
         cluster.sinks[number].kill()
@@ -237,7 +237,7 @@ class Sending(threading.Thread):
         self._producer.flush()
 
     def _abort(self, some: list[tuple[str, bytes]]) -> None:
-        """The records are in the log, behind them the marker that makes them void."""
+        """Write records and abort: they are in the log, followed by the abort marker."""
         try:
             self._produce(some)
             self._producer.abort_transaction()
@@ -246,7 +246,7 @@ class Sending(threading.Thread):
         self.aborted += 1
 
     def _commit(self, some: list[tuple[str, bytes]]) -> bool:
-        """Whether the transaction was committed; it was not when a broker died at the wrong moment."""
+        """Whether the transaction was committed; a killed broker can prevent it."""
         try:
             self._produce(some)
             while True:
@@ -268,7 +268,7 @@ class Sending(threading.Thread):
 
 
 def verdict(harness: Harness, cluster: Cluster) -> dict[str, int]:
-    """Both sides, counted after the sinks have caught up and were given time to write something twice."""
+    """Counts of both sides, after the sinks have caught up and had time to insert something twice."""
     time.sleep(SETTLED_S)
     read = committed_offsets(harness, cluster)
     expected = sum(map(len, read.values()))

@@ -1,9 +1,9 @@
-"""How long a small tenant waits while another one floods the queue, beside other job runtimes.
+"""Wait of a small tenant while another one floods the queue, beside other job runtimes.
 
 One process runs 8 jobs at once. A tenant floods it with jobs of 20 ms; from the same moment on another tenant submits
-one job a second, for as long as the flood needs at the least. A small job's wait is from just before its submission to
-the handler's first line. Where a system knows no tenants, both are in the one queue that it has. Larger floods are
-Millstream's alone and are not waited for: the small tenant submits for 30 s into each.
+one job a second, at least until the flood could have been processed. A small job's wait is from just before its
+submission to the handler's first line. Where a system has no tenants, both use its one queue. Larger floods are
+measured on Millstream only, for 30 s each.
 
 NAME_small_tenant_p95_wait_ms                     flood of 10,000 jobs
 millstream_small_tenant_FLOOD_flood_p95_wait_ms   floods of 100,000 and of 1,000,000, not with --quick

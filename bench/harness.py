@@ -1,4 +1,4 @@
-"""What all benches share: options, a running local stack, progress on stderr, and one JSON line of results.
+"""Shared by all benches: options, a local stack, progress on stderr, and one JSON line of results.
 
 harness = Harness(__doc__)
 with harness.stack() as stack:
@@ -32,9 +32,9 @@ Value = str | int | float | Sequence[object] | Mapping[str, object] | None
 
 
 class Harness:
-    """One run of one bench. `--quick` asks for less work, `--json` for the results as the last line of stdout.
+    """One run of one bench. `--quick` reduces the work, `--json` prints the results as the last line of stdout.
 
-    `more` adds the bench's own options to the parser; `options` holds what they were given.
+    `more` adds options of the bench to the parser; `options` holds their values.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Harness:
 
     @contextmanager
     def stack(self) -> Iterator[LocalStack]:
-        """Broker and ClickHouse of this run, in a folder that is thrown away; notes their versions for the results."""
+        """Broker and ClickHouse of this run, in a temporary folder; their versions are added to the results."""
         with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder:
             stack = LocalStack(Path(folder), self._broker, clickhouse_url=self._clickhouse, say=self.say)
             try:
@@ -73,7 +73,7 @@ class Harness:
 
     @contextmanager
     def clickhouse(self) -> Iterator[str]:
-        """The address of this run's ClickHouse alone: the one named, or an engine that is thrown away."""
+        """The address of a ClickHouse without a broker: the one named, or a temporary embedded engine."""
         with ExitStack() as stack:
             url = self._clickhouse
             if url is None:
@@ -87,7 +87,7 @@ class Harness:
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A progress bar; call what it yields with the number of units done since the last call."""
+        """A progress bar; call the yielded function with the number of units done since the last call."""
         columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._console) as progress:
             task = progress.add_task(name, total=total)
@@ -117,7 +117,7 @@ def _readable(value: object) -> str:
 
 
 class Stopwatch:
-    """Rate of something between the first and the last time it was noted."""
+    """Rate between the first and the last call."""
 
     def __init__(self) -> None:
         self._began: float | None = None

@@ -1,7 +1,7 @@
-"""How long a job waits where there is little to do, beside other job runtimes: 50 jobs a second, submitted one by one.
+"""Wait of a job at low load, beside other job runtimes: 50 jobs a second, submitted one by one.
 
-The wait is from just before a job's submission to the handler's first line, by the clock of the one machine that
-broker, worker and submitter share. The first second is warm-up and left out.
+The wait is from just before a job's submission to the handler's first line, by the clock of the machine on which
+broker, worker and submitter run. The first second is warm-up and left out.
 
 submit_to_start_p50_ms, _p95_ms, _p99_ms         Millstream with all events on
 NAME_submit_to_start_p50_ms, _p95_ms, _p99_ms    dramatiq, celery (acks_late), taskiq_redis (streams), taskiq_kafka
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def trickle(harness: Harness, system: PacedSystem, seconds: int) -> list[float]:
-    """Waits at an even pace, in milliseconds, in the order of the starts."""
+    """Waits of jobs submitted at a constant rate, in milliseconds, in the order of the starts."""
     with harness.step(system.name, PER_SECOND * seconds) as advance, working(system) as worker:
         warm_up = system.submit("nap", 1)
         worker.wait_for(warm_up)

@@ -1,4 +1,4 @@
-"""The job that does nothing: what is left of a rate when it runs is the platform's own cost."""
+"""The no-op job: its rate is limited by the cost of the platform alone."""
 
 from millstream import job
 

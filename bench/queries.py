@@ -1,12 +1,12 @@
-"""How long every question takes on 20 million attempts of one day, and how much it reads.
+"""Time and bytes read of every view on 20 million attempts of one day.
 
 The attempts are synthetic, made inside ClickHouse (`analytics/warehouse/synthetic/`): 19.35 million jobs of 40 tenants
 and 25 job types, 60 million events, through the landing table and every rollup, as the sink would have inserted them.
 Then each panel of the Grafana dashboard is queried for the whole day, several times over HTTP; a time is from sending
-the query to holding the answer.
+the query to the end of the response.
 
-Panels on rollups have to answer within 300 ms. The others read rows one by one, are for looking closer, and are asked
-for one hour. Tables that are there already (on a server named by `--clickhouse`) are not filled again. With --quick:
+Panels on rollups have to answer within 300 ms. The others read rows one by one and are queried
+for one hour. Tables that exist already (on a server named by `--clickhouse`) are not filled again. With --quick:
 600,000 attempts in an hour.
 """
 
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def settle(client: Client) -> None:
-    """Wait until nothing is left to merge, at most two minutes."""
+    """Wait until no merge runs, at most two minutes."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and int(client.query("SELECT count() FROM system.merges").result_rows[0][0]):
         time.sleep(1)
@@ -93,7 +93,7 @@ def rollups_only(panel: Panel) -> bool:
 
 
 def ask(http: httpx.Client, panel: Panel, window_s: int, whole_s: int) -> tuple[float, int, int]:
-    """Milliseconds, bytes and rows read by one answer; a shorter window lies in the middle of the data."""
+    """Milliseconds, bytes and rows read by one query; a shorter window lies in the middle of the data."""
     end = START + timedelta(seconds=whole_s if window_s == whole_s else (whole_s + window_s) / 2)
     end_ms = int(end.timestamp() * 1000)
     sql = rendered_sql(panel, end_ms - window_s * 1000, end_ms, max(60_000, window_s * 1000 // 300))

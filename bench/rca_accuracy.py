@@ -1,11 +1,11 @@
-"""How often root cause attribution names the exact cause of real incidents, against what else one would use.
+"""How often root cause attribution names the exact cause of real incidents, compared with other methods.
 
     bench/rca_accuracy.py ../shared/data/rca/robustspot --json
 
 Any folder with a `causes.yaml` (`data`, `timestamp` in s, `cause`: attribute -> value, or a list of such) and a gzipped
 CSV for each case (`min`, `value`, `cnt`, and attributes). Every method gets the same leaves, the same weighting of the
-past, and the same judge: only the very name of the true cause is right; top1 asks for it as the first
-finding's own name, top3 as a name of one of the first three.
+past, and the same judge: only the exact name of the true cause is right; for top1 it must be the
+name of the first finding, for top3 a name or alias of one of the first three.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def engine(case: Case) -> Judged:
 
 
 def alone(case: Case, ranked: list[Name], named: list[Name]) -> Judged:
-    """The answer of a method that knows no other names."""
+    """The answer of a method without aliases."""
     return judge(case, [[name] for name in ranked], named)
 
 

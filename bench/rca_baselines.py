@@ -1,6 +1,6 @@
-"""What else one would use to find a cause, over the same leaves: event deltas, DIFF, Adtributor, a Poisson scan.
+"""Other methods to find a cause, over the same leaves: event deltas, DIFF, Adtributor, a Poisson scan.
 
-Each takes leaves and returns its ranking of combinations, best first, and those it would call causes.
+Each takes leaves and returns a ranking of combinations, best first, and the combinations that it names as causes.
 """
 
 from collections.abc import Callable, Iterator

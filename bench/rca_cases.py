@@ -1,4 +1,4 @@
-"""Incidents with known causes: a folder of CSV files with `causes.yaml`, and how an answer to one is judged."""
+"""Incidents with known causes: a folder of CSV files with `causes.yaml`, and how an answer is judged."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -51,8 +51,8 @@ def cases(folder: Path) -> Iterator[Case]:
 def judge(case: Case, ranked: Sequence[Sequence[Name]], named: Sequence[Name], sure: float = 0.0) -> Judged:
     """`ranked`: the findings, best first, each with its name and its other names; `named`: those called causes.
 
-    Only the very name of a true cause is right, nothing broader, narrower or overlapping. To be first, a finding must
-    have it as its own name; to be among the first three, it may have it as one of its other names.
+    Only the exact name of a true cause is right, nothing broader, narrower or overlapping. To count as first, a
+    finding must have it as its own name; to count among the first three, as a name or alias.
     """
     right = [bool(ranked) and ranked[0][0] in case.causes]
     right += [any(name in case.causes for name in names) for names in ranked[:3]]

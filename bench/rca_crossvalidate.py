@@ -1,7 +1,7 @@
-"""What the few constants of root cause attribution should be, and what accuracy to expect with constants chosen so.
+"""Cross-validation of the constants of root cause attribution: their best values, and the accuracy to expect.
 
 Every combination of a small grid is scored on all cases. Then, for each group of cases (one stream's incidents), the
-combination that is best on all other groups is used on it: `top1` and `top3` are what is left of the accuracy when no
+combination that is best on all other groups is used on it: `top1` and `top3` are the accuracy when no
 case takes part in choosing the constants it is judged with. The confidence's weights are fitted in the same way.
 """
 

@@ -96,12 +96,12 @@ def wandering(draw: np.random.Generator, steps: int, spread: float) -> Values:
 
 
 def alarms(series: Series, upward: bool, end: int | None = None) -> list[tuple[int, int]]:
-    """Begin and end, as numbers of steps, of what detection finds in the days that are looked at."""
+    """Start and end, as numbers of steps, of the deviations found in the days judged."""
     if end is not None:
         series = Series(series.start, STEP, series.nature, series.values[:end], series.trials[:end], series.floor)
     ratio = 1.5 if series.nature is Nature.SHARE else 2.0
     since = START + timedelta(days=HISTORY)
-    # Downward only stalls count, and these are asked for no evidence for being one of many, as detection does it.
+    # Downward only stalls count, and need no more evidence for being one series among many, as in detection.
     found = deviations(series, since, upward=upward, least_ratio=ratio, among=AMONG if upward else 1)
     found = [each for each in found if upward or each.kind is Kind.STALL]
     last = len(series.values)
@@ -124,7 +124,7 @@ def quiet_days(harness: Harness, rounds: int) -> dict[str, float]:
 
 
 def real_arrivals(harness: Harness, rounds: int) -> tuple[int, float]:
-    """False alarms of failure rates on the arrivals of real traces, and the number of days that were looked at."""
+    """False alarms of failure rates on the arrivals of real traces, and the number of days judged."""
     traces = sorted(TRACES.glob("*.csv.gz"))
     if not traces:
         harness.say(f"no traces in {TRACES}: real arrivals are left out")
@@ -148,7 +148,7 @@ def real_arrivals(harness: Harness, rounds: int) -> tuple[int, float]:
 
 
 def trace(path: Path) -> Iterator[tuple[float, bool]]:
-    """Moment of submission in seconds, and whether the job failed; a gap of over a day is a hole in the recording."""
+    """Time of submission in seconds, and whether the job failed; a gap of over a day is a gap of the recording."""
     at = 0.0
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -157,7 +157,7 @@ def trace(path: Path) -> Iterator[tuple[float, bool]]:
 
 
 def planted(harness: Harness, rounds: int) -> tuple[dict[str, dict[str, float]], dict[str, float], dict[str, float]]:
-    """Share found by jobs a step, delay and error of the beginning, for each sort of incident."""
+    """Share found by jobs a step, delay and error of the start, for each kind of incident."""
     found: dict[str, dict[str, float]] = {}
     delays: dict[str, float] = {}
     errors: dict[str, float] = {}
@@ -197,7 +197,7 @@ def plant(days: Days, nature: Nature, times: float, begin: int) -> Series:
 
 
 def look_for(series: Series, upward: bool, begin: int) -> tuple[float, float] | None:
-    """Minutes until the incident is told, and by how many minutes its beginning is told wrong; None if it is missed."""
+    """Minutes until the incident is reported, and the error of its reported start in minutes; None if it is missed."""
     minutes = STEP.total_seconds() / 60
     for steps in range(1, INCIDENT_STEPS + 1):
         for first, last in alarms(series, upward, begin + steps):

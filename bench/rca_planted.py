@@ -1,4 +1,4 @@
-"""How often planted causes are found, by kind and share of attempts hit, and how often a quiet window alarms.
+"""How often planted causes are found, by kind and share of attempts affected, and how often a quiet window alarms.
 
 Recall: planted causes that a finding names (by one of its names). Precision: findings that name a planted cause.
 Kinds: one, two and three dimensions; several independent causes; noisy_host (the bad tenant runs mostly on one host);

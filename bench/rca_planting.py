@@ -1,7 +1,7 @@
 """Incidents made from real job traces: attempts drawn from a trace, spread over hosts and releases, a cause planted.
 
-Who submits what, and which jobs failed in reality, is the trace's; host, release, region, lane and team are drawn. A
-planted cause lets a share of the attempts inside it fail on top of those that fail anyway.
+Submissions and recorded failures come from the trace; host, release, region, lane and team are drawn. A planted
+cause lets a share of the attempts inside it fail on top of those that fail anyway.
 """
 
 import csv
@@ -112,7 +112,7 @@ def _choose(columns: dict[str, np.ndarray], order: int, draw: np.random.Generato
         cause = {name: str(columns[name][example]) for name in chosen}
         covered = _covers(columns, cause)
         smaller = [_covers(columns, {name: cause[name] for name in chosen if name != left}) for left in chosen]
-        # A value that adds nothing to the others (a host's region) would be another name of the smaller combination.
+        # A value that adds nothing to the others (the region of a host) would be an alias of the smaller combination.
         if 200 <= covered.sum() <= len(covered) / 2 and all(covered.sum() < 0.9 * each.sum() for each in smaller):
             return cause
 

@@ -1,8 +1,9 @@
-"""How long a full answer takes: who is to blame, out of 10 M and 50 M attempts with eight dimensions.
+"""Time of a full explanation over 10 M and 50 M attempts with eight dimensions.
 
-A full answer is what `millstream rca explain` computes: the size of the windows, the dimensions, the pass over single
-dimensions, the exact pass over combinations, the scoring, and for each finding its examples, changes and first failure.
-Incident and baseline together cover the whole table. The planted cause (a job type on a host) must be named first.
+A full explanation is what `millstream rca explain` computes: the size of the windows, the dimensions, the pass over
+single dimensions, the exact pass over combinations, the scoring, and for each finding its examples, changes and first
+failure. Incident and baseline together cover the whole table. The planted cause (a job type on a host) must be named
+first.
 """
 
 import argparse
@@ -76,7 +77,7 @@ def fill(client: Client, rows: int) -> None:
 
 
 def answer(client: Client) -> float:
-    """Seconds of one full answer, which must be right."""
+    """Seconds of one full explanation, which must be right."""
     cut = DAY + timedelta(days=1 - INCIDENT_SHARE)
     began = time.perf_counter()
     incident, past = rca.Window(cut, DAY + timedelta(days=1)), rca.Window(DAY, cut)

@@ -1,10 +1,10 @@
-"""How soon jobs run again after kill -9, on a stock broker configuration with shipped settings.
+"""Time until jobs run again after kill -9, on a stock broker configuration with default settings.
 
-Long jobs run on every worker. One worker process is killed; each of its jobs is begun anew elsewhere, and the time from
-the kill to the last of those starts is what counts. Then they are called off, and new ones are submitted before the
-next kill: a job at whose side one process after the other dies is suspect, and runs apart. First a child of a
-supervised worker is killed again and again, then a whole worker. Meanwhile short jobs keep every partition of
-`jobs.events` moving, and a read_committed reader notes for how long one stood still.
+Long jobs run on every worker. One worker process is killed; each of its jobs starts again elsewhere, and the time from
+the kill to the last of those starts is measured. The long jobs are then cancelled and new ones submitted before the
+next kill: a job that ran in two processes that died is a poison suspect, and runs apart. First a child of a supervised
+worker is killed repeatedly, then a whole worker. Meanwhile short jobs send events to every partition of `jobs.events`,
+and a read_committed reader measures how long a partition was blocked.
 """
 
 import os
@@ -32,11 +32,11 @@ LONG_JOBS = 24
 WITHIN_S = 60.0
 CHILD_SETTLED_S = 2.0
 WORKER_SETTLED_S = 12.0
-"""A worker that comes back takes partitions over, and long jobs hold each of them for the revoke grace of 5 s."""
+"""A restarted worker takes partitions over, and long jobs hold each of them for the revoke grace of 5 s."""
 
 
 class EventWatch:
-    """A read_committed reader of `jobs.events`: where each long job runs, and how long a partition stood still."""
+    """A read_committed reader of `jobs.events`: where each long job runs, and how long a partition was blocked."""
 
     def __init__(self, bootstrap: str, topics: TopicCatalogue) -> None:
         self.runs_on: dict[str, tuple[str, datetime]] = {}
@@ -97,11 +97,11 @@ class Fleet:
         )
 
     def begin(self) -> None:
-        """Let short jobs flow."""
+        """Start submitting short jobs."""
         self._feeder.start()
 
     def renew(self) -> None:
-        """Call the long jobs off that there are, and wait until as many new ones run."""
+        """Cancel the long jobs, and wait until as many new ones run."""
         for job_id in self._long:
             order = Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target=job_id)
             self._orders.produce(self.topics.commands, Codec().encode(order), order.key)
@@ -148,7 +148,7 @@ def percentile(values: list[float], percent: int) -> float:
 
 
 def kill_children(fleet: Fleet, kills: int, dice: random.Random, advance: Callable[[int], None]) -> list[float]:
-    """Kill a child of a supervised worker again and again."""
+    """Kill a child of a supervised worker repeatedly."""
     supervised = fleet.worker("supervised", "--processes", "3")
     supervised.start()
     try:
@@ -170,7 +170,7 @@ def kill_children(fleet: Fleet, kills: int, dice: random.Random, advance: Callab
 
 
 def kill_workers(fleet: Fleet, kills: int, dice: random.Random, advance: Callable[[int], None]) -> list[float]:
-    """Kill a whole worker again and again; the others take its jobs over."""
+    """Kill a whole worker repeatedly; the others take over its jobs."""
     workers = {f"w{number}": fleet.worker(f"w{number}") for number in range(3)}
     for each in workers.values():
         each.start()

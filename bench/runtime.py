@@ -1,8 +1,8 @@
-"""How many jobs that do nothing a worker runs in a second, beside other job runtimes on the same machine.
+"""No-op jobs per second of a worker, beside other job runtimes on the same machine.
 
 Every system gets its jobs first and its worker then; the warm-up, a fifth of the jobs, is left out. All run the same
-job with one and with two worker processes, each with its project's own defaults for the jobs at once in a process.
-Millstream writes all events. Brokers and workers share the machine's cores.
+job with one and with two worker processes, each with the default concurrency of its project.
+Millstream writes all events. Brokers and workers share the cores of the machine.
 
 NAME_jobs_per_s, NAME_2_processes_jobs_per_s    for millstream, dramatiq, celery (acks_late), taskiq_redis (streams),
                                                 taskiq_kafka, and bare_loop, the limit (see peers/bare_loop.py)

@@ -1,20 +1,20 @@
-"""How many events a second reach ClickHouse, and what sets the limit.
+"""Events per second into ClickHouse, and what limits them.
 
 Six ways for the same events, one after the other on the same machine, each into tables of its own with all their
 materialised views (attempts and the minute rollups):
 
 raw_consume        reading them from Kafka in Python and dropping them: the most that any Python consumer can do.
 sink               the sink as it runs in production: announce, insert undecoded, acknowledge.
-decode_insert      what one would write first: decode each record with the codec, insert columns by clickhouse-connect.
+decode_insert      the simplest way: decode each record with the codec, insert columns by clickhouse-connect.
 fastavro_insert    the same without the codec's models: fastavro's dictionaries, unchecked, straight into the columns
                    (not with --quick).
 clickhouse_insert  ClickHouse alone: the sink's own Avro files, made beforehand, in as many parallel inserts. It is the
-                   same format, rows and views, so what the sink is slower than this is the sink's own cost.
+                   same format, rows and views, so the difference to the sink is the sink's own cost.
 kafka_engine       ClickHouse's own Kafka table, read by as many consumers through a view into the same tables. It needs
                    a Schema Registry, so a tiny one answers; it may insert a batch twice after a crash. Where there is
                    no such engine, the rate is null and `missing` says why.
 
-What decodes in Python gets `decoded_rows` of the rows only: its rate is the same with more of them.
+Ways that decode in Python get only `decoded_rows` of the rows: their rate does not depend on the number.
 
 A rate counts from the first record read (first insert sent; the sink's first rows in ClickHouse, which do not count)
 until the last row is in.
@@ -148,7 +148,7 @@ def sink(harness: Harness, stack: LocalStack, rows: int) -> float:
         while done < rows:
             if not running.process.is_alive():
                 raise SystemExit(f"the sink ended:\n{running.process.tail}")
-            # Asking costs the engine something too.
+            # Each count costs the engine time too.
             time.sleep(0.2)
             now = int(client.query("SELECT count() FROM job_events").result_rows[0][0])
             if now and not first:
@@ -237,7 +237,7 @@ class Unavailable(RuntimeError):
 
 
 class SchemaAnswer(BaseHTTPRequestHandler):
-    """What a Schema Registry says when it is asked for the schema behind an id."""
+    """The response of a Schema Registry for the schema of an id."""
 
     def do_GET(self) -> None:
         schema = CODEC.registry.schema_of(int(self.path.rsplit("/", 1)[1]))
@@ -249,7 +249,7 @@ class SchemaAnswer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 def kafka_engine(harness: Harness, stack: LocalStack, rows: int) -> float:
@@ -301,9 +301,9 @@ def kafka_engine(harness: Harness, stack: LocalStack, rows: int) -> float:
 
 
 def make_kafka_table(client: Client, statement: str) -> None:
-    """chDB makes the table and starts to read, then fails to note it in a list that only a server keeps (code 49).
+    """chDB creates the table and starts to read, then fails to register it in a list that only a server has (code 49).
 
-    What is missing afterwards is a clean end: such a table has to be dropped before the engine stops.
+    Such a table must be dropped before the engine stops.
     """
     try:
         client.command(statement)
@@ -313,8 +313,8 @@ def make_kafka_table(client: Client, statement: str) -> None:
 
 
 def drop(client: Client, rows: int) -> None:
-    """Count the rows, since a rate over rows that are not there would be worth nothing, and make the engine idle again:
-    it would go on to merge what is in these tables at the cost of the next way."""
+    """Count the rows, so that a rate is only given for rows that exist, and drop the tables, whose merges would slow
+    down the next way."""
     found = client.query("SELECT count() FROM job_events").result_rows[0][0]
     if found != rows:
         raise SystemExit(f"{rows} rows were sent, {found} are in {client.database}.job_events")

@@ -1,8 +1,8 @@
-"""Which sorting key and which codecs for attempts and events? Bytes a row, and the time of the usual questions.
+"""Sorting keys and codecs of attempts and events: bytes a row, and the time of the usual queries.
 
 A million synthetic jobs (`analytics/warehouse/synthetic/`); the rows of `job_attempts` are copied into one table for
 each alternative, merged to one part a day, and queried: one tenant's hour, one hour of all, one job by its id, all by
-host. Times are the best of several rounds with warm caches, so what differs is the work, not the disk.
+host. Times are the best of several rounds with warm caches, so that the work differs, not the disk.
 """
 
 import re
@@ -73,7 +73,7 @@ def with_key(definition: str, key: str) -> str:
 
 
 def with_codecs(definition: str, codecs: dict[str, str]) -> str:
-    """The definition with other codecs: for every column, or for times, floats or strings alone."""
+    """The definition with other codecs, for every column or only for times, floats or strings."""
     lines = []
     for line in definition.splitlines():
         text = line

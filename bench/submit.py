@@ -1,4 +1,4 @@
-"""How many jobs a second one process submits, beside other job runtimes on the same machine.
+"""Submits per second of one process, beside other job runtimes on the same machine.
 
 A submit counts when the broker has acknowledged it: Kafka with all in-sync replicas, Redis once it has written its
 append-only file (flushed to disk each second). No worker runs meanwhile. All submit the same job.

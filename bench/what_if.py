@@ -1,12 +1,12 @@
-"""Does `millstream simulate` foretell how long jobs wait?
+"""How well does `millstream simulate` predict the waits of jobs?
 
-Jobs arrive at random, at the same moments and with the same run times in two runs: first on a worker with room for all
-of them, then on one with hardly enough. What the first run left in ClickHouse is replayed by `millstream simulate` with
-the second worker's concurrency, before the second run begins; then the second run says what the waits really are.
+Jobs arrive at random, at the same moments and with the same run times in two runs: first on a worker with enough slots
+for all of them, then on one with barely enough. `millstream simulate` replays the first run from ClickHouse with the
+concurrency of the second worker; the second run then measures the waits.
 
 predicted_p50_wait_s, predicted_p95_wait_s   of the small worker, from the record of the large one
 measured_p50_wait_s, measured_p95_wait_s     of the small worker
-p95_error_percent                            how far the prediction is off, of the measured wait
+p95_error_percent                            error of the prediction, of the measured wait
 """
 
 import asyncio
@@ -135,7 +135,7 @@ def await_ends(client: Client, began: datetime, jobs: int, advance: Callable[[in
 
 
 def simulate(stack: LocalStack, began: datetime, ended: datetime) -> dict[str, float]:
-    """What the command answers for the waits of the small worker."""
+    """The waits of the small worker that the command predicts."""
     window = [f"{moment:%Y-%m-%dT%H:%M:%S}" for moment in (began, ended + timedelta(seconds=1))]
     said = subprocess.run(
         [

@@ -1,7 +1,7 @@
 """The limit: a loop of confluent-kafka that reads records, writes two a job and commits a transaction each 50 ms.
 
-There is no job in it, no ledger, no queue and no encoding: the two "events" are the request's bytes and a filling that
-brings them to an event's usual size.
+It has no job, no ledger, no queue and no encoding: the two "events" are the bytes of the request, padded to the usual
+size of an event.
 
 python -m peers.bare_loop BOOTSTRAP SOURCE_TOPIC EVENTS_TOPIC GROUP PROCESSES
 """

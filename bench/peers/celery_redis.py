@@ -16,7 +16,7 @@ app = Celery("bench", broker=os.environ["BENCH_REDIS"])
 app.conf.update(
     task_acks_late=True,
     task_ignore_result=True,
-    # Its default of 4 costs it half its rate here.
+    # The default of 4 halves its rate here.
     worker_prefetch_multiplier=64,
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,

@@ -1,11 +1,11 @@
 """Runs one system of another project from its own environment.
 
-python -m peers.drive MODULE work PROCESSES CONCURRENCY      become its worker; concurrency 0 leaves it to its default
+python -m peers.drive MODULE work PROCESSES CONCURRENCY      run its worker; concurrency 0 means its default
 python -m peers.drive MODULE bulk JOB COUNT SECONDS          submit in bulk; `nap` jobs sleep so long
 python -m peers.drive MODULE single JOB COUNT SECONDS        submit one after the other
-python -m peers.drive MODULE paced PER_SECOND COUNT SECONDS  submit `nap` jobs at an even pace, each with its time
+python -m peers.drive MODULE paced PER_SECOND COUNT SECONDS  submit `nap` jobs at a constant rate, each with its time
 
-The last line of output is the time that submitting took, in seconds.
+The last line of output is the duration of submitting, in seconds.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ def main() -> None:
 
 async def submitting(system: Any, task: str, first: str, count: int, seconds: float) -> float:
     payload = {"at": None, "seconds": seconds}
-    # Connections are made before the clock runs.
+    # Connections are opened before the time is taken.
     await called(system.submit, "nap" if task == "paced" else first, {**payload, "seconds": 0.0})
     began = time.perf_counter()
     if task == "bulk":

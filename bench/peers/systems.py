@@ -1,4 +1,4 @@
-"""The systems that a bench compares, each behind `System`: submit jobs, run workers, see what they did."""
+"""The systems that a bench compares, each behind `System`: submit jobs, run workers, count what ran."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ BATCH = 10_000
 
 
 class Broken(RuntimeError):
-    """A system that does not do its work here; the text says why."""
+    """A system that does not work here; the text says why."""
 
 
 class WorkerProcess:
@@ -61,7 +61,7 @@ class WorkerProcess:
             time.sleep(0.005)
 
     def cpu_s(self) -> float:
-        """CPU time that its processes took so far, in seconds."""
+        """CPU time of its processes so far, in seconds."""
         return sum(sum(process.cpu_times()[:2]) for process in self._processes())
 
     def memory_mb(self) -> float:
@@ -95,8 +95,8 @@ class PacedSystem(System, Protocol):
     """A system that also takes jobs one by one."""
 
     def pace(self, per_second: float, count: int) -> int:
-        """Submit `nap` jobs that do not sleep at an even pace, one by one, as a small tenant; their waits are noted.
-        Returns how many jobs were submitted."""
+        """Submit `nap` jobs that do not sleep at a constant rate, one by one, as a small tenant; their waits are
+        recorded. Returns how many jobs were submitted."""
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def working(system: System, processes: int = 1, concurrency: int = 0) -> Iterato
         try:
             yield WorkerProcess(system.name, process, Path(folder))
         finally:
-            # All have finished their jobs by now; some take seconds to say so.
+            # All jobs have ended by now; some systems take seconds to stop.
             process.stop(STOP_S)
 
 
@@ -147,7 +147,7 @@ class Millstream:
         command = [sys.executable, "-m", "millstream", "worker", "peers.millstream_jobs", "--name", "bench", *given]
         if processes > 1:
             command += ["--processes", str(processes)]
-        # The others' limits do not move either.
+        # The peers have no adaptive limit either.
         limit = {"MILLSTREAM_WORKER__LIMIT": "fixed"} if concurrency else {}
         return command, {**self._stack.environment, **limit}
 
@@ -229,12 +229,12 @@ class Peers:
         self.missing = dict(missing)
 
     def __iter__(self) -> Iterator[Peer]:
-        """Those that have not turned out to be broken."""
+        """The peers that work."""
         return (peer for peer in self._installed if peer.name not in self.missing)
 
     @contextmanager
     def trying(self, system: System) -> Iterator[None]:
-        """Note a peer that turns out to be broken as missing and go on; any other system must work."""
+        """Record a peer that is broken as missing and continue; any other system must work."""
         try:
             yield
         except Broken as error:
@@ -246,7 +246,7 @@ class Peers:
 
 @contextmanager
 def peers(harness: Harness, stack: LocalStack) -> Iterator[Peers]:
-    """The peers, installed if need be, with a Redis of their own."""
+    """The peers, installed if necessary, with their own Redis."""
     try:
         python = installed(harness)
     except (subprocess.CalledProcessError, OSError) as error:
@@ -260,7 +260,7 @@ def peers(harness: Harness, stack: LocalStack) -> Iterator[Peers]:
 
 
 def installed(harness: Harness) -> Path:
-    """The Python of the environment that holds the peers, made at first use in the user's cache folder."""
+    """The Python of the peers' environment, which is created at first use in the cache folder of the user."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millstream"
     environment = cache / f"bench-peers-{sys.version_info.major}.{sys.version_info.minor}"
     python, stamp = environment / "bin" / "python", environment / "installed.txt"
@@ -298,7 +298,7 @@ def redis(python: Path, folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Run:
-    """What a worker took for its jobs, the warm-up left out."""
+    """What a worker used for its jobs, without the warm-up."""
 
     jobs_per_s: float
     cpu_s_per_1000_jobs: float

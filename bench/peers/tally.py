@@ -1,6 +1,6 @@
-"""What a worker process tells the bench about its jobs: how many ran, and how long some had waited.
+"""Counts the jobs of worker processes for the bench: how many ran, and how long some of them waited.
 
-It goes through files in the folder `BENCH_TALLY`, so that every system pays the same, and little, for being measured.
+It writes files in the folder `BENCH_TALLY`, so that measuring costs every system the same, and little.
 """
 
 import mmap
@@ -17,7 +17,7 @@ _WAIT = struct.Struct("=d")
 
 
 class Tally:
-    """The writing side, one a process. Thread-safe; made after a fork, a child has its own."""
+    """The writer, one for each process. Thread-safe; a forked child creates its own."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -31,7 +31,7 @@ class Tally:
             _COUNT.pack_into(self._counter, 0, self._done)
 
     def waited(self, submitted_at: float) -> None:
-        """Note the wait of a job that starts now; `submitted_at` is `time.time()` just before it was submitted."""
+        """Record the wait of a job that starts now; `submitted_at` is `time.time()` just before it was submitted."""
         wait = time.time() - submitted_at
         with self._turn:
             self._open()
@@ -46,7 +46,7 @@ class Tally:
         counter.write_bytes(_COUNT.pack(0))
         with counter.open("r+b") as file:
             self._counter = mmap.mmap(file.fileno(), _COUNT.size)
-        # The reader never sees one that is still empty.
+        # The reader must never see an empty file.
         counter.rename(counter.with_suffix(".count"))
         self._waits = (folder / f"{self._owner}.waits").open("ab", buffering=0)
 
@@ -60,5 +60,5 @@ def jobs_done(folder: Path) -> int:
 
 
 def waits_ms(folder: Path) -> list[float]:
-    """The waits that were noted so far, in milliseconds."""
+    """The waits recorded so far, in milliseconds."""
     return [1000 * wait for file in folder.glob("*.waits") for (wait,) in _WAIT.iter_unpack(file.read_bytes())]

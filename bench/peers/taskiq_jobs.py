@@ -1,4 +1,4 @@
-"""What the two taskiq systems share: the jobs, and submitting them."""
+"""Shared by the two taskiq systems: the jobs, and how they are submitted."""
 
 import asyncio
 import sys

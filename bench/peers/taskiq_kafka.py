@@ -1,4 +1,5 @@
-"""taskiq on Kafka (taskiq-aio-kafka). It commits what it read on a timer, whether or not the job ran: at most once."""
+"""taskiq on Kafka (taskiq-aio-kafka). It commits what it has read on a timer, whether or not the jobs ran: at most
+once."""
 
 import os
 
@@ -12,7 +13,7 @@ broker = AioKafkaBroker(os.environ["BENCH_KAFKA"], kafka_topic=NewTopic("bench.t
 broker.configure_consumer(
     group_id="bench-taskiq",
     auto_offset_reset="earliest",
-    # Its default, kafka-python's assignor, does not work with the metadata that aiokafka gives it.
+    # Its default assignor, from kafka-python, does not work with the metadata of aiokafka.
     partition_assignment_strategy=(RoundRobinPartitionAssignor,),
 )
 broker.configure_producer(acks="all", linger_ms=1)

@@ -173,7 +173,7 @@ class TransactionWriter:
                 self._producer.commit_transaction(10)
                 return
             except KafkaException as error:
-                # A commit that timed out may have happened; only repeating the call tells.
+                # A commit that timed out may have succeeded; repeating the call shows whether it did.
                 if not error.args[0].retriable():
                     raise
                 time.sleep(0.05)

@@ -54,7 +54,8 @@ class Writer:
     """Inserts the batches of one topic. Thread-safe."""
 
     def __init__(self, client: Client, registry: Registry, source: Source, topic: str, topic_id: str) -> None:
-        """`topic_id` tells apart topics of one name: the offsets of a topic made anew start from 0 again."""
+        """`topic_id` distinguishes topics of one name: a topic that was deleted and created again starts at offset
+        0."""
         self._client = client
         self._registry = registry
         self._identity = f"{topic}:{topic_id}"

@@ -1,1 +1,1 @@
-"""What workers tell each other, and what operators tell them."""
+"""Heartbeats between workers, and commands from operators."""

@@ -11,11 +11,10 @@ from millstream.pages.page import Block, Grid, Lines, Page
 
 
 def postmortem_page(found: Postmortem) -> Page:
-    told, impact = found.incident, found.impact
-    verdicts = [
-        f"{told.metric.replace('_', ' ')} of {told.scope}: usually {amount(told.metric, told.expected)}, "
-        f"{amount(told.metric, told.observed)} in the incident"
-    ]
+    incident, impact = found.incident, found.impact
+    usual, observed = (amount(incident.metric, value) for value in (incident.expected, incident.observed))
+    name = incident.metric.replace("_", " ")
+    verdicts = [f"{name} of {incident.scope}: usually {usual}, {observed} in the incident"]
     if found.explanation:
         verdicts.append(explanation_verdict(found.explanation))
     marks = [(each.change.occurred_at, f"{each.change.kind} {each.change.version}") for each in found.effects]
@@ -48,7 +47,7 @@ def postmortem_page(found: Postmortem) -> Page:
         blocks.append(families_grid(found.errors.families[:MOST_ROWS], len(found.errors.families)))
     blocks.append(Lines("Not explained", found.not_explained or ["nothing known"]))
     return Page(
-        f"Postmortem of {told.incident_id}", window_text(found.span.start, found.span.end), verdicts, blocks, "bad"
+        f"Postmortem of {incident.incident_id}", window_text(found.span.start, found.span.end), verdicts, blocks, "bad"
     )
 
 
