@@ -16,6 +16,8 @@ class State(StrEnum):
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
+    OTHER = "other"
+    """A state of a newer release, which this one does not know."""
 
     @property
     def terminal(self) -> bool:
