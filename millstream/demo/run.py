@@ -32,6 +32,7 @@ from millstream.pages import render_terminal
 from millstream.pages.answers.explanation import explanation_page
 from millstream.pages.report import gather, render
 from millstream.producers import JobClient, NewJob
+from millstream.schemas import State
 from millstream.settings import Settings
 
 SUBMIT_AT_ONCE = 200
@@ -205,7 +206,7 @@ class Demo:
         count = 0
         for _ in _polling(self._patience(expected)):
             states = httpx.get(f"{settings.tracker.url}/counts", timeout=10).json()["states"]
-            count = sum(states.get(state, 0) for state in ("succeeded", "failed", "timed_out", "cancelled"))
+            count = sum(states.get(state, 0) for state in State if state.terminal)
             progress.update(task, completed=count)
             if count >= expected:
                 break

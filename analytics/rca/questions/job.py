@@ -11,9 +11,9 @@ from clickhouse_connect.driver.client import Client
 from millstream.analytics.queries import TimelineStep, job_timeline
 from millstream.analytics.rca.questions.rates import SURE, Rate, standard_errors
 from millstream.analytics.sql import ask
+from millstream.schemas import OUTCOMES
 
 MARGIN_S = 300
-OUTCOMES = ("succeeded", "failed", "timed_out", "cancelled")
 
 
 class UnknownJob(LookupError):

@@ -1,4 +1,4 @@
-"""The writer against a pretended ClickHouse that reads Avro with fastavro and drops repeated tokens."""
+"""The writer against a scripted ClickHouse that reads Avro with fastavro and drops repeated tokens."""
 
 import io
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from millstream.consumers.sink.writer import Writer
 from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry, RegistryUnavailable
 
 codec = Codec()
+EVENT_SCHEMA_ID = PinnedRegistry().id_of("JobEvent")
 
 
 class ScriptedClickHouse:
@@ -123,7 +124,7 @@ def test_a_repeat_after_a_crash_uses_the_same_token_and_adds_nothing(values: lis
     again = writer_to(clickhouse).write(4, batch_of(values))
     assert clickhouse.rows == rows
     assert again == first
-    assert clickhouse.tokens in ([], [f"jobs.events:id:4:100:{100 + len(values)}:2"])
+    assert clickhouse.tokens in ([], [f"jobs.events:id:4:100:{100 + len(values)}:{EVENT_SCHEMA_ID}"])
 
 
 @given(st.lists(st.sampled_from([GOOD, OTHER_VERSION, *BAD]), min_size=1, max_size=20))
@@ -134,9 +135,11 @@ def test_two_schema_versions_in_one_batch_are_two_inserts_under_tokens_of_their_
     expected = [(4, 100 + at) for at, value in enumerate(values) if value in (GOOD, OTHER_VERSION)]
     assert sorted(clickhouse.rows) == expected
     assert written.rows == len(expected)
-    versions = {b"2": GOOD, b"77": OTHER_VERSION}
+    versions = {EVENT_SCHEMA_ID: GOOD, 77: OTHER_VERSION}
     token = f"jobs.events:id:4:100:{100 + len(values)}"
-    assert set(clickhouse.tokens) == {f"{token}:{id_.decode()}" for id_, value in versions.items() if value in values}
+    assert set(clickhouse.tokens) == {
+        f"{token}:{schema_id}" for schema_id, value in versions.items() if value in values
+    }
 
 
 def test_an_unavailable_registry_rejects_no_record() -> None:
