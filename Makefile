@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	@$(BIN)/millstream demo
 
-# Two processes, one with all tests on the shared brokers (tests/support/groups.py). The last line has the time.
+# Two processes (tests/support/groups.py says which tests run where). The last line has the time.
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 25
 
