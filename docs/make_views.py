@@ -1,4 +1,4 @@
-"""Makes docs/views.md: asks every view its example on a pretended history, in an engine that is thrown away."""
+"""Writes docs/views.md: runs the example of every view on a synthetic history, in a temporary engine."""
 
 import tempfile
 from pathlib import Path

@@ -49,7 +49,7 @@ class WorkerConfig(BaseModel):
     overflow_after_ms: Positive = Field(
         150,
         description="A tenant whose share of the admitted jobs would take longer to run than this, in ms, has its "
-        "further jobs moved to the overflow topic, so that nobody waits behind them.",
+        "further jobs moved to the overflow topic, so that other tenants do not wait behind them.",
     )
     commit_interval_ms: Positive = Field(50, description="How often outcomes and offsets are written, in ms.")
     group_protocol: Literal["classic", "consumer"] = Field(

@@ -102,9 +102,9 @@ def test_submit_show_report_and_sql_find_the_stack_by_themselves(up: Up) -> None
 def test_simulate_replays_what_ran_with_the_workers_that_ran_it(up: Up) -> None:
     now = datetime.now(UTC)
     window = ["--from", f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}", "--to", f"{now:%Y-%m-%dT%H:%M:%S}"]
-    told = json.loads(millstream(up.folder, "simulate", *window, "--json"))
-    assert told["recorded_jobs"] == told["replayed_jobs"] >= 3
-    assert [each["scenario"]["name"].split(":")[0] for each in told["outcomes"]] == ["as it was", "half", "twice"]
+    reported = json.loads(millstream(up.folder, "simulate", *window, "--json"))
+    assert reported["recorded_jobs"] == reported["replayed_jobs"] >= 3
+    assert [each["scenario"]["name"].split(":")[0] for each in reported["outcomes"]] == ["as it was", "half", "twice"]
     printed = millstream(up.folder, "simulate", *window, "--scenario", "concurency=20", code=2)
     assert "did you mean 'concurrency'" in re.sub(r"\s+", " ", printed) and "Traceback" not in printed
 
@@ -178,6 +178,6 @@ def test_ctrl_c_leaves_no_process_and_the_data_survives_a_restart(up: Up) -> Non
 def test_words_that_a_command_does_not_know_are_named_without_a_traceback(
     tmp_path: Path, words: list[str], said: str
 ) -> None:
-    told = millstream(tmp_path, *words, code=2)
-    assert said in told
-    assert "Traceback" not in told
+    reported = millstream(tmp_path, *words, code=2)
+    assert said in reported
+    assert "Traceback" not in reported

@@ -1,4 +1,4 @@
-"""Events of pretended jobs, as workers would write them, for tests of what happens behind the topic."""
+"""Events of synthetic jobs, as workers write them, for tests of what reads the topic."""
 
 import random
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How many events each table speaks of."""
+"""The number of events that each table counts."""
 
 from clickhouse_connect.driver.client import Client
 

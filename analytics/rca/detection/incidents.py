@@ -113,25 +113,25 @@ def _gather(found: Sequence[tuple[WatchedSeries, Deviation]], step: timedelta) -
     """Deviations of one metric that overlap in time become one incident, named by the widest series that shows it."""
     waiting = sorted(found, key=lambda each: (each[0].dimension != "", -each[1].score))
     while waiting:
-        (watched, told), *rest = waiting
+        (watched, widest), *rest = waiting
         same = [
             (other, deviation)
             for other, deviation in rest
-            if other.metric == watched.metric and _overlap(told, deviation)
+            if other.metric == watched.metric and _overlap(widest, deviation)
         ]
         waiting = [each for each in rest if each not in same]
         yield Incident(
-            "-".join(filter(None, (watched.metric.name, f"{told.start:%Y%m%d-%H%M}", watched.value))),
+            "-".join(filter(None, (watched.metric.name, f"{widest.start:%Y%m%d-%H%M}", watched.value))),
             watched.metric.name,
-            told.kind.value,
+            widest.kind.value,
             watched.dimension,
             watched.value,
-            told.start,
-            told.end,
-            told.observed,
-            told.expected,
-            told.excess,
-            told.score,
+            widest.start,
+            widest.end,
+            widest.observed,
+            widest.expected,
+            widest.excess,
+            widest.score,
             [other.name for other, _ in sorted(same, key=lambda each: -each[1].score)],
             round(step.total_seconds()),
         )

@@ -164,7 +164,7 @@ def _drain() -> TemplateMinerConfig:
 def _family(template: str, messages: Sequence[Message], start: datetime, attempts: tuple[int, int] | None) -> Family:
     count, before = sum(each.count for each in messages), sum(each.before for each in messages)
     last_before = max((each.last_before for each in messages if each.before), default=None)
-    told = max(messages, key=lambda each: each.count)
+    largest = max(messages, key=lambda each: each.count)
     ratio = None
     regressed = False
     if attempts is not None:
@@ -181,7 +181,7 @@ def _family(template: str, messages: Sequence[Message], start: datetime, attempt
         state = "regressed"
     return Family(
         state,
-        told.error_type,
+        largest.error_type,
         template,
         count,
         before,
@@ -192,6 +192,6 @@ def _family(template: str, messages: Sequence[Message], start: datetime, attempt
         sorted({name for each in messages for name in each.tenants}),
         sorted({name for each in messages for name in each.job_types}),
         sorted({name for each in messages for name in each.versions}),
-        told.example_job,
-        told.example_message,
+        largest.example_job,
+        largest.example_message,
     )

@@ -1,4 +1,4 @@
-"""What an incident cost: failures, hurt tenants, money, error budget, and who submitted more than before."""
+"""What an incident cost: failures, affected tenants, money, error budget, and who submitted more than before."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +19,7 @@ SLO_DAYS = 30
 class TenantImpact:
     """The attempts of one tenant in the incident, and in the window of the same length before it.
 
-    `hurt`: it failed more often than before, beyond chance.
+    `affected`: it failed more often than before, beyond chance.
     """
 
     tenant: str
@@ -29,7 +29,7 @@ class TenantImpact:
     failure_rate_before: float
     wait_p95_ms: float
     wait_p95_before_ms: float
-    hurt: bool
+    affected: bool
 
 
 @dataclass(frozen=True)

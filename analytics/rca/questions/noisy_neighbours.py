@@ -50,8 +50,8 @@ def noisy_neighbours(client: Client, span: Window) -> NoisyNeighbours:
 
 def judge(tenants: Sequence[AttemptStats], blames: Sequence[Blame]) -> Iterator[str]:
     """One line for each delayed tenant, longest wait first; one line when there is none."""
-    hurt = sorted((each for each in tenants if each.wait_p95_ms >= NOTICED_MS), key=lambda each: -each.wait_p95_ms)
-    for tenant in hurt:
+    delayed = sorted((each for each in tenants if each.wait_p95_ms >= NOTICED_MS), key=lambda each: -each.wait_p95_ms)
+    for tenant in delayed:
         behind = [each for each in blames if each.victim == tenant.value]
         waits = f"{tenant.value} waits {tenant.wait_p95_ms / 1000:,.1f} s (p95)"
         if not behind:
@@ -67,5 +67,5 @@ def judge(tenants: Sequence[AttemptStats], blames: Sequence[Blame]) -> Iterator[
             )
         else:
             yield f"{waits} behind several tenants, most behind {most.culprit} ({most.share:.0%} on lane {most.lane})"
-    if not hurt:
+    if not delayed:
         yield f"no tenant waits longer than {NOTICED_MS / 1000:.0f} s (p95)"

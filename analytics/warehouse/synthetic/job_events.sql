@@ -67,7 +67,7 @@ WITH
             ) AS events
         FROM numbered
     ),
-    told AS
+    events AS
     (
         SELECT
             *,
@@ -118,5 +118,5 @@ SELECT
     if(event.1 = 'retry_scheduled', addMilliseconds(ended_at, 1000 * exp2(attempt)), NULL) AS due_at,
     toInt32(n % 8) AS kafka_partition,
     toInt64(n * 16 + attempt * 5) + indexOf(['submitted', 'started', 'succeeded', 'retry_scheduled', 'dead_lettered'], event.1) AS kafka_offset
-FROM told
+FROM events
 WHERE event.2 < addSeconds({from:DateTime64(6, 'UTC')}, {seconds:UInt32});

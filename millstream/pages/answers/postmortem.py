@@ -53,7 +53,7 @@ def postmortem_page(found: Postmortem) -> Page:
 
 def _impact(found: Postmortem) -> Iterator[str]:
     impact = found.impact
-    hit = [each for each in impact.tenants if each.hurt]
+    hit = [each for each in impact.tenants if each.affected]
     lasted = (found.span.end - found.span.start).total_seconds() / 60
     yield f"{lasted:,.0f} minutes" + ("" if found.incident.ended_at else " so far; ongoing")
     yield (

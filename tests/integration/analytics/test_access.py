@@ -60,7 +60,7 @@ def test_a_table_added_later_without_a_tenant_is_hidden_and_one_with_a_tenant_is
     assert not re.search(r"GRANT SELECT ON `\w+`\.`(secrets|unheard_of)`", text)
 
 
-def test_limits_cannot_be_raised_by_whoever_they_are_for(clickhouse: Client) -> None:
+def test_limits_cannot_be_raised_by_those_they_apply_to(clickhouse: Client) -> None:
     (altered,) = [each for each in analyst_role(read_schema(clickhouse)) if each.startswith("ALTER ROLE")]
     limits = altered.split(" SETTINGS ", 2)[-1].split(", ")
     assert all(limit.endswith(" CONST") for limit in limits)
@@ -85,7 +85,7 @@ def test_each_role_has_limits_of_its_own_which_every_run_sets_anew(clickhouse: C
 
 @pytest.fixture(scope="module")
 def tenant() -> Iterator[tuple[Client, Client]]:
-    """A server's administrator and a user of one tenant, on a database with a pretended history of forty tenants."""
+    """A server's administrator and a user of one tenant, on a database with a synthetic history of forty tenants."""
     if not SERVER:
         pytest.skip("the embedded engine has no access control; name a server in MILLSTREAM_TEST_CLICKHOUSE_URL")
     database, user = f"t{uuid.uuid4().hex[:8]}", f"u{uuid.uuid4().hex[:8]}"

@@ -46,7 +46,7 @@ def certificate(folder: Path, name: str) -> tuple[str, str]:
 
 @contextmanager
 def behind_tls(url: str, context: ssl.SSLContext) -> Iterator[str]:
-    """The HTTPS address of a server that speaks HTTP."""
+    """An HTTPS address of a server that serves HTTP."""
     server = urlsplit(url)
 
     class Relay(socketserver.BaseRequestHandler):

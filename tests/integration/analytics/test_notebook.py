@@ -1,4 +1,4 @@
-"""The notebook's cells run, on the last hour of a pretended history."""
+"""The notebook's cells run, on the last hour of a synthetic history."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -219,7 +219,7 @@ class TestGroups:
         leaves.close()
         until_assigned([stays], [PARTITIONS])
 
-    def test_a_group_goes_on_at_its_committed_offset(self, clients: Clients) -> None:
+    def test_a_group_resumes_at_its_committed_offset(self, clients: Clients) -> None:
         clients.create()
         clients.write(*((None, str(number).encode()) for number in range(10)), partition=0)
         first = clients.member()

@@ -30,7 +30,7 @@ class RegistryHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         schema_id = int(self.path.split("/ids/")[1].partition("?")[0])
-        if self.path.startswith("/unwell"):
+        if self.path.startswith("/failing"):
             self._answer(503, {"error_code": 50003, "message": "Error while forwarding the request"})
         elif schema_id in self.schemas:
             self._answer(200, {"schema": self.schemas[schema_id]})
@@ -74,9 +74,9 @@ def test_an_id_of_something_else_than_a_record_is_a_decode_error(registry_url: s
         Codec(ConfluentRegistry({"url": registry_url})).decode(b"\0\0\0\x0f\xa0...", JobRequest)
 
 
-def test_a_registry_that_is_away_or_unwell_says_nothing_of_the_record(registry_url: str) -> None:
+def test_an_unavailable_or_failing_registry_rejects_no_record(registry_url: str) -> None:
     pinned = Codec().encode(JobRequest(tenant="acme", job_type="a.b"))
-    for url in (f"{registry_url}/unwell", f"http://127.0.0.1:{free_port()}"):
+    for url in (f"{registry_url}/failing", f"http://127.0.0.1:{free_port()}"):
         codec = Codec(ConfluentRegistry({"url": url, "max.retries": 0}))
         with pytest.raises(RegistryUnavailable, match="schema id 1"):
             codec.decode(pinned, JobRequest)

@@ -228,7 +228,7 @@ def test_killed_again_and_again_it_still_knows_the_end_of_every_job(
     states.close()
 
 
-def test_finished_jobs_are_forgotten_after_the_retention(
+def test_finished_jobs_are_removed_after_the_retention(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
     done, running = new_id(), new_id()
@@ -322,7 +322,7 @@ def test_two_trackers_answer_for_each_others_jobs_and_the_one_that_is_left_for_a
         RunningTracker(kafka.bootstrap, topics, tmp_path) as first,
         RunningTracker(kafka.bootstrap, topics, tmp_path) as second,
     ):
-        # Each state is written by whoever owns the job now, half of them not by the tracker that began them.
+        # Each state is written by the owner of the job now, for half of them another tracker than at the start.
         writer.write([event for job_id in jobs for event in life(job_id)])
         eventually(lambda: first.finished() + second.finished(), lambda count: count == len(jobs))
         for tracker in (first, second):

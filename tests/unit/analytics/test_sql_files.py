@@ -13,7 +13,7 @@ MIGRATIONS = sorted(
 
 
 @pytest.mark.parametrize("view", view_names())
-def test_a_view_says_its_question_parameters_columns_and_an_example(view: str) -> None:
+def test_a_view_shows_its_question_parameters_columns_and_an_example(view: str) -> None:
     lines = view_text(view).splitlines()
     comment = " ".join(line.removeprefix("--").strip() for line in lines if line.startswith("--"))
     assert re.match(r"[A-Z][^?]+\?", comment), "the first line is the question"

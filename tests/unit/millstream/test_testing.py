@@ -161,7 +161,7 @@ def test_an_attempt_ends_as_in_a_worker(
     theirs = worker_decides(result.request)
     ours = result.outcome
     assert (ours.kind, ours.reason, ours.retryable) == (theirs.kind, theirs.reason, theirs.retryable)
-    # The fingerprint of a cancellation that nobody ordered names where the worker resumed the coroutine.
+    # The fingerprint of a cancellation without a command names where the worker resumed the coroutine.
     compared = ("error_type", "error_message") if job_type == "cancels-itself" else COMPARED
     assert {what: ours.error.get(what) for what in compared} == {what: theirs.error.get(what) for what in compared}
 
@@ -326,7 +326,7 @@ def test_a_batch_with_one_invalid_job_records_none() -> None:
     assert not client.submitted
 
 
-def test_jobs_can_be_asked_for_by_type_tenant_and_lane() -> None:
+def test_jobs_can_be_listed_by_type_tenant_and_lane() -> None:
     with InMemoryClient(jobs, source="shop") as client:
         first = client.submit("succeeds", Order(order=1), tenant="acme", lane="high")
         client.submit("succeeds", {"order": 2})

@@ -1,4 +1,4 @@
-"""A secure connection is either made as told or refused, never weakened."""
+"""A secure connection is made as configured or rejected, never weakened."""
 
 import ssl
 

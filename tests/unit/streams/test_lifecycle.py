@@ -35,7 +35,7 @@ def event(kind: EventKind, second: float, attempt: int = 0, execution: str | Non
 
 
 def history(attempts: int, last: EventKind, restarts: set[int]) -> list[JobEvent]:
-    """A legal life: attempts that fail and are tried again, the last one ending as told, some begun twice."""
+    """A legal history: attempts that fail and are retried, the last one ending as given, some started twice."""
     events = [event(EventKind.SUBMITTED, 0)]
     second = 0.0
     for attempt in range(1, attempts + 1):
@@ -67,7 +67,7 @@ histories = st.builds(history, st.integers(1, 4), st.sampled_from(OUTCOMES), st.
 lives_so_far = histories.flatmap(lambda events: st.integers(1, len(events)).map(lambda length: events[:length]))
 
 
-def told(state: JobState) -> dict[str, object]:
+def reported(state: JobState) -> dict[str, object]:
     """Every field but the marks, which keep the order in which they were made."""
     return state.model_dump(exclude={"applied"}) | {"applied": sorted(state.applied)}
 
@@ -85,7 +85,7 @@ def test_any_order_and_any_repetition_give_the_same_state(
     if shuffled[cut:]:
         state, more = apply(state, shuffled[cut:])
         found = found + more
-    assert told(state) == told(expected)
+    assert reported(state) == reported(expected)
     assert findings == found == []
 
 
@@ -142,7 +142,7 @@ def test_progress_never_goes_backwards() -> None:
     assert (state.progress, state.message) == (0.8, "nearly")
 
 
-def test_an_outcome_that_comes_after_the_next_start_is_still_told() -> None:
+def test_an_outcome_after_the_next_start_is_still_applied() -> None:
     failed = event(EventKind.FAILED, 2, 1, "a", begun=1, run_ms=7.0, error_type="E")
     state, _ = apply(None, [event(EventKind.STARTED, 3, 2, "b"), failed])
     assert (state.state, state.attempt, state.execution_id) == (State.RUNNING, 2, "b")

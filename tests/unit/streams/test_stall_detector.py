@@ -49,7 +49,7 @@ async def test_one_silent_partition_is_found_while_others_are_read() -> None:
     assert await detector.check((0, 1)) == {1: 7}
 
 
-async def test_who_reads_slowly_is_not_deaf() -> None:
+async def test_a_slow_reader_is_not_stalled() -> None:
     kafka = Kafka()
     detector = StallDetector(kafka.unread)
     for offset in range(3):

@@ -1,4 +1,4 @@
-"""Money: the price of the time, the shares of idle time, and alerts that are told once; to a ten-millionth."""
+"""Money: the price of the time, the shares of idle time, and alerts that are sent once; to a ten-millionth."""
 
 import csv
 import io
@@ -120,7 +120,7 @@ def test_idle_time_is_shared_by_use_and_together_with_used_time_is_what_machines
     assert nobody == [(pytest.approx(6 / 6 * 0.6), [""])]
 
 
-def test_a_budget_is_told_once_for_each_severity(clickhouse: Client) -> None:
+def test_a_budget_gets_one_alert_for_each_severity(clickhouse: Client) -> None:
     load(clickhouse, [Price(instance_type="box", price_per_hour=2, vcpus=1)])
     load(clickhouse, [Budget(tenant="acme", monthly_cost=10), Budget(tenant="b", monthly_cost=10)])
     clickhouse.insert("job_attempts", [attempt(1, run_h=4.5), attempt(1, tenant="b", run_h=1)], COLUMNS)
@@ -142,7 +142,7 @@ def tell(client: Client, alerts: list[Any]) -> None:
     client.insert("alerts", [[getattr(alert, name) for name in names] for alert in alerts], names)
 
 
-def test_focus_charges_add_up_to_the_cost_and_obey_the_rules_that_can_be_told_from_a_row(clickhouse: Client) -> None:
+def test_focus_charges_add_up_to_the_cost_and_satisfy_the_rules_for_rows(clickhouse: Client) -> None:
     load(clickhouse, [Price(instance_type="box", price_per_hour=2, vcpus=1)])
     rows = [
         attempt(n, tenant=t, outcome=o)

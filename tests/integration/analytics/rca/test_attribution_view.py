@@ -72,7 +72,7 @@ def test_a_value_whose_attempts_became_slow_comes_first(clickhouse: Client) -> N
     assert first["inside_now_rate"] == pytest.approx(1, abs=0.05)
 
 
-def test_a_type_that_always_fails_is_not_blamed_on_the_release_that_comes(clickhouse: Client) -> None:
+def test_a_type_that_always_fails_is_not_attributed_to_a_new_release(clickhouse: Client) -> None:
     past = History()
     for like in KINDS:
         failing = 0.4 if like.job_type == "emails.send" else 0.02

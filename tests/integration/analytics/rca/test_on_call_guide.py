@@ -75,7 +75,7 @@ def run(planted: object, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch, t
     return command
 
 
-def test_the_guide_has_commands_for_every_question() -> None:
+def test_the_guide_has_a_command_for_every_question() -> None:
     asked = {shlex.split(line)[2] for line in COMMANDS if line.startswith("millstream rca")}
     wanted = "detect incidents errors explain deploys compare bottleneck noisy-neighbours job report"
     assert set(wanted.split()) <= asked
@@ -112,9 +112,9 @@ def test_a_postmortem_says_impact_timeline_causes_and_what_is_not_explained(run:
         assert name in causes, "only initech's jobs met the release, on one worker: the counts cannot tell them apart"
     assert "deploy of workers 1.4.2" in text.split("## Timeline")[1].split("##")[0]
     assert "error budget burned" in text
-    told = json.loads(run("rca", "report", "--incident", incident_id, "--json"))
-    assert told["impact"]["failed"] > 100
-    assert told["impact"]["failures_beyond_usual"] == pytest.approx(told["impact"]["failed"], rel=0.1)
+    reported = json.loads(run("rca", "report", "--incident", incident_id, "--json"))
+    assert reported["impact"]["failed"] > 100
+    assert reported["impact"]["failures_beyond_usual"] == pytest.approx(reported["impact"]["failed"], rel=0.1)
 
 
 def test_html_is_one_page_without_anything_from_outside(run: Run, incident_id: str, tmp_path: Path) -> None:
@@ -137,6 +137,6 @@ def test_html_is_one_page_without_anything_from_outside(run: Run, incident_id: s
         (["deploys", "--html", "/no/such/folder/x.html"], "cannot write"),
     ],
 )
-def test_bad_input_is_said_with_what_is_wrong(run: Run, arguments: list[str], said: str) -> None:
+def test_bad_input_is_an_error_that_names_what_is_wrong(run: Run, arguments: list[str], said: str) -> None:
     with pytest.raises(Failure, match=re.escape(said)):
         run("rca", *arguments)

@@ -1,4 +1,4 @@
-"""Each question that on call asks finds what was planted, and blames nobody when nothing was."""
+"""Each question of root cause analysis finds what was planted, and nothing when nothing was planted."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ ACME, GLOBEX = (
 )
 
 
-def test_a_job_tells_where_its_time_went_and_that_its_host_fails_others_too(clickhouse: Client) -> None:
+def test_a_job_story_has_where_its_time_went_and_that_its_host_fails_other_jobs(clickhouse: Client) -> None:
     past = History()
     past.steady(BEFORE, AFTER, 5, replace(GLOBEX, host="host-1"), 0.6)
     past.steady(BEFORE, AFTER, 10, GLOBEX, 0.01)
@@ -124,7 +124,7 @@ def test_a_tenant_at_its_ceiling_with_workers_free_has_a_limit_of_its_own(clickh
     assert verdicts(clickhouse) == {("tenant_limit", "tenant acme")}
 
 
-def test_a_type_that_waits_for_what_it_calls_is_told_from_one_that_computes(clickhouse: Client) -> None:
+def test_a_type_that_waits_for_a_dependency_differs_from_one_that_computes(clickhouse: Client) -> None:
     past = History()
     past.steady(BEFORE, NOON, 10, replace(ACME, run_ms=200))
     past.steady(NOON, AFTER, 10, replace(ACME, run_ms=4_000, wait_ms=3_000))

@@ -53,7 +53,7 @@ def recording(clickhouse: Client) -> None:
     past.write(clickhouse)
 
 
-def told(result: Result) -> dict[str, Any]:
+def reported(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     answer: dict[str, Any] = json.loads(result.stdout)
     return answer
@@ -65,7 +65,7 @@ def failure(result: Result) -> Failure:
 
 
 def test_without_a_scenario_it_is_the_workers_of_the_window_half_and_twice_as_many(run: Run, recording: None) -> None:
-    answer = told(run("--json"))
+    answer = reported(run("--json"))
     assert (answer["recorded_jobs"], answer["replayed_jobs"], answer["notes"]) == (60, 60, [])
     scenarios = [outcome["scenario"] for outcome in answer["outcomes"]]
     assert [each["name"] for each in scenarios] == ["as it was: 4x2", "half: 2x2", "twice: 8x2"]
@@ -79,16 +79,16 @@ def test_without_a_scenario_it_is_the_workers_of_the_window_half_and_twice_as_ma
 
 
 def test_four_workers_on_a_machine_cost_what_the_machine_costs(run: Run, recording: None) -> None:
-    (outcome,) = told(run("--json", "--scenario", "workers=4,concurrency=2"))["outcomes"]
+    (outcome,) = reported(run("--json", "--scenario", "workers=4,concurrency=2"))["outcomes"]
     assert outcome["cost"] == pytest.approx(outcome["lasted_s"] / 3600 * 8)
-    (outcome,) = told(run("--json", "--scenario", "workers=4,concurrency=2,price=0.5"))["outcomes"]
+    (outcome,) = reported(run("--json", "--scenario", "workers=4,concurrency=2,price=0.5"))["outcomes"]
     assert outcome["cost"] == pytest.approx(outcome["lasted_s"] / 3600 * 4 * 0.5)
 
 
 def test_a_kept_worker_and_an_urgent_lane_spare_high_the_wait(run: Run, recording: None) -> None:
     names = ["workers=2,concurrency=1", "workers=2,concurrency=1,high=1,bulk=1"]
-    plain, kept = told(run("--json", *(part for name in names for part in ("--scenario", name))))["outcomes"]
-    (urgent,) = told(run("--json", "--urgent", "high", "--scenario", names[0]))["outcomes"]
+    plain, kept = reported(run("--json", *(part for name in names for part in ("--scenario", name))))["outcomes"]
+    (urgent,) = reported(run("--json", "--urgent", "high", "--scenario", names[0]))["outcomes"]
     assert kept["scenario"]["kept"] == {"high": 1, "bulk": 1}
     assert kept["by_lane"]["high"]["max_s"] == pytest.approx(0, abs=1e-6)
     assert urgent["scenario"]["urgency"] == ["high"]
@@ -98,7 +98,7 @@ def test_a_kept_worker_and_an_urgent_lane_spare_high_the_wait(run: Run, recordin
 
 
 def test_the_platforms_own_time_lengthens_every_wait(run: Run, recording: None) -> None:
-    (outcome,) = told(run("--json", "--scenario", "concurrency=100", "--overhead-ms", "250"))["outcomes"]
+    (outcome,) = reported(run("--json", "--scenario", "concurrency=100", "--overhead-ms", "250"))["outcomes"]
     assert outcome["waits"]["p50_s"] == outcome["waits"]["max_s"] == pytest.approx(0.25, abs=1e-6)
 
 
@@ -115,20 +115,20 @@ def test_the_table_has_a_row_for_all_and_for_each_lane_and_the_plot_its_axis(run
 
 def test_a_cost_without_a_price_is_unknown_and_a_note_says_why(run: Run, recording: None, clickhouse: Client) -> None:
     set_prices(clickhouse, [Price(instance_type="other", price_per_hour=1, vcpus=1)])
-    answer = told(run("--json", "--scenario", "workers=4", "--scenario", "workers=4,price=2"))
+    answer = reported(run("--json", "--scenario", "workers=4", "--scenario", "workers=4,price=2"))
     assert [outcome["cost"] is None for outcome in answer["outcomes"]] == [True, False]
     (note,) = answer["notes"]
     assert "cost is not known: the price book has no price for machines of type 'm5.large'" in note
     printed = re.sub(r"\s+", " ", run().stdout)
     assert "unknown" in printed and f"Note: {note}" in printed
-    assert told(run("--json", "--scenario", "workers=4,price=2"))["notes"] == []
+    assert reported(run("--json", "--scenario", "workers=4,price=2"))["notes"] == []
 
 
-def test_a_record_that_is_cut_is_said_on_screen_and_in_the_json(
+def test_a_record_that_is_cut_is_reported_on_screen_and_in_the_json(
     run: Run, recording: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay, "MOST_JOBS", 40)
-    answer = told(run("--json"))
+    answer = reported(run("--json"))
     assert (answer["recorded_jobs"], answer["replayed_jobs"]) == (60, 40)
     (note,) = answer["notes"]
     assert note.startswith("only the first 40 of 60 recorded jobs were replayed")
@@ -163,15 +163,15 @@ def test_a_lane_is_known_by_the_record_or_by_the_settings(run: Run, clickhouse: 
     past = History()
     past.add(Attempt(NOON, lane="special"))
     past.write(clickhouse)
-    assert told(run("--json", "--scenario", "workers=3,price=1,special=1,bulk=1"))["replayed_jobs"] == 1
+    assert reported(run("--json", "--scenario", "workers=3,price=1,special=1,bulk=1"))["replayed_jobs"] == 1
 
 
-def test_nothing_recorded_is_a_failure_that_says_so(run: Run, clickhouse: Client) -> None:
+def test_nothing_recorded_is_a_clear_failure(run: Run, clickhouse: Client) -> None:
     assert "no first attempt ended between" in str(failure(run()))
     past = History()
     past.add(Attempt(NOON))
     past.write(clickhouse)
     found = failure(run())
     assert (str(found), found.code) == ("no worker sent a heartbeat in this window", 1)
-    (note,) = told(run("--json", "--scenario", "workers=1"))["notes"]
+    (note,) = reported(run("--json", "--scenario", "workers=1"))["notes"]
     assert note.startswith("the cost is not known: no worker sent a heartbeat in this window")

@@ -1,6 +1,6 @@
 """The replicated and sharded variant: made of the same files, and every statement is one that the engine can run.
 
-The engine has no Keeper and listens to nobody, so the statements run on a cluster whose two shards are both the engine
+The engine has no Keeper and no listener, so the statements run on a cluster whose two shards are both the engine
 itself, without `ON CLUSTER` and with engines that are not replicated. What is inserted through a Distributed table is
 spread over the "shards", and read from it twice.
 """
@@ -80,7 +80,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
 
 
 @pytest.mark.parametrize("view", views(), ids=lambda view: view.name)
-def test_every_view_can_be_asked(shards: Shards, view: View) -> None:
+def test_every_view_can_be_queried(shards: Shards, view: View) -> None:
     shards.run(view.example)
 
 

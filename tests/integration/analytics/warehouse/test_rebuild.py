@@ -72,7 +72,7 @@ def test_rows_at_offsets_that_a_topic_made_anew_does_not_have_are_lost(filled: C
         ("changes", "occurred_at"),
     ],
 )
-def test_every_table_that_a_sink_fills_can_be_asked(clickhouse: Client, table: str, time: str) -> None:
+def test_every_table_that_a_sink_fills_can_be_queried(clickhouse: Client, table: str, time: str) -> None:
     assert losses(clickhouse, table, {0: range(10)}) == []
     columns = f"kafka_partition, kafka_offset, {time}"
     clickhouse.command(f"INSERT INTO {table} ({columns}) VALUES (0, 10, now64(6)), (0, 9, now64(6))")

@@ -1,4 +1,4 @@
-"""Every view is what its file, docs/views.md and the Grafana dashboard say it is, on a pretended hour of work."""
+"""Every view agrees with its file, docs/views.md and the Grafana dashboard, on a synthetic hour of jobs."""
 
 import json
 import re
@@ -17,8 +17,8 @@ from millstream.analytics.warehouse.reconciliation.disagreements import disagree
 from millstream.analytics.warehouse.view_docs import START, column_types, prepare, reference, whole
 from tests.support.paths import ROOT
 
-PRETENDED_JOB = "01a20d0c-1b28-71f2-a41c-99fb55726003"
-"""A job of the pretended history, which the examples ask about; the dashboard's own first value is nobody's."""
+SYNTHETIC_JOB = "01a20d0c-1b28-71f2-a41c-99fb55726003"
+"""A job of the synthetic history, used by the examples; the first value in the dashboard is no job."""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_every_dimension_that_a_view_names_splits_the_same_whole(history: Client
     assert all(f"'{choice}'" in view.parameter_text for choice in CHOICES[view.name] if choice not in ("", "team"))
 
 
-def test_every_rollup_of_the_pretended_history_agrees_with_its_events(history: Client) -> None:
+def test_every_rollup_of_the_synthetic_history_agrees_with_its_events(history: Client) -> None:
     assert disagreements(history) == []
 
 
@@ -94,10 +94,10 @@ def test_every_view_that_is_for_people_has_a_panel() -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
-def test_a_panel_can_be_asked_and_a_time_series_begins_with_its_time(history: Client, panel: Panel) -> None:
+def test_a_panel_runs_and_a_time_series_starts_with_its_time(history: Client, panel: Panel) -> None:
     begin = int(START.timestamp() * 1000)
     sql = rendered_sql(panel, begin, begin + int(timedelta(hours=1) / timedelta(milliseconds=1)), 60_000)
-    answer = history.query(sql.replace(VARIABLES["job"], PRETENDED_JOB))
+    answer = history.query(sql.replace(VARIABLES["job"], SYNTHETIC_JOB))
     assert "$" not in rendered_sql(panel, 0, 1)
     if panel.kind == "timeseries":
         assert answer.column_names[0] == "time"

@@ -144,7 +144,7 @@ def test_a_dead_letter_that_cannot_be_read_makes_no_further_dead_letter(
     assert (sink.status.rows_read, sink.status.rows_inserted) == (2, 1)
 
 
-def test_a_sink_that_cannot_go_on_stops_the_others_and_its_error_is_told(
+def test_a_sink_that_fails_stops_the_others_and_its_error_is_reported(
     connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client
 ) -> None:
     from confluent_kafka import Consumer, TopicPartition

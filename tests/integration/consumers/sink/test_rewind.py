@@ -111,7 +111,7 @@ def test_from_a_time_on_only_what_came_since_is_kept(
     assert disagreements(clickhouse) == []
 
 
-def test_what_an_earlier_topic_of_that_name_gave_is_not_lost_unasked(
+def test_rows_of_an_earlier_topic_of_that_name_are_lost_only_with_consent(
     filled: Sink, kafka: Broker, topics: TopicCatalogue, clickhouse: Client
 ) -> None:
     admin = AdminClient(KafkaConnection(kafka.bootstrap).client())
@@ -126,7 +126,7 @@ def test_what_an_earlier_topic_of_that_name_gave_is_not_lost_unasked(
     assert counts(clickhouse)["raw"] == 3 * JOBS
 
 
-def test_rollups_that_outlived_their_rows_are_not_lost_unasked(filled: Sink, clickhouse: Client) -> None:
+def test_rollups_that_outlived_their_rows_are_lost_only_with_consent(filled: Sink, clickhouse: Client) -> None:
     clickhouse.command("TRUNCATE TABLE job_events")
     before = counts(clickhouse)["throughput"]
     with pytest.raises(Failure, match=r"would be lost: .* of throughput_1m"):

@@ -23,7 +23,7 @@ def outcomes(log: EventLog) -> dict[str, JobEvent]:
     return {event.job_id: event for event in log.events if event.kind in ended}
 
 
-def test_a_process_that_dies_is_its_jobs_failure_and_nothing_else(
+def test_a_process_that_dies_fails_its_job_and_nothing_else(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
     with RunningWorker(kafka.bootstrap, topics, jobs):
@@ -44,7 +44,7 @@ def test_a_process_that_dies_is_its_jobs_failure_and_nothing_else(
     assert any(event.progress == 0.5 for event in log.events if event.job_id == ids["process"])
 
 
-def test_a_process_tells_the_peak_memory_of_each_attempt(
+def test_a_process_reports_the_peak_memory_of_each_attempt(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
     with RunningWorker(kafka.bootstrap, topics, jobs, job_processes=1):

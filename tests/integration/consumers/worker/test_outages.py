@@ -77,7 +77,7 @@ def test_a_request_is_not_given_up_while_the_registry_is_away(
     dead.close()
 
 
-def test_a_worker_that_waits_for_kafka_stops_when_it_is_told_to() -> None:
+def test_a_worker_that_waits_for_kafka_stops_on_a_signal() -> None:
     running = RunningWorker(f"127.0.0.1:{free_port()}", TopicCatalogue("nowhere."), handlers())
     running.start()
     time.sleep(1)
@@ -102,8 +102,8 @@ def test_another_attempt_that_fits_nowhere_is_the_end_of_its_job_with_its_cause(
     assert topics.lane("default") in letter.error_message
     log.until_finished([job_id])
     log.read(0.5)
-    told = [(event.kind, event.attempt, event.final) for event in log.events if event.job_id == job_id]
-    assert told[-4:] == [
+    reported = [(event.kind, event.attempt, event.final) for event in log.events if event.job_id == job_id]
+    assert reported[-4:] == [
         (EventKind.FAILED, 1, False),
         (EventKind.RETRY_SCHEDULED, 1, False),
         (EventKind.FAILED, 2, True),

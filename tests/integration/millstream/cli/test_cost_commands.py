@@ -79,7 +79,7 @@ def test_prices_are_loaded_whole_or_refused_with_the_place_and_listed_as_they_ar
     assert json.loads(run("prices", "list", "--json").stdout) == listed
 
 
-def test_budgets_that_are_spent_are_told_once_to_the_topic_of_alerts_and_what_they_cannot_see_is_said(
+def test_spent_budgets_get_one_alert_and_costs_they_do_not_include_are_reported(
     run: Run, clickhouse: Client, kafka: Broker, topics: TopicCatalogue, tmp_path: Path
 ) -> None:
     (tmp_path / "budgets.yaml").write_text("budgets:\n  - {tenant: acme, monthly_cost: 10}\n")
@@ -96,7 +96,7 @@ def test_budgets_that_are_spent_are_told_once_to_the_topic_of_alerts_and_what_th
     assert alert["subject"] == "acme" and "12.00 of 10.00 USD" in alert["summary"]
     reader = TopicReader(kafka.bootstrap, topics.alerts)
     reader.until(lambda: bool(reader.values))
-    assert [told.model_dump(mode="json") for told in reader.decoded(Alert)] == [alert]
+    assert [reported.model_dump(mode="json") for reported in reader.decoded(Alert)] == [alert]
     reader.close()
     clickhouse.command("TRUNCATE TABLE price_book")
     clickhouse.insert("price_book", [["another", 1.0, 1.0]], ["instance_type", "price_per_hour", "vcpus"])
@@ -145,7 +145,7 @@ def test_brackets_in_names_and_values_are_printed_as_they_are(run: Run) -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:8123", "http://localhost:812345"])
-def test_an_address_that_is_none_is_said_to_be_one_of_the_settings(run: Run, url: str) -> None:
+def test_an_invalid_address_is_an_error_that_names_the_setting(run: Run, url: str) -> None:
     said = run("sql", "SELECT 1", code=2, MILLSTREAM_CLICKHOUSE__URL=url).stderr.decode()
     assert f"clickhouse.url = '{url}'" in said.replace("\n", "")
     assert "MILLSTREAM_CLICKHOUSE__URL" in said

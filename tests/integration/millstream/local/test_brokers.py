@@ -75,7 +75,7 @@ def test_commit_metadata_is_kept_by_apache_in_transactions_up_to_its_limit(kafka
     assert (kept.offset, kept.metadata) == (3, METADATA)
 
 
-def test_a_cluster_goes_on_without_one_node_and_takes_it_back(kafka_cluster: ApacheKafka, topic_prefix: str) -> None:
+def test_a_cluster_works_without_one_node_and_accepts_it_again(kafka_cluster: ApacheKafka, topic_prefix: str) -> None:
     topic = f"{topic_prefix}replicated"
     create_topic(kafka_cluster.bootstrap, topic, replicas=3)
     write(kafka_cluster.bootstrap, topic, 200)

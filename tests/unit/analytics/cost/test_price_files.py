@@ -33,7 +33,7 @@ def test_csv_and_yaml_give_the_same_prices(tmp_path: Path) -> None:
     assert found[0].effective_to == ALWAYS
 
 
-def test_every_problem_is_told_with_its_line_and_value(tmp_path: Path) -> None:
+def test_every_problem_is_reported_with_its_line_and_value(tmp_path: Path) -> None:
     text = (
         "instance_type,price_per_hour,vcpus,currency,effective_from,effective_to\n"
         "m5.large,-1,2,USD,,\n"

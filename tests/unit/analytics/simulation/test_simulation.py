@@ -65,7 +65,7 @@ def test_enough_slots_mean_no_wait_and_no_job_starts_before_it_comes(
     assert sum(waits.jobs for waits in tight.by_lane.values()) == len(jobs)
 
 
-def test_what_cannot_be_is_said() -> None:
+def test_an_impossible_request_is_an_error() -> None:
     with pytest.raises(Unserved, match="'bulk'"):
         simulate([Arrival(0, "bulk", 1)], Scenario("s", 1, 1, kept={"high": 1}))
     for wrong in (

@@ -124,7 +124,7 @@ def test_metadata_never_exceeds_the_limit_and_forgetting_never_skips_work(finish
     assert run_again >= set(range(20_001)) - finished
 
 
-def test_it_says_so_when_the_metadata_nears_the_limit() -> None:
+def test_a_warning_is_logged_when_the_metadata_nears_the_limit() -> None:
     ledger = OffsetLedger(metadata_limit=40)
     for offset in range(2_000):
         ledger.take(offset)

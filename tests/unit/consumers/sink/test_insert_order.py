@@ -1,4 +1,4 @@
-"""Every partition has its turn, and large batches are preferred as long as nobody waits too long."""
+"""Every partition has its turn, and large batches are preferred as long as no other waits too long."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -35,14 +35,14 @@ def numbers(ready: list[tuple[Partition, InsertBatch]]) -> list[int]:
     return [partition.number for partition, _ in ready]
 
 
-def test_the_largest_go_first_while_nobody_waits_too_long() -> None:
+def test_the_largest_are_inserted_first_unless_another_waits_too_long() -> None:
     few, many = Partition(0), Partition(1)
     few.fill(10, now=0.0)
     many.fill(500, now=0.0)
     assert numbers(order_inserts([few, many], 1, 2, LIMITS, PATIENCE, now=0.5)) == [1]
 
 
-def test_what_would_only_wait_for_a_writer_goes_on_growing() -> None:
+def test_a_batch_that_would_wait_for_a_writer_keeps_growing() -> None:
     partition = Partition(0)
     partition.fill(999, now=0.0)
     assert order_inserts([partition], 2, 2, LIMITS, PATIENCE, now=0.9) == []

@@ -46,7 +46,7 @@ def test_a_late_loop_is_reported_once_with_the_job_that_blocks_it(parts: Parts, 
     assert parts.metrics.loop_late_s == 3.0
 
 
-def test_past_the_limit_the_process_ends_and_the_journal_blames_that_job_alone(parts: Parts, tmp_path: Path) -> None:
+def test_past_the_limit_the_process_ends_and_the_crash_journal_blames_it(parts: Parts, tmp_path: Path) -> None:
     parts.assign(0)
     blocking, innocent = parts.take_requests(2)
     path = tmp_path / "journal"

@@ -35,7 +35,7 @@ def test_a_parameter_that_is_given_is_not_offered_again() -> None:
     assert set(completed("SELECT * FROM failure_rate(from='a', ")) == {"to=", "step_seconds=", "by="}
 
 
-def test_a_view_is_explained_with_its_example_and_an_unknown_one_is_said_to_be() -> None:
+def test_a_view_is_explained_with_its_example_and_an_unknown_one_is_an_error() -> None:
     assert "How fast is the error budget" in described("slo_burn_rate")
     assert "SELECT * FROM slo_burn_rate(" in described("slo_burn_rate")
     assert "tenant_summary" in described("")

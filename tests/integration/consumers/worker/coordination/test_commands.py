@@ -58,7 +58,7 @@ def test_a_running_and_a_waiting_job_are_cancelled(
     assert standing(kafka, topics) == []
 
 
-def test_a_paused_tenant_waits_over_a_restart_and_goes_on_when_it_is_resumed(
+def test_a_paused_tenant_stays_paused_over_a_restart_until_it_is_resumed(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
     send(kafka, topics, Action.PAUSE, Scope.TENANT, "acme")

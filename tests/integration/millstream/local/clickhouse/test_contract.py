@@ -143,7 +143,7 @@ class TestPlainHttp:
         assert answer.headers["X-ClickHouse-Exception-Code"] in ("27", "117")
         assert ask(clickhouse_url, "SELECT count() FROM t", database=database).text == "0\n"
 
-    def test_bodies_and_results_are_compressed_as_asked(self, clickhouse_url: str, database: str) -> None:
+    def test_bodies_and_results_are_compressed_as_requested(self, clickhouse_url: str, database: str) -> None:
         ask(clickhouse_url, "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a", database=database)
         packers = {
             "gzip": gzip.compress, "deflate": zlib.compress, "lz4": lz4.frame.compress, "zstd": zstd.compress,
@@ -183,7 +183,7 @@ class TestPlainHttp:
             assert answer.status_code == 200, answer.text
         assert ask(clickhouse_url, "SELECT count(), uniqExact(a) FROM t", database=database).text == "150000\t50000\n"
 
-    def test_an_error_after_parsing_is_told(self, clickhouse_url: str, database: str) -> None:
+    def test_an_error_after_parsing_is_reported(self, clickhouse_url: str, database: str) -> None:
         ask(
             clickhouse_url,
             "CREATE TABLE t (a UInt64, b UInt64 DEFAULT a + throwIf(a = 3, 'three is refused')) "
@@ -279,7 +279,7 @@ class TestClickHouseConnect:
         arrow = client.raw_query("SELECT number FROM numbers(1000)", fmt="Arrow")
         assert arrow[:6] == arrow[-6:] == b"ARROW1"
 
-    def test_the_server_says_who_it_is(self, client: Client, clickhouse_url: str) -> None:
+    def test_the_server_reports_its_identity(self, client: Client, clickhouse_url: str) -> None:
         assert client.server_version
         address = httpx.URL(clickhouse_url)
         assert get_client(host=address.host, port=address.port).command("SELECT timezone()")

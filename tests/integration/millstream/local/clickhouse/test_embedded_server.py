@@ -54,7 +54,7 @@ def test_it_does_not_listen_beyond_loopback_without_a_password(tmp_path: Path) -
     assert "without a password" in refused.stderr
 
 
-def test_with_a_password_nobody_gets_in_without_it(tmp_path: Path) -> None:
+def test_with_a_password_requests_without_it_are_rejected(tmp_path: Path) -> None:
     port = free_port()
     argv = [sys.executable, "-m", "millstream.local.clickhouse", "--path", str(tmp_path), "--port", str(port)]
     secret = uuid.uuid4().hex

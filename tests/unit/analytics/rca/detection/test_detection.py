@@ -81,7 +81,7 @@ def test_what_still_lasts_has_no_end_and_is_a_change_of_level_when_it_lasts_long
     assert found.observed / found.expected == pytest.approx(5, rel=0.3)
 
 
-def test_a_stall_is_told_from_a_drop() -> None:
+def test_a_stall_differs_from_a_drop() -> None:
     starts = submissions(4)
     starts[at(8, 12) : at(8, 12.5)] = 0
     assert only(deviations(series(Nature.COUNT, starts, starts), TODAY, upward=False)).kind is Kind.STALL

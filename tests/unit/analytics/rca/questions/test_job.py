@@ -77,7 +77,7 @@ def test_a_type_that_fails_everywhere_is_named() -> None:
     assert any(line.startswith("mail fails on other hosts too: 30% of 1000") for line in lines)
 
 
-def test_attempts_that_fail_the_same_way_are_told_from_attempts_that_do_not() -> None:
+def test_attempts_that_fail_the_same_way_differ_from_attempts_that_do_not() -> None:
     again = [*FAILED, step(12, "started", 2), step(13, "failed", 2, "ValueError")]
     assert "2 attempts failed the same way (ValueError): a retry does not help" in said(again)
     differently = [*again[:-1], replace(again[-1], error_type="KeyError")]

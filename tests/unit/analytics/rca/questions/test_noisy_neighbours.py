@@ -19,7 +19,7 @@ def test_a_tenant_behind_one_other_names_it() -> None:
     assert line.startswith("small waits 9.0 s (p95) behind flood") and "80% of the run time of lane default" in line
 
 
-def test_a_tenant_behind_its_own_jobs_blames_nobody_else() -> None:
+def test_a_tenant_behind_its_own_jobs_is_not_delayed_by_others() -> None:
     (line,) = judge([tenant("small", 9000)], [behind("small", 0.7), behind("flood", 0.3)])
     assert "behind its own jobs" in line
 

@@ -27,7 +27,7 @@ def test_a_worker_that_misses_its_heartbeats_is_fenced_once() -> None:
     assert fenced == [[], [], [("other", "txn-other")], [], [], []]
 
 
-def test_no_worker_is_overdue_while_the_topic_stands_still() -> None:
+def test_no_worker_is_overdue_while_the_topic_has_no_records() -> None:
     detector = Clocked("me", 3)
     detector.receive(heartbeat("other"))
     detector.receive(heartbeat("me"))

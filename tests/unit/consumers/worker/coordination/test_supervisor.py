@@ -48,7 +48,7 @@ def test_a_child_that_dies_is_back_under_its_own_name_and_the_others_stay(tmp_pa
         children.stop()
 
 
-def test_a_child_that_dies_again_and_again_waits_ever_longer(tmp_path: Path) -> None:
+def test_a_child_that_dies_repeatedly_is_restarted_ever_later(tmp_path: Path) -> None:
     children = Children(tmp_path, ["a"], "open(sys.argv[1] + '.at', 'a').write(f'{time.time()} ')\nsys.exit(1)")
     until(lambda: len(children.pids("a")) >= 4)
     children.stop()
@@ -71,9 +71,11 @@ def test_a_child_that_a_signal_ended_counts_as_a_shell_counts_it(tmp_path: Path)
     assert children.stop() == 128 + 15
 
 
-def test_a_second_stop_is_told_to_the_children_too(tmp_path: Path) -> None:
-    code = "told = []\nsignal.signal(15, lambda *_: told.append(1))\nopen(sys.argv[1] + '.set', 'w')\n"
-    code += "while len(told) < 2:\n    time.sleep(0.01)\n    open(sys.argv[1] + f'.{len(told)}', 'w')\nsys.exit(4)"
+def test_a_second_stop_reaches_the_children_too(tmp_path: Path) -> None:
+    code = "seen = []\nsignal.signal(15, lambda *_: seen.append(1))\nopen(sys.argv[1] + '.set', 'w')\n"
+    code += (
+        "while len(reported) < 2:\n    time.sleep(0.01)\n    open(sys.argv[1] + f'.{len(reported)}', 'w')\nsys.exit(4)"
+    )
     children = Children(tmp_path, ["a"], code)
     until((tmp_path / "a.set").exists)
     children.supervisor.stop()

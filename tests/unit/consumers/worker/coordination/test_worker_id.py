@@ -1,4 +1,4 @@
-"""Names for workers that nobody named."""
+"""Ids of workers without a configured name."""
 
 import os
 import subprocess

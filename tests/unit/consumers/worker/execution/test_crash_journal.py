@@ -85,7 +85,7 @@ def test_a_process_that_ends_because_of_one_job_leaves_no_suspicion_on_the_other
     assert CrashJournal(tmp_path / "w", 3).poison_suspects == {blamed}
 
 
-def test_when_no_job_is_known_to_be_blamed_all_that_ran_are_suspect(tmp_path: Path) -> None:
+def test_when_no_job_is_blamed_all_that_ran_are_suspects(tmp_path: Path) -> None:
     ids = {new_id(), new_id()}
     for _ in range(2):
         ends = CrashJournal(tmp_path / "w", 3)

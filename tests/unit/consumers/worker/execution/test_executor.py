@@ -184,7 +184,7 @@ def test_an_error_without_a_text_ends_its_attempt(executor: Executor) -> None:
     assert ended == {"raises-without-text": EventKind.FAILED, "at-once": EventKind.SUCCEEDED}
 
 
-def test_a_task_of_a_job_that_exits_fails_the_job_and_the_loop_goes_on(executor: Executor) -> None:
+def test_a_task_of_a_job_that_exits_fails_the_job_and_the_loop_continues(executor: Executor) -> None:
     executor.submit(executions("exits-in-a-task"))
     until(lambda: len(finished(executor)) == 1)
     executor.submit(executions("at-once"))

@@ -1,4 +1,4 @@
-"""The loop watchdog: late while the loop's thread is blocked, and not because nobody checked."""
+"""The loop watchdog: late while the loop's thread is blocked, and not because no check ran."""
 
 import asyncio
 import threading

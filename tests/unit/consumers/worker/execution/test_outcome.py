@@ -1,4 +1,4 @@
-"""How errors are told apart and told."""
+"""How errors are distinguished and described."""
 
 import asyncio
 import contextvars
@@ -42,22 +42,22 @@ def test_huge_errors_are_cut_to_what_an_event_may_hold() -> None:
             deep(depth - 1)
         raise RuntimeError("x" * 100_000)
 
-    told = failed(caught(deep, 500)).error
-    assert len(told["error_message"]) == MESSAGE_LENGTH
-    assert len(told["stack"]) <= STACK_LENGTH
-    assert told["error_type"] == "RuntimeError"
+    reported = failed(caught(deep, 500)).error
+    assert len(reported["error_message"]) == MESSAGE_LENGTH
+    assert len(reported["stack"]) <= STACK_LENGTH
+    assert reported["error_type"] == "RuntimeError"
 
 
-def test_an_error_whose_text_utf_8_cannot_hold_is_told_in_escapes() -> None:
+def test_an_error_whose_text_utf_8_cannot_encode_is_escaped() -> None:
     def opens() -> None:
         raise OSError("no such file: caf\udce9.txt")
 
-    told = failed(caught(opens)).error
-    assert told["error_message"] == "no such file: caf\\udce9.txt"
-    assert all(text.encode() for text in told.values())
+    reported = failed(caught(opens)).error
+    assert reported["error_message"] == "no such file: caf\\udce9.txt"
+    assert all(text.encode() for text in reported.values())
 
 
-def test_an_error_whose_text_cannot_be_made_is_told_all_the_same() -> None:
+def test_an_error_whose_text_cannot_be_made_is_reported() -> None:
     class Unspeakable(Exception):
         def __str__(self) -> str:
             raise KeyError("no text")
@@ -65,9 +65,9 @@ def test_an_error_whose_text_cannot_be_made_is_told_all_the_same() -> None:
     def fails() -> None:
         raise Unspeakable
 
-    told = failed(caught(fails)).error
-    assert told["error_type"].endswith("Unspeakable")
-    assert "__str__ raised KeyError" in told["error_message"]
+    reported = failed(caught(fails)).error
+    assert reported["error_type"].endswith("Unspeakable")
+    assert "__str__ raised KeyError" in reported["error_message"]
 
 
 async def test_only_a_coroutines_own_steps_are_counted() -> None:

@@ -73,12 +73,12 @@ def test_a_handler_with_two_payloads_is_refused() -> None:
         JobTypes().job("a")(lambda first, second: None)
 
 
-def test_progress_is_throttled_but_its_end_is_told() -> None:
-    told: list[float] = []
-    speaking = JobContext(JobRequest(tenant="a", job_type="b"), "run-1", lambda fraction, _: told.append(fraction))
+def test_progress_is_throttled_but_the_last_report_is_kept() -> None:
+    reported: list[float] = []
+    speaking = JobContext(JobRequest(tenant="a", job_type="b"), "run-1", lambda fraction, _: reported.append(fraction))
     for step in range(1, 101):
         speaking.progress(step / 100)
-    assert told == [0.01, 1.0]
+    assert reported == [0.01, 1.0]
 
 
 def test_the_idempotency_key_outlives_the_execution() -> None:

@@ -39,7 +39,7 @@ def test_a_worker_is_ready_between_joining_its_groups_and_stopping() -> None:
         assert answer(port, "/ready") == 503
 
 
-def test_a_worker_whose_poll_thread_or_event_loop_stands_still_is_not_live() -> None:
+def test_a_worker_whose_poll_thread_or_event_loop_is_blocked_is_not_live() -> None:
     port, status = free_port(), WorkerStatus()
     with HealthServer("127.0.0.1", port, status, WorkerMetrics(status)):
         status.polled_at = time.monotonic() - 2 * STUCK_AFTER_S

@@ -71,7 +71,7 @@ def test_without_a_readable_cgroup_the_host_is_what_counts(tmp_path: Path, files
     assert gauge.rss_bytes > 0
 
 
-def test_the_kernel_is_asked_at_most_twice_a_second(cgroup: Path) -> None:
+def test_the_kernel_is_read_at_most_twice_a_second(cgroup: Path) -> None:
     gauge = HostGauge(cgroup)
     look_again(gauge)
     used = gauge.memory_used

@@ -41,7 +41,7 @@ def test_short_memory_cuts_it_to_the_least_and_short_cpu_to_where_it_began() -> 
     assert after(grown, 60, 10.0, cpu=0.99) == 50
 
 
-def test_a_type_whose_work_has_grown_for_good_is_not_held_down_for_ever() -> None:
+def test_a_type_whose_run_time_has_grown_for_good_gets_its_concurrency_back() -> None:
     limit = AdaptiveLimit(100, 5, 200)
     after(limit, 5, 10.0)
     assert after(limit, 300, 40.0) == 200

@@ -100,7 +100,7 @@ def test_a_free_place_of_a_type_is_used_though_the_first_in_line_may_not() -> No
     assert following is not None and following.tenant == "c"
 
 
-def test_a_rate_limit_says_when_the_next_may_begin() -> None:
+def test_a_rate_limit_gives_the_time_of_the_next_start() -> None:
     worker = Worker(Quotas({("tenant", "a"): Quota(max_per_second=2)}))
     for _ in range(5):
         worker.queue.put(Job())
@@ -114,7 +114,7 @@ def test_a_rate_limit_says_when_the_next_may_begin() -> None:
     assert worker.begin(10.5) is not None
 
 
-def test_a_rate_limit_of_a_lane_says_when_the_next_may_begin() -> None:
+def test_a_rate_limit_of_a_lane_gives_the_time_of_the_next_start() -> None:
     worker = Worker(Quotas({("lane", "default"): Quota(max_per_second=1)}))
     for _ in range(3):
         worker.queue.put(Job())
@@ -149,7 +149,7 @@ def test_an_order_to_a_lane_is_one_to_its_overflow_too() -> None:
     assert worker.begin() is not None
 
 
-def test_what_is_paused_goes_on_when_it_is_resumed() -> None:
+def test_paused_jobs_start_when_they_are_resumed() -> None:
     worker = Worker()
     worker.quotas.pause("tenant", "a")
     worker.quotas.pause("lane", "high")

@@ -67,7 +67,7 @@ def test_an_order_lifts_what_an_earlier_one_limited() -> None:
     assert quotas.wait("lane", "bulk", 0) == 0
 
 
-def test_an_order_that_cannot_be_obeyed_leaves_the_quota_as_it_is() -> None:
+def test_a_command_that_cannot_be_applied_leaves_the_quota_unchanged() -> None:
     quotas = Quotas()
     quotas.apply_limits("tenant", "a", weight=3)
     with pytest.raises(ValidationError, match="weight"):
@@ -75,7 +75,7 @@ def test_an_order_that_cannot_be_obeyed_leaves_the_quota_as_it_is() -> None:
     assert quotas.quota("tenant", "a") == Quota(weight=3)
 
 
-def test_idle_tenants_are_forgotten() -> None:
+def test_idle_tenants_are_removed() -> None:
     quotas = Quotas()
     for number in range(2 * MAX_IDLE):
         quotas.enter(f"t{number}", "t", "l")
