@@ -20,6 +20,7 @@ ON_SHARED_BROKERS = {
         "tests/integration/consumers/worker/",
         "tests/integration/millstream/cli/test_cost_commands.py",
         "tests/integration/millstream/demo/",
+        "tests/integration/millstream/local/test_brokers.py",
         "tests/integration/producers/",
         "tests/integration/schemas/",
     ),
@@ -28,7 +29,6 @@ ON_SHARED_BROKERS = {
         "tests/integration/consumers/kafka/",
         "tests/integration/consumers/sink/",
         "tests/integration/contracts/",
-        "tests/integration/millstream/local/test_brokers.py",
         "tests/integration/streams/",
     ),
 }
