@@ -1,15 +1,17 @@
 """Reads assigned partitions up to their end, and on."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.25
+METADATA_WITHIN_S = 2.0
 
 
 class TopicTail:
@@ -25,6 +27,10 @@ class TopicTail:
 
     def __enter__(self) -> Self:
         """Raises `KafkaException` when the partitions cannot be assigned."""
+        # librdkafka looks for leaders every half second: it must know them when the partitions are assigned.
+        for topic in {each.topic for each in self._partitions}:
+            with suppress(KafkaException):
+                self._consumer.list_topics(topic, METADATA_WITHIN_S)
         self._consumer.assign(self._partitions)
         return self
 

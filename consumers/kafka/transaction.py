@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -60,7 +61,7 @@ class TransactionWriter:
         transaction_timeout_ms: int,
         on_committed: Callable[[float], None] = lambda duration_s: None,
     ) -> None:
-        self._on_committed = on_committed
+        self.on_committed = on_committed
         self._one_by_one = False
         self._rejecting: set[str] = set()
         self._newly_rejecting: set[str] = set()
@@ -73,13 +74,16 @@ class TransactionWriter:
             )
         )
 
-    def open(self, keep_waiting: Callable[[], bool] = lambda: True) -> bool:
+    def open(self, topic: str, keep_waiting: Callable[[], bool] = lambda: True) -> bool:
         """Fence every older producer of this transactional id and abort what it left open.
 
-        Blocks until a coordinator answers. `keep_waiting` is called every few seconds; when it returns False, so does
-        this. Raises `ProducerLost` when the broker rejects the request, and `KafkaException` when it always will: for
-        lack of rights, or because of a setting.
+        Blocks until a coordinator answers. `topic`: one that the client may read metadata of. `keep_waiting` is called
+        every few seconds; when it returns False, so does this. Raises `ProducerLost` when the broker rejects the
+        request, and `KafkaException` when it always will: for lack of rights, or because of a setting.
         """
+        # librdkafka waits for half a second after a transactional request that finds no connection, so connect first.
+        with suppress(KafkaException):
+            self._producer.list_topics(topic, OPEN_WITHIN_S)
         while keep_waiting():
             try:
                 self._producer.init_transactions(OPEN_WITHIN_S)
@@ -111,7 +115,7 @@ class TransactionWriter:
             self._commit()
             self._one_by_one = False
             self._rejecting.clear()
-            self._on_committed(time.monotonic() - began)
+            self.on_committed(time.monotonic() - began)
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.fatal() or cause.code() == KafkaError._FENCED:

@@ -1,7 +1,8 @@
-"""Writes transactions on a thread of its own, so that a commit delays neither a poll nor a start."""
+"""Opens the transactional producer and writes transactions on a thread of its own, so that a commit delays neither a
+poll nor a start, and a worker joins its groups while its predecessor is fenced."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -28,13 +29,29 @@ class TransactionThread:
     """
 
     def __init__(self, writer: TransactionWriter, limit_s: float) -> None:
-        self._writer = writer
+        self.writer = writer
         self._limit_s = limit_s
         self._thread = ThreadPool(1, "millstream-writer")
         self._result: Future[None] | None = None
         self._began = 0.0
+        self._opening: Future[None] | None = None
         self.batch: TransactionBatch | None = None
         """The batch that is being written."""
+
+    def open(self, topic: str, keep_waiting: Callable[[], bool]) -> None:
+        """Start to open the writer; returns at once. The arguments are those of `TransactionWriter.open`, which calls
+        `keep_waiting` on the thread that writes."""
+        self._opening = self._submit(lambda: self.writer.open(topic, keep_waiting))
+
+    def opening(self) -> bool:
+        """Whether the writer is still being opened. Raises what `TransactionWriter.open` raises."""
+        if self._opening is None:
+            return False
+        if not self._opening.done():
+            return True
+        opened, self._opening = self._opening, None
+        opened.result()
+        return False
 
     @property
     def done(self) -> bool:
@@ -50,18 +67,8 @@ class TransactionThread:
         """Start to write a batch; returns at once. Raises RuntimeError while another batch is not finished."""
         if self.batch is not None:
             raise RuntimeError("a batch is being written")
-        self.batch, self._result, self._began = batch, Future(), time.monotonic()
-        result = self._result
-
-        def write() -> None:
-            try:
-                self._writer.write(batch.records, batch.commits)
-            except BaseException as error:
-                result.set_exception(error)
-            else:
-                result.set_result(None)
-
-        self._thread.submit(write)
+        self.batch, self._began = batch, time.monotonic()
+        self._result = self._submit(lambda: self.writer.write(batch.records, batch.commits))
 
     def finish(self) -> None:
         """Wait for the batch, if there is one; afterwards another may begin.
@@ -80,6 +87,20 @@ class TransactionThread:
     def stop(self) -> None:
         """End the thread, after the batch that it is writing."""
         self._thread.stop()
+
+    def _submit(self, call: Callable[[], object]) -> Future[None]:
+        result: Future[None] = Future()
+
+        def work() -> None:
+            try:
+                call()
+            except BaseException as error:
+                result.set_exception(error)
+            else:
+                result.set_result(None)
+
+        self._thread.submit(work)
+        return result
 
     @property
     def _left_s(self) -> float:

@@ -71,6 +71,10 @@ class CommitLoop:
         waiting = self._thread.pending_records + len(self._batch)
         return waiting >= MOST_RECORDS or self._moved_bytes >= self._most_moved_bytes
 
+    def opening(self) -> bool:
+        """Whether the transactional producer is still being opened. Raises what `TransactionWriter.open` raises."""
+        return self._thread.opening()
+
     @property
     def empty(self) -> bool:
         """Whether nothing waits to be written."""

@@ -23,6 +23,8 @@ from millstream.consumers.worker.status import WorkerStatus
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.005
+OPENED_WITHIN_S = 10.0
+"""How long an assignment waits for the transactional producer. Longer would hold up the next rebalance of the group."""
 
 
 class Handover:
@@ -51,8 +53,9 @@ class Handover:
         self._closed = True
 
     def on_assign(self, member: GroupMember, partitions: list[TopicPartition]) -> None:
-        """Start each partition from its commit: the offset, and what had finished above it."""
-        if self._closed or self._status.stopping.is_set():
+        """Start each partition from its commit: the offset, and what had finished above it. Raises `ProducerLost` when
+        the transactional producer cannot be opened."""
+        if self._closed or not self._await_open():
             return
         member.assign([self._resumed(member, each) for each in self._committed(member, partitions)])
         log.info("partitions_assigned", group=member.group, partitions=_names(partitions))
@@ -73,6 +76,16 @@ class Handover:
         self._release(member, partitions)
         member.unassign(partitions)
         log.warning("partitions_lost", group=member.group, partitions=_names(partitions))
+
+    def _await_open(self) -> bool:
+        """Wait until the transactional producer is open, so that nothing starts before a predecessor of the same name
+        is fenced; False when the worker is to stop."""
+        deadline = time.monotonic() + OPENED_WITHIN_S
+        while self._commit_loop.opening() and self._status.keep_waiting():
+            if time.monotonic() > deadline:
+                raise ProducerLost(f"the transactional producer did not open within {OPENED_WITHIN_S:g} s")
+            time.sleep(POLL_S)
+        return not self._status.stopping.is_set()
 
     def _resumed(self, member: GroupMember, committed: TopicPartition) -> Assignment:
         lane = member.lanes[committed.topic]

@@ -57,7 +57,8 @@ class WorkerSession:
 
     def run(self, drain_grace_s: float) -> Drained:
         """Join the groups, execute jobs until the worker is asked to stop, then drain for at most `drain_grace_s`
-        seconds. Raises `ProducerLost`, `EventLoopBlocked` and `EventLoopEnded`."""
+        seconds. Raises `ProducerLost`, `EventLoopBlocked` and `EventLoopEnded`, and `KafkaException` when transactions
+        are not allowed."""
         status = self._status
         for member in self._members:
             member.join(self._handover)
@@ -65,6 +66,7 @@ class WorkerSession:
         while not status.stopping.is_set():
             status.polled_at = time.monotonic()
             self._loop_guard.check()
+            self._commit_loop.opening()
             self._intake.poll()
             self._commit_loop.run_once()
             self._intake.pause_or_resume()

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer
 
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.kafka.restart_backoff import RestartBackoff
-from millstream.consumers.kafka.transaction import ProducerLost, TransactionWriter
+from millstream.consumers.kafka.transaction import ProducerLost
 from millstream.consumers.kafka.transaction_thread import TransactionThread
 from millstream.consumers.worker.commit_loop import CommitLoop
 from millstream.consumers.worker.concurrency import ConcurrencyControl
@@ -39,6 +39,7 @@ from millstream.consumers.worker.outcomes.oversized import Oversized
 from millstream.consumers.worker.scheduling.admission import Admission
 from millstream.consumers.worker.session import Drained, WorkerSession
 from millstream.consumers.worker.status import WorkerStatus
+from millstream.consumers.worker.transactions import open_transactions, transactional_id
 from millstream.schemas import Codec, KafkaConnection, RequestReader, TopicCatalogue
 from millstream.schemas.topics import OVERFLOW_SUFFIX
 
@@ -46,8 +47,6 @@ log = structlog.get_logger(__name__)
 
 FETCH_WAIT_MS = 50
 STATISTICS_INTERVAL_MS = 5_000
-TRANSACTION_MARGIN_S = 1.0
-"""How long after its own timeout a transaction is given up."""
 
 RESTART_FIRST_S = 0.1
 RESTART_LONGEST_S = 10.0
@@ -64,7 +63,9 @@ class Worker:
         config: WorkerConfig | None = None,
         jobs: JobTypes | None = None,
         codec: Codec | None = None,
+        transactions: TransactionThread | None = None,
     ) -> None:
+        """`transactions`: the transactional producer of this worker, if it is already being opened."""
         config = config or WorkerConfig()
         if not config.worker_id:
             config = config.model_copy(update={"worker_id": claim_worker_id(config.host, topics.prefix)})
@@ -76,7 +77,8 @@ class Worker:
         self._codec = codec or Codec()
         self._requests = RequestReader(self._codec)
         self._lanes = list(config.lanes or topics.lanes)
-        self._transactional_id = f"{topics.prefix}worker-{config.worker_id}"
+        self._transactions = transactions
+        self._transactional_id = transactional_id(topics, config.worker_id)
         self._host = HostGauge()
         self.metrics = WorkerMetrics(self.status, (each.name for each in self._jobs))
 
@@ -102,7 +104,9 @@ class Worker:
         heartbeats = HeartbeatSender(
             connection, topics.heartbeats, self._codec, config, self._transactional_id, self._lanes, status, self._host
         )
-        listener = CoordinationListener(connection.consumer(f"{config.group}-coordination"), topics, commands, fencing)
+        # A fetch at the end of a topic returns after this time, and jobs start when the commands are read to their end.
+        settings = connection.consumer(f"{config.group}-coordination", fetch_wait_max_ms=FETCH_WAIT_MS)
+        listener = CoordinationListener(settings, topics, commands, fencing)
         health = HealthServer(config.health_host, config.health_port, status, self.metrics)
         backoff = RestartBackoff(RESTART_FIRST_S, RESTART_FIRST_S, RESTART_LONGEST_S, RESTART_STABLE_AFTER_S)
         with health, heartbeats, listener, closing(self._open_crash_journal()) as crash_journal:
@@ -120,18 +124,12 @@ class Worker:
     def _run_session(self, commands: ActiveCommands, crash_journal: CrashJournal) -> Drained:
         """Build new parts, run them, and leave nothing of them behind."""
         config, status = self.config, self.status
-        writer = TransactionWriter(
-            self._connection,
-            self._transactional_id,
-            config.transaction_timeout_ms,
-            self.metrics.transactions.observe,
-        )
-        thread = TransactionThread(writer, config.transaction_timeout_ms / 1000 + TRANSACTION_MARGIN_S)
+        opened, self._transactions = self._transactions, None
+        thread = opened or open_transactions(self._connection, self._topics, config, self._keep_opening)
+        thread.writer.on_committed = self.metrics.transactions.observe
         executor = Executor(self._jobs, config, [*self._lanes, *self._overflow_lanes().values()], crash_journal)
         session = self._session(executor, thread, crash_journal)
         try:
-            if not writer.open(status.keep_waiting):
-                return Drained.CUT_SHORT if status.restarts else Drained.CLEAN
             executor.start()
             commands.apply_to(executor)
             status.load = executor
@@ -142,6 +140,9 @@ class Worker:
             crash_journal.clear()
             session.leave_groups()
             thread.stop()
+
+    def _keep_opening(self) -> bool:
+        return not self.status.stopping.is_set()
 
     def _session(self, executor: Executor, thread: TransactionThread, crash_journal: CrashJournal) -> WorkerSession:
         config, status, metrics, topics = self.config, self.status, self.metrics, self._topics

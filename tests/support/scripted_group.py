@@ -131,8 +131,14 @@ class ScriptedTransactions:
 
     def __init__(self, aborts: int = 0) -> None:
         self.aborts = aborts
+        self.opens_after = 0
+        """How many times `opening` is True."""
         self.batch: TransactionBatch | None = None
         self.written: list[TransactionBatch] = []
+
+    def opening(self) -> bool:
+        self.opens_after -= 1
+        return self.opens_after >= 0
 
     @property
     def done(self) -> bool:

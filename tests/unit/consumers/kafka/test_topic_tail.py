@@ -1,7 +1,7 @@
 """A topic tail returns records up to the end of its partitions and on, and survives errors that pass."""
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
 from millstream.consumers.kafka import topic_tail as module
@@ -16,6 +16,9 @@ class ScriptedConsumer:
         self.arriving = list(arriving)
         self.assigned: list[tuple[str, int, int]] = []
         self.closed = False
+
+    def list_topics(self, topic: str, timeout_s: float) -> None:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         self.assigned = [(each.topic, each.partition, each.offset) for each in partitions]

@@ -1,7 +1,7 @@
 """Writing on a thread of its own: one batch at a time, and none for ever."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from millstream.consumers.kafka.outgoing import OutgoingRecord
 from millstream.consumers.kafka.transaction import Commit, ProducerLost, TransactionAborted, TransactionWriter
 from millstream.consumers.kafka.transaction_thread import TransactionBatch, TransactionThread
+from tests.support.waiting import until
 
 BATCH = TransactionBatch([OutgoingRecord("events", None, b"outcome")], [])
 
@@ -21,6 +22,13 @@ class Scripted:
         self.written: list[Sequence[OutgoingRecord]] = []
         self._raises = raises
         self._hangs = hangs
+
+    def open(self, topic: str, keep_waiting: Callable[[], bool]) -> bool:
+        if self._hangs:
+            self.unblock.wait(10)
+        if self._raises:
+            raise self._raises
+        return keep_waiting()
 
     def write(self, records: Sequence[OutgoingRecord], commits: Sequence[Commit]) -> None:
         if self._hangs:
@@ -49,6 +57,33 @@ def test_what_the_writer_raises_is_raised_by_finish() -> None:
     with pytest.raises(TransactionAborted):
         writing.finish()
     assert writing.batch is None
+
+
+def test_opening_returns_at_once_and_is_over_when_the_writer_is_open() -> None:
+    writer = Scripted(hangs=True)
+    writing = writing_thread(writer)
+    assert not writing.opening(), "not asked for"
+    writing.open("events", lambda: True)
+    assert writing.opening()
+    writer.unblock.set()
+    until(lambda: not writing.opening())
+    writing.begin(BATCH)
+    writing.finish()
+    assert writer.written == [BATCH.records]
+
+
+def test_a_producer_that_cannot_be_opened_is_raised_once() -> None:
+    writing = writing_thread(Scripted(ProducerLost("fenced")))
+
+    def lost() -> bool:
+        try:
+            return not writing.opening()
+        except ProducerLost:
+            return True
+
+    writing.open("events", lambda: True)
+    until(lost)
+    assert not writing.opening()
 
 
 def test_one_batch_at_a_time() -> None:

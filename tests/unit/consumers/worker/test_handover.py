@@ -5,6 +5,7 @@ from confluent_kafka import TopicPartition
 
 from millstream.consumers.kafka.offset_ledger import Checkpoint, OffsetLedger
 from millstream.consumers.kafka.transaction import ProducerLost
+from millstream.consumers.worker import handover
 from tests.unit.consumers.worker.conftest import TOPIC, Parts
 
 PARTITION = [TopicPartition(TOPIC, 0)]
@@ -35,6 +36,30 @@ def test_offsets_that_had_finished_above_the_watermark_do_not_run_again(parts: P
     parts.consumer.commits[TOPIC, 0] = commit(ledger.checkpoint())
     parts.assign(0)
     assert [each.offset for each in parts.take_requests(4)] == [0, 2, 3]
+
+
+def test_an_assignment_waits_until_the_transactional_producer_is_open(parts: Parts) -> None:
+    parts.transactions.opens_after = 3
+    parts.assign(0)
+    assert parts.transactions.opens_after < 0
+    assert [name for name, _ in parts.consumer.calls].count("assign") == 1
+
+
+def test_an_assignment_does_not_hold_up_its_group_for_a_producer_that_does_not_open(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "OPENED_WITHIN_S", 0.02)
+    parts.transactions.opens_after = 10**6
+    with pytest.raises(ProducerLost, match=r"did not open within 0\.02 s"):
+        parts.assign(0)
+    assert parts.member.assignments == {}
+
+
+def test_a_worker_that_is_stopped_before_its_producer_is_open_starts_nothing(parts: Parts) -> None:
+    parts.transactions.opens_after = 10**6
+    parts.status.stopping.set()
+    parts.assign(0)
+    assert parts.member.assignments == {}
 
 
 def test_an_assignment_waits_until_the_commits_can_be_read(parts: Parts) -> None:

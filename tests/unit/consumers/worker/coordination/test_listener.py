@@ -24,6 +24,9 @@ class ScriptedConsumer:
         self.arriving = arriving
         self.closed = False
 
+    def list_topics(self, topic: str, timeout_s: float) -> None:
+        assert topic in (TOPICS.commands, TOPICS.heartbeats)
+
     def assign(self, partitions: list[Any]) -> None:
         assert {each.topic for each in partitions} == {TOPICS.commands, TOPICS.heartbeats}
 

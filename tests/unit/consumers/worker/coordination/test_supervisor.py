@@ -73,9 +73,7 @@ def test_a_child_that_a_signal_ended_counts_as_a_shell_counts_it(tmp_path: Path)
 
 def test_a_second_stop_reaches_the_children_too(tmp_path: Path) -> None:
     code = "seen = []\nsignal.signal(15, lambda *_: seen.append(1))\nopen(sys.argv[1] + '.set', 'w')\n"
-    code += (
-        "while len(reported) < 2:\n    time.sleep(0.01)\n    open(sys.argv[1] + f'.{len(reported)}', 'w')\nsys.exit(4)"
-    )
+    code += "while len(seen) < 2:\n    time.sleep(0.01)\n    open(sys.argv[1] + f'.{len(seen)}', 'w')\nsys.exit(4)"
     children = Children(tmp_path, ["a"], code)
     until((tmp_path / "a.set").exists)
     children.supervisor.stop()
