@@ -92,9 +92,9 @@ def test_submissions_that_share_their_bytes_are_the_bytes_of_each_request(
 
 def test_records_with_lists_and_bytes_survive_the_wire() -> None:
     now = datetime.now(UTC)
-    beat = Heartbeat(worker_id="w", lanes=["high"], in_flight=[InFlight(job_id=new_id(), attempt=1, since=now)])
+    heartbeat = Heartbeat(worker_id="w", lanes=["high"], in_flight=[InFlight(job_id=new_id(), attempt=1, since=now)])
     letter = DeadLetter(reason=DeadReason.UNREADABLE, topic="t", partition=1, offset=2, record_value=b"\x00\xff")
-    assert CODEC.decode(CODEC.encode(beat), Heartbeat) == beat
+    assert CODEC.decode(CODEC.encode(heartbeat), Heartbeat) == heartbeat
     assert CODEC.decode(CODEC.encode(letter), DeadLetter) == letter
 
 

@@ -98,13 +98,13 @@ def test_the_nearest_price_applies_type_before_option_before_region(clickhouse: 
 
 def test_idle_time_is_shared_by_use_and_together_with_used_time_is_what_machines_cost(clickhouse: Client) -> None:
     load(clickhouse, [Price(instance_type="box", price_per_hour=6, vcpus=4)])
-    beats = [
+    heartbeats = [
         [worker, NOON + timedelta(seconds=second), "host", "here", "box", 10, 4, 2.0]
         for second in range(3600)
         for worker in ("one", "two")
     ]
     names = ["worker_id", "occurred_at", "host", "region", "instance_type", "capacity", "busy", "cpu_limit"]
-    clickhouse.insert("worker_heartbeats", beats, names)
+    clickhouse.insert("worker_heartbeats", heartbeats, names)
     clickhouse.insert("job_attempts", [attempt(5, run_h=3), attempt(6, tenant="b", run_h=1)], COLUMNS)
     rows = clickhouse.query(
         "SELECT tenant, machine_hours, machine_cost, utilisation, used_cost, idle_cost "
@@ -199,9 +199,11 @@ def test_use_that_no_price_covers_costs_nothing_and_is_said_to_be_unpriced_in_ev
         attempt(41, run_h=8),
     ]
     clickhouse.insert("job_attempts", rows, COLUMNS)
-    beats = [[NOON + timedelta(seconds=second), "w", "h", "box", "here", 1, 1] for second in range(900)]
+    heartbeats = [[NOON + timedelta(seconds=second), "w", "h", "box", "here", 1, 1] for second in range(900)]
     clickhouse.insert(
-        "worker_heartbeats", beats, ["occurred_at", "worker_id", "host", "instance_type", "region", "capacity", "busy"]
+        "worker_heartbeats",
+        heartbeats,
+        ["occurred_at", "worker_id", "host", "instance_type", "region", "capacity", "busy"],
     )
 
     def asked(what: str, call: str) -> list[Any]:

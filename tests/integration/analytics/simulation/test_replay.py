@@ -15,10 +15,10 @@ from tests.support.price_book import set_prices
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 WINDOW = {"from": "2026-11-24 12:00:00", "to": "2026-11-24 13:00:00"}
 JOB = ["job_id", "attempt", "lane", "submitted_at", "started_at", "finished_at", "wait_ms", "run_ms"]
-BEAT = ["worker_id", "occurred_at", "host", "region", "instance_type", "capacity", "cpu_limit"]
+HEARTBEAT = ["worker_id", "occurred_at", "host", "region", "instance_type", "capacity", "cpu_limit"]
 
 
-def beats(
+def heartbeats(
     client: Client, host: str, names: Sequence[str], *, kind: str = "box", minutes: range = range(60), cores: float = 0
 ) -> None:
     rows = [
@@ -27,7 +27,7 @@ def beats(
         for second in range(60)
         for name in names
     ]
-    client.insert("worker_heartbeats", rows, BEAT)
+    client.insert("worker_heartbeats", rows, HEARTBEAT)
 
 
 def test_a_job_comes_when_it_is_due_not_when_it_was_submitted(clickhouse: Client) -> None:
@@ -73,7 +73,7 @@ def test_a_record_that_is_cut_says_how_long_it_was(clickhouse: Client, monkeypat
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "c", "d"]])
 def test_the_workers_of_a_machine_share_its_price(clickhouse: Client, names: list[str]) -> None:
     set_prices(clickhouse, [Price(instance_type="box", price_per_hour=6, vcpus=4)])
-    beats(clickhouse, "one", names)
+    heartbeats(clickhouse, "one", names)
     found = workers(clickhouse, WINDOW)
     assert (found.number, found.slots, found.unknown) == (len(names), 10, "")
     assert found.price_per_hour == pytest.approx(6 / len(names))
@@ -86,9 +86,9 @@ def test_a_machine_counts_by_the_time_its_workers_lived_and_by_the_cores_they_ma
         Price(instance_type="big", price_per_hour=80, vcpus=8, effective_from=NOON + timedelta(minutes=30)),
     ]
     set_prices(clickhouse, prices)
-    beats(clickhouse, "one", ["a"])
-    beats(clickhouse, "two", ["b"], kind="big", minutes=range(20, 40), cores=2)
-    beats(clickhouse, "two", ["c"], kind="big", minutes=range(20, 40), cores=2)
+    heartbeats(clickhouse, "one", ["a"])
+    heartbeats(clickhouse, "two", ["b"], kind="big", minutes=range(20, 40), cores=2)
+    heartbeats(clickhouse, "two", ["c"], kind="big", minutes=range(20, 40), cores=2)
     # One machine for an hour at 4; half a machine for a sixth of an hour at 40 and for another at 80.
     cost = 4 + 20 / 6 + 40 / 6
     assert workers(clickhouse, WINDOW).price_per_hour == pytest.approx(cost / (1 + 1 / 3 + 1 / 3))
@@ -102,8 +102,8 @@ def test_a_machine_counts_by_the_time_its_workers_lived_and_by_the_cores_they_ma
 def test_without_a_price_or_with_two_currencies_the_price_of_a_worker_is_not_known(clickhouse: Client) -> None:
     assert workers(clickhouse, WINDOW).unknown == "no worker sent a heartbeat in this window"
     set_prices(clickhouse, [Price(instance_type="box", price_per_hour=4, vcpus=4)])
-    beats(clickhouse, "one", ["a"])
-    beats(clickhouse, "two", ["b"], kind="odd", minutes=range(1))
+    heartbeats(clickhouse, "one", ["a"])
+    heartbeats(clickhouse, "two", ["b"], kind="odd", minutes=range(1))
     found = workers(clickhouse, WINDOW)
     assert (found.number, found.price_per_hour) == (2, None)
     assert found.unknown == "the price book has no price for machines of type 'odd'"
@@ -115,5 +115,5 @@ def test_without_a_price_or_with_two_currencies_the_price_of_a_worker_is_not_kno
 
 def test_a_machine_that_costs_nothing_has_a_known_price(clickhouse: Client) -> None:
     set_prices(clickhouse, [Price(instance_type="box", price_per_hour=0, vcpus=4)])
-    beats(clickhouse, "one", ["a"])
+    heartbeats(clickhouse, "one", ["a"])
     assert workers(clickhouse, WINDOW).price_per_hour == 0

@@ -39,13 +39,13 @@ def recording(clickhouse: Client) -> None:
     ran for a minute each.
     """
     set_prices(clickhouse, [Price(instance_type="m5.large", price_per_hour=8, vcpus=4)])
-    beats = [
+    heartbeats = [
         [f"worker-{number}", NOON + timedelta(seconds=second), "host-1", "eu-central-1", "m5.large", 2]
         for second in range(3600)
         for number in range(4)
     ]
     names = ["worker_id", "occurred_at", "host", "region", "instance_type", "capacity"]
-    clickhouse.insert("worker_heartbeats", beats, names)
+    clickhouse.insert("worker_heartbeats", heartbeats, names)
     past = History()
     for number in range(30):
         past.add(Attempt(NOON + timedelta(minutes=number), lane="high", wait_ms=0, run_ms=1000))

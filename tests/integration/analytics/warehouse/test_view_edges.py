@@ -38,9 +38,11 @@ def asked(client: Client, what: str, call: str) -> list[Any]:
 def test_a_constant_capacity_is_the_same_in_a_step_that_the_window_covers_in_part(
     clickhouse: Client, window: str, steps: int
 ) -> None:
-    beats = [[NOON + timedelta(seconds=second), "w", "h", "box", "here", 10, 5] for second in range(7200)]
+    heartbeats = [[NOON + timedelta(seconds=second), "w", "h", "box", "here", 10, 5] for second in range(7200)]
     clickhouse.insert(
-        "worker_heartbeats", beats, ["occurred_at", "worker_id", "host", "instance_type", "region", "capacity", "busy"]
+        "worker_heartbeats",
+        heartbeats,
+        ["occurred_at", "worker_id", "host", "instance_type", "region", "capacity", "busy"],
     )
     found = asked(clickhouse, "capacity, busy, utilisation", f"utilisation_over_time({window}, step_seconds=3600)")
     assert found == [(pytest.approx(10), pytest.approx(5), pytest.approx(0.5))] * steps
@@ -66,9 +68,11 @@ def test_a_step_that_is_not_over_is_measured_up_to_now(clickhouse: Client) -> No
     now = datetime.now(UTC).replace(microsecond=0)
     begun = now.replace(minute=0, second=0) - timedelta(hours=1)
     seconds = range(int((now - begun).total_seconds()))
-    beats = [[begun + timedelta(seconds=second), "w", "h", "box", "here", 10, 5] for second in seconds]
+    heartbeats = [[begun + timedelta(seconds=second), "w", "h", "box", "here", 10, 5] for second in seconds]
     clickhouse.insert(
-        "worker_heartbeats", beats, ["occurred_at", "worker_id", "host", "instance_type", "region", "capacity", "busy"]
+        "worker_heartbeats",
+        heartbeats,
+        ["occurred_at", "worker_id", "host", "instance_type", "region", "capacity", "busy"],
     )
     window = f"from='{begun:%Y-%m-%d %H:%M:%S}', to='{begun + timedelta(days=1):%Y-%m-%d %H:%M:%S}'"
     (capacity,) = asked(clickhouse, "capacity", f"utilisation_over_time({window}, step_seconds=86400) LIMIT 1")[-1]

@@ -52,7 +52,7 @@ def together(sinks: list[Sink]) -> Iterator[None]:
         assert not thread.is_alive()
 
 
-def beats() -> list[Heartbeat]:
+def heartbeats() -> list[Heartbeat]:
     return [
         Heartbeat(
             worker_id=f"worker-{number % 2}",
@@ -75,7 +75,7 @@ def test_every_quiet_topic_arrives_once_with_every_field(
     connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client
 ) -> None:
     records: dict[str, Sequence[Record]] = {
-        topics.heartbeats: beats(),
+        topics.heartbeats: heartbeats(),
         topics.alerts: [
             Alert(fingerprint=f"f{n}", kind=AlertKind.STUCK_JOB, opened_at=FIRST, labels={"n": str(n)})
             for n in range(20)
@@ -116,13 +116,13 @@ def test_every_quiet_topic_arrives_once_with_every_field(
         "SELECT record_key, hex(record_value), topic, partition FROM dead_letters WHERE offset = 7"
     ).result_rows
     assert letter == [(None, "07FF", "t", 1)]
-    beat = clickhouse.query(
+    heartbeat = clickhouse.query(
         "SELECT lanes, length(in_flight), in_flight.since[1] FROM worker_heartbeats "
         "WHERE busy = 8 AND length(in_flight) = 2 LIMIT 1",
         query_tz="UTC",
         tz_mode="aware",
     )
-    assert beat.result_rows == [(["high", "default"], 2, FIRST)]
+    assert heartbeat.result_rows == [(["high", "default"], 2, FIRST)]
 
 
 def test_a_dead_letter_that_cannot_be_read_makes_no_further_dead_letter(

@@ -81,7 +81,7 @@ def eats_memory(given: Given) -> None:
         time.sleep(0.01)
 
 
-async def beat(given: Given, context: JobContext) -> None:
+async def heartbeat(given: Given, context: JobContext) -> None:
     """HeartbeatSender for `seconds`, then falls silent."""
     deadline = time.monotonic() + given.seconds
     while time.monotonic() < deadline:
@@ -90,5 +90,5 @@ async def beat(given: Given, context: JobContext) -> None:
     await asyncio.sleep(given.code)
 
 
-jobs.job("beats", heartbeat_s=0.5)(beat)
-jobs.job("process-beats", heartbeat_s=0.5, runs_on="process")(beat)
+jobs.job("heartbeats", heartbeat_s=0.5)(heartbeat)
+jobs.job("process-heartbeats", heartbeat_s=0.5, runs_on="process")(heartbeat)

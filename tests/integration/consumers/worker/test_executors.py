@@ -89,8 +89,8 @@ def test_a_handler_that_falls_silent_is_ended_and_one_that_beats_is_not(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
     with RunningWorker(kafka.bootstrap, topics, jobs):
-        alive = [client.submit(kind, {"seconds": 1.5}) for kind in ("beats", "process-beats")]
-        silent = [client.submit(kind, {"seconds": 0.1, "code": 600}) for kind in ("beats", "process-beats")]
+        alive = [client.submit(kind, {"seconds": 1.5}) for kind in ("heartbeats", "process-heartbeats")]
+        silent = [client.submit(kind, {"seconds": 0.1, "code": 600}) for kind in ("heartbeats", "process-heartbeats")]
         log.until_finished([*alive, *silent])
     assert {outcomes(log)[job_id].kind for job_id in alive} == {EventKind.SUCCEEDED}
     assert all(outcomes(log)[job_id].error_message.startswith("no heartbeat for 0.5 s") for job_id in silent)
