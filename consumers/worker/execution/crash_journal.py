@@ -4,7 +4,8 @@ A job whose handler ends the whole process (`os._exit`, a crash in native code) 
 process, for ever. The ids of running jobs are kept in a small memory-mapped file, each with how many processes of this
 worker id died in a row while it ran. A process may die for many reasons, and then everything that ran in it runs again
 as before; but a job that ran at two deaths in a row is a poison suspect and runs in a process of its own, where another
-crash is that job's failure and nothing else.
+crash is that job's failure and nothing else. "In a row" counts the processes in which the job ran: one that dies before
+the job starts, because of another job, changes nothing for it. Otherwise two such jobs could take turns for ever.
 """
 
 import mmap
@@ -15,6 +16,9 @@ from pathlib import Path
 ID = 36
 SLOT = ID + 1
 """Bytes of a job id and of a count."""
+
+RAN = 0x80
+"""Bit of the count: the job ran in this process."""
 
 SUSPECT_AFTER = 2
 """Deaths in a row."""
@@ -30,23 +34,32 @@ class CrashJournal:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._deaths = _read(os.pread(self._file, 1 << 20, 0))
+        """Of each job that ran when a process died and has not ended since: at how many deaths in a row."""
         self.poison_suspects = {job_id.decode() for job_id, deaths in self._deaths.items() if deaths >= SUSPECT_AFTER}
-        """Jobs that ran when the last `SUSPECT_AFTER` processes of this worker id died."""
+        """Jobs that ran when the last `SUSPECT_AFTER` processes in which they ran died."""
         os.ftruncate(self._file, 0)
         os.ftruncate(self._file, size * SLOT)
         self._memory = mmap.mmap(self._file, size * SLOT)
         self._size = size
-        self._free = list(range(size))
+        self._waiting = {job_id: slot for slot, job_id in zip(range(size), self._deaths, strict=False)}
+        """Slots of jobs that have not run in this process, so that their deaths stay known if it dies first."""
+        for job_id, slot in self._waiting.items():
+            self._write(slot, job_id, self._deaths[job_id])
+        self._free = list(range(len(self._waiting), size))
         self._frozen = False
         self._slots: dict[str, int] = {}
         """By execution: a redelivered job may run twice at once."""
 
     def begin(self, job_id: bytes, execution_id: str) -> None:
         """Record a job that starts."""
-        if self._free:
-            slot = self._slots[execution_id] = self._free.pop()
-            deaths = self._deaths.get(job_id, 0) if self._deaths else 0
-            self._memory[slot * SLOT : (slot + 1) * SLOT] = job_id + bytes((deaths,))
+        slot = self._waiting.pop(job_id, None) if self._waiting else None
+        if slot is None and self._free:
+            slot = self._free.pop()
+        if slot is None and self._waiting:
+            _, slot = self._waiting.popitem()
+        if slot is not None:
+            self._slots[execution_id] = slot
+            self._write(slot, job_id, RAN | self._deaths.get(job_id, 0) if self._deaths else RAN)
 
     def end(self, execution_id: str) -> None:
         """Remove a job that has ended."""
@@ -62,6 +75,7 @@ class CrashJournal:
         self._memory[:] = bytes(len(self._memory))
         self._free = list(range(self._size))
         self._slots.clear()
+        self._waiting.clear()
 
     def freeze(self, blamed: str | None) -> None:
         """The process is about to end because of the execution `blamed`, or of an unknown one when it is None. Keep
@@ -72,6 +86,7 @@ class CrashJournal:
         self._frozen = True
         self._slots.clear()
         self._free.clear()
+        self._waiting.clear()
 
     def close(self) -> None:
         """The process ends normally."""
@@ -79,8 +94,12 @@ class CrashJournal:
         self._memory.close()
         os.close(self._file)
 
+    def _write(self, slot: int, job_id: bytes, count: int) -> None:
+        self._memory[slot * SLOT : (slot + 1) * SLOT] = job_id + bytes((count,))
+
 
 def _read(data: bytes) -> dict[bytes, int]:
-    """For each job that ran at the last death, during how many deaths in a row it has run."""
+    """For each job of the file of a dead process, at how many deaths in a row it ran, that one included."""
     slots = (data[at : at + SLOT] for at in range(0, len(data), SLOT))
-    return {slot[:ID]: min(slot[ID] + 1, 255) for slot in slots if re.fullmatch(rb"[0-9a-f-]{36}.", slot, re.DOTALL)}
+    jobs = [slot for slot in slots if re.fullmatch(rb"[0-9a-f-]{36}.", slot, re.DOTALL)]
+    return {slot[:ID]: min((slot[ID] & ~RAN) + (slot[ID] >= RAN), RAN - 1) for slot in jobs}

@@ -18,7 +18,39 @@ def test_what_ran_at_two_deaths_in_a_row_is_suspect(tmp_path: Path) -> None:
     assert dies_too.poison_suspects == set()
     dies_too.begin(twice.encode(), twice)
     assert CrashJournal(tmp_path / "w", 10).poison_suspects == {twice}
+
+
+def test_a_death_before_a_job_starts_changes_nothing_for_it(tmp_path: Path) -> None:
+    """Two jobs that end their process take turns: each is a suspect as soon as it has ended two processes."""
+    first, second = new_id(), new_id()
+    for killer, suspects in ((first, set()), (second, set()), (first, set()), (second, {first})):
+        dies = CrashJournal(tmp_path / "w", 10)
+        assert dies.poison_suspects == suspects
+        dies.begin(killer.encode(), killer)
+    assert CrashJournal(tmp_path / "w", 10).poison_suspects == {first, second}
+    assert CrashJournal(tmp_path / "w", 10).poison_suspects == {first, second}, "neither has run since"
+
+
+def test_a_suspect_that_ends_is_none_any_more(tmp_path: Path) -> None:
+    job_id = new_id()
+    for _ in range(2):
+        CrashJournal(tmp_path / "w", 10).begin(job_id.encode(), EXECUTION)
+    contains = CrashJournal(tmp_path / "w", 10)
+    assert contains.poison_suspects == {job_id}
+    contains.begin(job_id.encode(), EXECUTION)
+    contains.end(EXECUTION)
     assert CrashJournal(tmp_path / "w", 10).poison_suspects == set()
+
+
+def test_jobs_that_have_not_run_yet_leave_room_for_those_that_run(tmp_path: Path) -> None:
+    dies = CrashJournal(tmp_path / "w", 2)
+    for job_id in (waiting := [new_id(), new_id()]):
+        dies.begin(job_id.encode(), job_id)
+    runs = CrashJournal(tmp_path / "w", 2)
+    for job_id in (running := [new_id(), new_id()]):
+        runs.begin(job_id.encode(), job_id)
+    text = (tmp_path / "w").read_bytes().decode("latin-1")
+    assert all(job_id in text for job_id in running) and not any(job_id in text for job_id in waiting)
 
 
 def test_what_ended_between_two_deaths_is_not_suspect(tmp_path: Path) -> None:
