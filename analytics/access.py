@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.sql import quoted, rows, sql_file
+from millstream.analytics.sql import identifier, quoted, rows, sql_file
 from millstream.analytics.warehouse.catalogue import views
 
 ROLE = "millstream_analyst"
@@ -63,13 +63,13 @@ def read_schema(client: Client) -> Schema:
 
 def analyst_role(schema: Schema, limits: Limits | None = None) -> list[str]:
     """Statements that create the role which may read every table and view, within the limits. They may run again."""
-    database = _name(schema.database)
+    database = identifier(schema.database)
     readable = [*schema.readable, *sorted(schema.views)]
     return [
         *_role(ROLE, limits or Limits()),
-        *(f"GRANT SELECT ON {database}.{_name(name)} TO {ROLE}" for name in readable),
+        *(f"GRANT SELECT ON {database}.{identifier(name)} TO {ROLE}" for name in readable),
         *(
-            f"CREATE ROW POLICY IF NOT EXISTS {ROLE}_all ON {database}.{_name(name)} USING 1 TO {ROLE}"
+            f"CREATE ROW POLICY IF NOT EXISTS {ROLE}_all ON {database}.{identifier(name)} USING 1 TO {ROLE}"
             for name in readable
         ),
     ]
@@ -82,7 +82,7 @@ def tenant_role(schema: Schema, tenant: str, limits: Limits | None = None) -> li
     and materialised views are closed twice: they are not granted, and a policy hides every row.
     """
     role = tenant_role_name(tenant)
-    database = _name(schema.database)
+    database = identifier(schema.database)
     own = [name for name in schema.readable if schema.has_tenant(name)]
     others = [name for name in schema.tables if name not in own]
     granted = [*own, *tenant_views(schema)]
@@ -91,7 +91,7 @@ def tenant_role(schema: Schema, tenant: str, limits: Limits | None = None) -> li
         *(_policy(database, name, role, f"tenant = {quoted(tenant)}") for name in own),
         *(_policy(database, name, role, "0") for name in (*others, *schema.materialized)),
         *(_policy(database, name, role, "0") for name in sorted(set(schema.views) - set(granted))),
-        *(f"GRANT SELECT ON {database}.{_name(name)} TO {_name(role)}" for name in granted),
+        *(f"GRANT SELECT ON {database}.{identifier(name)} TO {identifier(role)}" for name in granted),
     ]
 
 
@@ -110,9 +110,8 @@ def tenant_role_name(tenant: str) -> str:
 
 
 def _policy(database: str, name: str, role: str, condition: str) -> str:
-    return (
-        f"CREATE ROW POLICY IF NOT EXISTS {_name(role)} ON {database}.{_name(name)} USING {condition} TO {_name(role)}"
-    )
+    holder = identifier(role)
+    return f"CREATE ROW POLICY IF NOT EXISTS {holder} ON {database}.{identifier(name)} USING {condition} TO {holder}"
 
 
 def _role(role: str, limits: Limits) -> list[str]:
@@ -128,8 +127,4 @@ def _role(role: str, limits: Limits) -> list[str]:
         "max_concurrent_queries_for_user": limits.queries_at_once,
     }
     text = ", ".join(f"{name} = {value} CONST" for name, value in settings.items())
-    return [f"CREATE ROLE IF NOT EXISTS {_name(role)}", f"ALTER ROLE {_name(role)} SETTINGS {text}"]
-
-
-def _name(text: str) -> str:
-    return "`" + text.replace("\\", "\\\\").replace("`", "\\`") + "`"
+    return [f"CREATE ROLE IF NOT EXISTS {identifier(role)}", f"ALTER ROLE {identifier(role)} SETTINGS {text}"]

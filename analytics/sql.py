@@ -66,12 +66,12 @@ def column(name: str) -> str:
     """The expression of a dimension of an attempt: a column, or a label for `labels.KEY`."""
     if name.startswith("labels."):
         return f"labels[{quoted(name.removeprefix('labels.'))}]"
-    return alias(name)
+    return identifier(name)
 
 
-def alias(name: str) -> str:
-    """The name of a dimension's column inside a query."""
-    return "`" + name.replace("`", "") + "`"
+def identifier(name: str) -> str:
+    """A quoted name: of a database, a table, a role, or a column."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
 def equal(values: Iterable[tuple[str, str]]) -> str:

@@ -18,6 +18,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from millstream.analytics.sql import rows
 from millstream.analytics.warehouse.migrate import pending
 from millstream.settings import Settings
 from millstream.topics import inspect_topics
@@ -140,7 +141,7 @@ def _clickhouse(settings: Settings, connect: Callable[[Settings], Client]) -> It
     try:
         client = connect(settings)
         sent = time.time()
-        version, now = client.query("SELECT version(), toUnixTimestamp64Micro(now64(6))").result_rows[0]
+        version, now = rows(client, "SELECT version(), toUnixTimestamp64Micro(now64(6))")[0]
         received = time.time()
     except (ClickHouseError, OSError) as error:
         yield CheckResult(

@@ -92,8 +92,8 @@ class ChartColumn:
 
 @dataclass(frozen=True)
 class Metric:
-    """`direction`: which way is worse. `explained_by`: the metric whose attempts explain this one, its own name for
-    most, empty when attempts cannot explain it."""
+    """`direction`: which way is worse. `attempts`: None when they cannot explain the metric. `explained_by`: the metric
+    whose attempts explain this one in that case, empty when none does."""
 
     name: str
     unit: Unit
@@ -102,6 +102,11 @@ class Metric:
     source: SeriesSource
     attempts: AttemptSql | None = None
     explained_by: str = ""
+
+    @property
+    def cause_metric(self) -> str:
+        """The metric to ask for the causes of this one; empty when attempts have none."""
+        return self.name if self.attempts is not None else self.explained_by
 
     @property
     def title(self) -> str:
@@ -113,6 +118,19 @@ STALLS = frozenset({Kind.STALL})
 ENDED = ChartColumn("attempts", "attempts a step", when_empty=0.0)
 FAILED = "outcome IN ('failed', 'timed_out')"
 
+
+def _slow(attempts: str, column: str, by: str, stage: str) -> AttemptSql:
+    """Attempts whose duration in `column` is above the baseline's 95th percentile of their kind, the column `by`."""
+    slow = f"{column} > {{per_kind}}"
+    return AttemptSql(
+        f"{attempts} longer than the baseline's p95",
+        slow,
+        f"{column} IS NOT NULL",
+        slow,
+        per_kind=PerKind(f"toString({by})", "thresholds", {"by": by, "stage": stage}),
+    )
+
+
 METRICS = (
     Metric(
         "failure_rate",
@@ -121,7 +139,6 @@ METRICS = (
         ChartColumn("failure_rate", "% of attempts", scale=100),
         SeriesSource("rca_counts", Nature.SHARE, "failed", "finished", least_ratio=1.5),
         AttemptSql("failed attempts", FAILED, certain=FAILED),
-        explained_by="failure_rate",
     ),
     Metric(
         "retries",
@@ -130,7 +147,6 @@ METRICS = (
         ChartColumn("retry_share", "% of attempts", scale=100),
         SeriesSource("rca_counts", Nature.SHARE, "retries", "finished"),
         AttemptSql("attempts that are retries", "attempt > 1", certain="attempt > 1"),
-        explained_by="retries",
     ),
     Metric(
         "queue_wait",
@@ -138,14 +154,7 @@ METRICS = (
         "rise",
         ChartColumn("wait_p95_ms", "ms, p95"),
         SeriesSource("rca_durations", Nature.SIZE, "p95_ms", "attempts", {"stage": "queue_wait"}, floor=50),
-        AttemptSql(
-            "attempts that waited longer than the baseline's p95",
-            "wait_ms > {per_kind}",
-            "wait_ms IS NOT NULL",
-            "wait_ms > {per_kind}",
-            per_kind=PerKind("toString(lane)", "thresholds", {"by": "lane", "stage": "queue_wait"}),
-        ),
-        explained_by="queue_wait",
+        _slow("attempts that waited", "wait_ms", "lane", "queue_wait"),
     ),
     Metric(
         "run_time",
@@ -153,14 +162,7 @@ METRICS = (
         "rise",
         ChartColumn("run_p95_ms", "ms, p95"),
         SeriesSource("rca_durations", Nature.SIZE, "p95_ms", "attempts", {"stage": "run"}, least_ratio=1.5, floor=20),
-        AttemptSql(
-            "attempts that ran longer than the baseline's p95",
-            "run_ms > {per_kind}",
-            "run_ms IS NOT NULL",
-            "run_ms > {per_kind}",
-            per_kind=PerKind("toString(job_type)", "thresholds", {"by": "job_type", "stage": "run"}),
-        ),
-        explained_by="run_time",
+        _slow("attempts that ran", "run_ms", "job_type", "run"),
     ),
     Metric(
         "cost",
@@ -174,7 +176,6 @@ METRICS = (
             is_rate=False,
             per_kind=PerKind("concat(toString(instance_type), '@', toString(region))", "prices", in_incident=True),
         ),
-        explained_by="cost",
     ),
     Metric(
         "submissions",
@@ -198,7 +199,6 @@ METRICS = (
         ENDED,
         SeriesSource("rca_counts", Nature.COUNT, "finished", "finished"),
         AttemptSql("attempts", "1", is_rate=False),
-        explained_by="throughput_drop",
     ),
 )
 

@@ -28,7 +28,7 @@ from clickhouse_migrations.migration import Migration, MigrationStorage
 from clickhouse_migrations.migrator import STATUS_MD5_MISMATCH, STATUS_PENDING, Migrator
 from clickhouse_migrations.substitution import substitute
 
-from millstream.analytics.sql import sql_file
+from millstream.analytics.sql import identifier, rows, sql_file
 from millstream.analytics.warehouse.cluster import LOCAL, clustered, definitions, distributed
 
 TABLE = "schema_migrations"
@@ -58,8 +58,8 @@ def migrate(
     cluster in the server's configuration, every table is replicated and sharded over it. Raises `MigrationError` when
     an applied file has been changed or is missing. After a failure half way the next run goes on from there.
     """
-    on_cluster = f" ON CLUSTER {_quoted(cluster)}" if cluster else ""
-    client.command(f"CREATE DATABASE IF NOT EXISTS {_quoted(database)}{on_cluster}", use_database=False)
+    on_cluster = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
+    client.command(f"CREATE DATABASE IF NOT EXISTS {identifier(database)}{on_cluster}", use_database=False)
     client.database = database
     _migrator(client).init_schema(cluster or None)
     versions = _apply_pending(client, cluster)
@@ -136,11 +136,12 @@ def _apply_pending(client: Client, cluster: str) -> list[int]:
 
 
 def _apply_retention(client: Client, raw_days: int, rollup_days: int, cluster: str) -> None:
-    rows = client.query(
+    described = rows(
+        client,
         "SELECT name, engine_full FROM system.tables WHERE database = {database:String}",
-        parameters={"database": client.database},
-    ).result_rows
-    engines = {str(name): str(engine) for name, engine in rows}
+        {"database": client.database},
+    )
+    engines = {str(name): str(engine) for name, engine in described}
     tables = definitions(statements())
     text = sql_file("warehouse/retention")
     days = {"RAW_DAYS": str(raw_days), "ROLLUP_DAYS": str(rollup_days)}
@@ -186,7 +187,3 @@ def _names() -> dict[int, str]:
 
 def _folder() -> Traversable:
     return resources.files(__package__)
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"

@@ -59,9 +59,8 @@ class TransactionWriter:
         connection: KafkaConnection,
         transactional_id: str,
         transaction_timeout_ms: int,
-        on_committed: Callable[[float], None] = lambda duration_s: None,
     ) -> None:
-        self.on_committed = on_committed
+        self.on_committed: Callable[[float], None] = lambda duration_s: None
         self._one_by_one = False
         self._rejecting: set[str] = set()
         self._newly_rejecting: set[str] = set()

@@ -92,8 +92,11 @@ class CommitLoop:
         self._pass_on(record, assignment, offset)
 
     def run_once(self) -> None:
-        """Collect what happened, and begin a transaction when one is due. Does not block."""
+        """Collect what happened, and begin a transaction when one is due. Does not block. Raises `ProducerLost`, and
+        `KafkaException` when transactions are not allowed."""
         self.collect()
+        if self.opening():
+            return
         if self._thread.done:
             self._finish_transaction()
         if self._thread.batch is None and time.monotonic() - self._began_at >= self._interval_s:

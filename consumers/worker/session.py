@@ -66,7 +66,6 @@ class WorkerSession:
         while not status.stopping.is_set():
             status.polled_at = time.monotonic()
             self._loop_guard.check()
-            self._commit_loop.opening()
             self._intake.poll()
             self._commit_loop.run_once()
             self._intake.pause_or_resume()

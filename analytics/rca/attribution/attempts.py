@@ -11,7 +11,7 @@ from millstream.analytics.rca.attribution.leaves import OTHER, Amounts, Dimensio
 from millstream.analytics.rca.attribution.screening import Screened, screen
 from millstream.analytics.rca.metrics import EXPLAINABLE, AttemptSql, Metric, PerKind, UnknownMetric
 from millstream.analytics.rca.window import Window, any_of
-from millstream.analytics.sql import alias, column, equal, moment, quoted, rows, statement
+from millstream.analytics.sql import column, equal, identifier, moment, quoted, rows, statement
 
 MOST_VALUES = 1000
 """A dimension with more values than this in a sample of the windows is an id, and names no cause."""
@@ -51,8 +51,8 @@ class Attempts:
         keys = statement("rca/sql/label_keys", windows=windows, sample=sample)
         labels = [row[0] for row in rows(self.client, keys)]
         names = [name for name in (*columns, *(f"labels.{key}" for key in labels)) if name not in self.where]
-        counts = ", ".join(f"uniq({alias(name)})" for name in names)
-        values = ", ".join(f"{column(name)} AS {alias(name)}" for name in names)
+        counts = ", ".join(f"uniq({identifier(name)})" for name in names)
+        values = ", ".join(f"{column(name)} AS {identifier(name)}" for name in names)
         text = statement("rca/sql/value_counts", counts=counts, values=values, windows=windows, sample=sample)
         attempts, *sizes = rows(self.client, text)[0]
         left_out = {}
@@ -71,12 +71,12 @@ class Attempts:
 
     def marginals(self, dimensions: Sequence[str]) -> list[Leaves]:
         """Counts by each dimension alone, of all bad attempts and a sample of the others."""
-        names = [alias(name) for name in dimensions]
+        names = [identifier(name) for name in dimensions]
         text = statement(
             "rca/sql/marginals",
             **self.parts(),
             names=", ".join(names),
-            values=", ".join(f"{column(name)} AS {alias(name)}" for name in dimensions),
+            values=", ".join(f"{column(name)} AS {identifier(name)}" for name in dimensions),
             sets=", ".join(f"({name}, now)" for name in names),
             sample=max(1, self.rows // SAMPLED_ROWS),
         )

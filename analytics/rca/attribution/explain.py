@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from clickhouse_connect.driver.client import Client
@@ -81,8 +81,7 @@ def explain(
     windows = baseline_of(client, incident, baseline) if isinstance(baseline, str) else baseline
     attempts = attempts_of(client, metric_named(metric), incident, windows, where or {})
     dimensions, left_out = attempts.dimensions()
-    options = options or Options()
-    chosen = Options(attempts.metric.direction, options.most_dimensions, options.most_findings, options.most_candidates)
+    chosen = replace(options or Options(), direction=attempts.metric.direction)
     found = attribute(attempts.leaves(dimensions), chosen)
     changes = _changes(client, incident) if found.findings else []
     evidence = [_evidence(attempts, finding, changes) for finding in found.findings]

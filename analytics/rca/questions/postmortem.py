@@ -52,8 +52,8 @@ def postmortem(client: Client, incident_id: str, *, now: datetime | None = None,
     found = incident(client, incident_id)
     span = Window(found.started_at, found.ended_at or now or datetime.now(UTC))
     before = Window(span.start - (span.end - span.start), span.start)
-    explained_by = metric_named(found.metric).explained_by
-    explanation = explain(client, explained_by, span) if explained_by else None
+    cause_metric = metric_named(found.metric).cause_metric
+    explanation = explain(client, cause_metric, span) if cause_metric else None
     errors = error_families(client, span)
     effects = deploy_effects(client, Window(span.start - 2 * AROUND, span.end))
     overlapping = [each for each in incidents(client, span.start, span.end) if each != found]

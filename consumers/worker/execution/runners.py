@@ -7,6 +7,7 @@ handler cannot raise itself, such as a time limit, is returned.
 import asyncio
 import contextvars
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -39,7 +40,7 @@ class Runner(Protocol):
         """Release threads and processes. Called once, from another thread, when nothing is started any more."""
 
 
-class _InProcess:
+class _InProcess(ABC):
     """What the event loop's and the threads' runners share: context, arguments, span and time limits."""
 
     def __init__(self, on_progress: OnProgress) -> None:
@@ -69,8 +70,9 @@ class _InProcess:
             lambda fraction, text: self._on_progress(execution, fraction, text),
         )
 
+    @abstractmethod
     def _call(self, job_type: JobType, execution: Execution, arguments: tuple[object, ...]) -> Awaitable[None]:
-        raise NotImplementedError
+        """Call the handler; what is returned ends with it."""
 
     def _ended(self, execution: Execution) -> Outcome:
         return SUCCEEDED

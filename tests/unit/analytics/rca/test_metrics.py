@@ -38,8 +38,8 @@ def test_detection_reads_columns_and_parameters_of_the_view_it_names(metric: Met
 
 @EACH
 def test_what_explains_a_metric_can_be_explained(metric: Metric) -> None:
-    assert metric.explained_by in ("", *EXPLAINABLE)
-    assert metric.attempts is None or metric.explained_by == metric.name
+    assert metric.cause_metric in ("", *EXPLAINABLE)
+    assert metric.attempts is None or metric.cause_metric == metric.name
 
 
 @EACH
