@@ -96,7 +96,8 @@ def assert_exactly_once(
     assert expected == EVENTS
     assert found["raw"] == found["distinct"] == found["throughput"] == expected
     assert found["outcomes"] == found["attempts"] == found["latency"] == found["cost"]
-    assert disagreements(client) == []
+    problems = disagreements(client)
+    assert problems == [], "\n".join(problems)
 
 
 @lengths("kills_at_least", short=6, full=30)
