@@ -26,9 +26,9 @@ demo: setup
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 25
 
-# The scenarios of faults in full length, with progress and a line of figures each.
+# The scenarios of more than a minute in full length, with progress and a line of figures each.
 soak: setup
-	@$(BIN)/python -m pytest -m soak tests/faults
+	@$(BIN)/python -m pytest -m soak tests/faults tests/e2e
 
 lint: setup
 	@$(BIN)/ruff check .

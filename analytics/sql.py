@@ -1,6 +1,6 @@
 """The one way to send SQL: files of SQL by name, statements with literals put in, and views with typed rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib import resources
@@ -34,6 +34,26 @@ def read_view(client: Client, columns: Iterable[str], view: str, arguments: Argu
     bound = ", ".join(f"{name} = {{{name}:{kind}}}" for name, (kind, _) in arguments.items())
     values = {name: value for name, (_, value) in arguments.items()}
     return rows(client, f"SELECT {', '.join(columns)} FROM {view}({bound})", values)
+
+
+class InsertUnconfirmed(RuntimeError):
+    """The answer to an insert does not say that every row was written, whatever its status."""
+
+
+def insert(
+    client: Client,
+    table: str,
+    values: Sequence[Sequence[Any]],
+    columns: Sequence[str],
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Insert rows. Raises `InsertUnconfirmed` when the answer shows fewer written rows; how many are in the table is
+    unknown then."""
+    # The answer is sent when everything is written, so its summary is that of the whole insert.
+    summary = client.insert(table, values, columns, settings={"wait_end_of_query": 1, **(settings or {})})
+    written = int(summary.summary.get("written_rows", 0))
+    if written < len(values):
+        raise InsertUnconfirmed(f"ClickHouse wrote {written} of {len(values)} rows to {table}")
 
 
 def sql_file(name: str) -> str:

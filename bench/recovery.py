@@ -165,7 +165,8 @@ def kill_children(fleet: Fleet, kills: int, dice: random.Random, advance: Callab
         return taken
     finally:
         supervised.terminate()
-        supervised.terminate()
+        # Two signals within two seconds count as one.
+        time.sleep(2.5)
         supervised.stop(10)
 
 

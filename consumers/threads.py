@@ -4,11 +4,16 @@ Unlike `concurrent.futures` it does not wait for its threads at the end of the p
 never returns can be replaced, so that it costs its own thread and no other.
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
 
 Work = Callable[[], None]
+
+
+class ThreadUnavailable(RuntimeError):
+    """The host cannot start a thread now, for lack of memory or because of a limit."""
 
 
 class ThreadPool:
@@ -24,21 +29,26 @@ class ThreadPool:
         self._pending: set[Work] = set()
 
     def submit(self, work: Work) -> None:
-        """Run `work`, which must not raise, as soon as a thread is free."""
+        """Run `work`, which must not raise, as soon as a thread is free. Raises `ThreadUnavailable` when it needs a
+        thread that cannot be started; nothing has changed then."""
         with self._lock:
-            self._pending.add(work)
-            if self._threads < self._size and len(self._pending) > self._threads:
+            if self._threads < self._size and len(self._pending) >= self._threads:
                 self._start()
+            self._pending.add(work)
         self._queue.put(work)
 
     def replace_stuck(self, work: Work) -> None:
         """Start another thread in place of the one that `work` occupies, which ends if `work` ever returns. Does
         nothing when it has returned already."""
         with self._lock:
-            if work in self._pending:
-                self._pending.remove(work)
-                self._threads -= 1
-                self._start()
+            if work not in self._pending:
+                return
+            self._pending.remove(work)
+            self._threads -= 1
+            if len(self._pending) > self._threads:
+                # If it cannot be started, the next `submit` starts it.
+                with contextlib.suppress(ThreadUnavailable):
+                    self._start()
 
     def stop(self) -> None:
         """End idle threads now, and the others when their function returns."""
@@ -47,9 +57,13 @@ class ThreadPool:
                 self._queue.put(None)
 
     def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{self._started + 1}", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            raise ThreadUnavailable(f"a thread cannot be started: {error}") from error
         self._threads += 1
         self._started += 1
-        threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
 
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:

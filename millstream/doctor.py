@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Literal
 
@@ -20,11 +20,20 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from millstream.analytics.sql import rows
 from millstream.analytics.warehouse.migrate import pending
+from millstream.analytics.warehouse.pause import pausing
+from millstream.analytics.warehouse.reconciliation.differing import complete_since, differing_periods
 from millstream.settings import Settings
+from millstream.topic_growth import read_growth
 from millstream.topics import inspect_topics
 
 CLOCK_SKEW_S = 2.0
 KAFKA_TIMEOUT_S = 5.0
+AGREEMENT_WINDOW = timedelta(hours=3)
+AGREEMENT_AFTER = timedelta(minutes=5)
+"""How old an event is when its rollups are compared: most of what happened since may be on its way."""
+
+SEGMENT_DAYS = 7
+"""How long a segment may take to be closed, and so to be deleted (`segment.ms` of a stock broker)."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +76,43 @@ def _kafka(settings: Settings) -> Iterator[CheckResult]:
     count = len(cluster.brokers)
     yield CheckResult("kafka", "ok", f"{settings.kafka.bootstrap}: {count} broker{'s' if count > 1 else ''}")
     yield _topics(settings)
+    yield from _unfinished_growth(settings)
     yield from _broker_settings(settings, admin, next(iter(cluster.brokers)))
 
 
 def _topics(settings: Settings) -> CheckResult:
-    wrong = [each for each in inspect_topics(settings.connection.quiet, settings.catalogue) if each.status != "ok"]
+    found = inspect_topics(settings.connection.quiet, settings.catalogue, settings.topics.replication)
+    wrong = [each for each in found if each.status != "ok"]
     if not wrong:
-        return CheckResult("topics", "ok", f"all {len(list(settings.catalogue))} match the catalogue")
+        replicas = min(each.replicas for each in found)
+        detail = f"all {len(found)} match the catalogue; {replicas} replica{'s' if replicas > 1 else ''} at least"
+        return CheckResult("topics", "ok", detail)
     shown = "; ".join(f"{each.topic.name}: {', '.join(each.problems)}" for each in wrong[:3])
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     missing = any(each.status == "missing" for each in wrong)
-    return CheckResult("topics", "failed" if missing else "warning", shown + more, "millstream topics apply")
+    fix = "millstream topics apply" + (" --grow" if any(each.must_grow for each in wrong) else "")
+    return CheckResult("topics", "failed" if missing else "warning", shown + more, fix)
+
+
+def _unfinished_growth(settings: Settings) -> Iterator[CheckResult]:
+    try:
+        growth = read_growth(settings.connection.quiet, settings.catalogue)
+    except KafkaException as error:
+        yield CheckResult(
+            "partitions",
+            "warning",
+            f"cannot tell whether a lane grows: {error.args[0].str()}",
+            "millstream topics apply",
+        )
+        return
+    for each in growth.values():
+        if each.unfinished:
+            yield CheckResult(
+                "partitions",
+                "failed",
+                f"{each.topic} grows, and workers do not read its new partitions until that is finished",
+                "wait a minute; if nobody grows it at the moment, millstream topics apply --grow",
+            )
 
 
 def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Iterator[CheckResult]:
@@ -119,9 +154,25 @@ def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Ite
             f"offset.metadata.max.bytes is {metadata_limit}: the broker rejects commits with more metadata",
             "set it to 4096, the default",
         )
+    yield from _offsets_retention(settings, int(values.get("offsets.retention.minutes") or 10_080))
     yield CheckResult(
         "broker settings", "ok", f"sessions from {shortest} ms, {metadata_limit} bytes of commit metadata"
     )
+
+
+def _offsets_retention(settings: Settings, minutes: int) -> Iterator[CheckResult]:
+    """Commits of a group without members expire. If its jobs are kept for longer, the next worker does not know which
+    of them have run."""
+    needed = round((settings.topics.retention_days + SEGMENT_DAYS) * 24 * 60)
+    if minutes < needed:
+        yield CheckResult(
+            "offsets retention",
+            "warning",
+            f"offsets.retention.minutes is {minutes}: when no worker reads a lane for that long, its commits expire "
+            f"while its topic still holds jobs that have run (topics.retention_days is "
+            f"{settings.topics.retention_days:g}, and a segment lives up to {SEGMENT_DAYS} days longer)",
+            f"set it to {needed} on the brokers",
+        )
 
 
 def _group_protocol(settings: Settings, values: dict[str, str | None]) -> Iterator[CheckResult]:
@@ -159,6 +210,38 @@ def _clickhouse(settings: Settings, connect: Callable[[Settings], Client]) -> It
         yield CheckResult("tables", "failed", f"migrations not applied: {names}", "millstream migrate")
     else:
         yield CheckResult("tables", "ok", "all migrations are applied")
+        yield _agreement(settings, client)
+    for command in pausing(client):
+        yield CheckResult(
+            "sinks",
+            "warning",
+            f"sinks insert nothing: `millstream {command}` runs or was interrupted",
+            f"wait until it has ended; if nobody runs it, millstream {command}",
+        )
+
+
+def _agreement(settings: Settings, client: Client) -> CheckResult:
+    """Compare the rollups of the last hours with the raw rows."""
+    now = datetime.now(UTC)
+    until = now - AGREEMENT_AFTER
+    try:
+        since = max(until - AGREEMENT_WINDOW, complete_since(settings.clickhouse.raw_days, now))
+        found = differing_periods(client, since, until)
+    except ClickHouseError as error:
+        return CheckResult(
+            "rollups", "warning", f"cannot be compared: {str(error).splitlines()[0]}", "millstream tables check"
+        )
+    hours = f"{AGREEMENT_WINDOW.total_seconds() / 3600:g}"
+    if not found:
+        return CheckResult("rollups", "ok", f"those of the last {hours} hours agree with the raw rows")
+    tables = ", ".join(dict.fromkeys(each.table for each in found))
+    first = min(each.start for each in found)
+    return CheckResult(
+        "rollups",
+        "failed",
+        f"{tables} disagree with the raw rows of the last {hours} hours, first at {first:%Y-%m-%d %H:%M}",
+        "millstream tables check, then millstream tables repair",
+    )
 
 
 def _clock(sent: float, received: float, theirs: float) -> CheckResult:

@@ -23,6 +23,7 @@ from millstream.analytics.address import http_address
 from millstream.consumers.sink import SinkConfig
 from millstream.consumers.worker import WorkerConfig
 from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, TopicCatalogue
+from millstream.schemas.record import Name
 from millstream.streams.config import TrackerConfig
 
 log = structlog.get_logger(__name__)
@@ -47,11 +48,18 @@ class KafkaSettings(_Group):
     sasl_password: SecretStr = Field(SecretStr(""), description="SASL password.")
 
 
+def _lanes(lanes: tuple[str, ...]) -> tuple[str, ...]:
+    TopicCatalogue(lanes=lanes)
+    return lanes
+
+
 class TopicSettings(_Group):
     """Names and sizes of the topics."""
 
     prefix: str = Field("millstream.", pattern=r"^[A-Za-z0-9._-]*$", description="Prefix of every topic name.")
-    lanes: tuple[str, ...] = Field(("high", "default", "bulk"), min_length=1, description="Lanes, most urgent first.")
+    lanes: Annotated[tuple[Name, ...], AfterValidator(_lanes)] = Field(
+        ("high", "default", "bulk"), min_length=1, description="Lanes, most urgent first."
+    )
     partitions: int = Field(8, ge=1, description="Partitions of each lane and of the events.")
     replication: int = Field(-1, ge=-1, description="Replicas of each partition; -1 uses the broker's default.")
     retention_days: float = Field(7, gt=0, description="Days that requests and events are kept.")

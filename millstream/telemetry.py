@@ -2,8 +2,43 @@
 
 import logging
 import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
 
 import structlog
+
+from millstream.schemas.connection import LOGGER
+
+INTERVAL_S = 1.0
+"""How often a line of one kind is written, of those that Kafka's client writes."""
+
+
+class ClientLog(logging.Handler):
+    """Writes what librdkafka logs as events of ours, at most one a second of each kind, with the number of those left
+    out since the last one: while a broker is away each client of a process logs twenty lines a second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._written_at: dict[str, float] = {}
+        self._left_out: Counter[str] = Counter()
+        self._log = structlog.get_logger(LOGGER)
+        self._counting = threading.Lock()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record or count it."""
+        kind, _, message = record.getMessage().partition(" ")
+        now = self._clock()
+        with self._counting:
+            if now - self._written_at.get(kind, float("-inf")) < INTERVAL_S:
+                self._left_out[kind] += 1
+                return
+            self._written_at[kind] = now
+            left_out = self._left_out.pop(kind, 0)
+        level = min(record.levelno, logging.ERROR)
+        self._log.log(level, "kafka_client", kind=kind, message=message, left_out=left_out)
 
 
 def configure_logging(log_format: str = "auto", level: str = "info", **fields: str) -> None:
@@ -25,6 +60,8 @@ def configure_logging(log_format: str = "auto", level: str = "info", **fields: s
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    client = logging.getLogger(LOGGER)
+    client.handlers, client.propagate = [ClientLog()], False
     for library in ("faust", "mode", "aiokafka"):
         # At level info they log each of their internal services.
         logging.getLogger(library).setLevel("WARNING")

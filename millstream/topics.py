@@ -1,6 +1,7 @@
 """Compares the broker's topics with the catalogue, creates missing ones and corrects settings."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,9 +11,9 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
-    NewPartitions,
     NewTopic,
     ResourceType,
+    TopicMetadata,
 )
 
 from millstream.schemas import KafkaConnection, Topic, TopicCatalogue
@@ -21,48 +22,49 @@ TIMEOUT_S = 30.0
 REACH_WITHIN_S = 10.0
 """A broker that does not respond within this time counts as unreachable."""
 
+_MIN_INSYNC = "min.insync.replicas"
+
 
 @dataclass(frozen=True)
 class TopicStatus:
-    """A topic of the catalogue as the broker has it. `problems` is empty when it matches the catalogue."""
+    """A topic of the catalogue as the broker has it. `problems` is empty when it matches the catalogue. `partitions`
+    and `replicas` are those it has, 0 when it is missing."""
 
     topic: Topic
     status: Literal["ok", "missing", "differs"]
     problems: tuple[str, ...] = ()
+    partitions: int = 0
+    replicas: int = 0
+
+    @property
+    def must_grow(self) -> bool:
+        """Whether it exists with fewer partitions than the catalogue has."""
+        return 0 < self.partitions < self.topic.partitions
 
 
-def inspect_topics(connection: KafkaConnection, catalogue: TopicCatalogue) -> list[TopicStatus]:
-    """Compare every topic of the catalogue with the broker's. Raises KafkaException when it cannot be reached."""
+def inspect_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replication: int = -1) -> list[TopicStatus]:
+    """Compare every topic of the catalogue with the broker's; `replication` is the wanted number of replicas, -1 for
+    any. Raises KafkaException when the broker cannot be reached."""
     admin = AdminClient(connection.client())
     existing = admin.list_topics(timeout=REACH_WITHIN_S).topics
-    present = [topic for topic in catalogue if topic.name in existing]
-    configs = _configs(admin, present)
-    found = []
-    for topic in catalogue:
-        if topic.name not in existing:
-            found.append(TopicStatus(topic, "missing", ("does not exist",)))
-            continue
-        partitions = len(existing[topic.name].partitions)
-        problems = [] if partitions == topic.partitions else [f"{partitions} partitions, should be {topic.partitions}"]
-        actual = configs[topic.name]
-        problems += [
-            f"{name}={actual[name]}, should be {wanted}"
-            for name, wanted in topic.config.items()
-            if name in actual and actual[name] != wanted
-        ]
-        found.append(TopicStatus(topic, "differs" if problems else "ok", tuple(problems)))
-    return found
+    configs = _configs(admin, [topic for topic in catalogue if topic.name in existing])
+    return [
+        _compare(topic, existing[topic.name], configs[topic.name], replication)
+        if topic.name in existing
+        else TopicStatus(topic, "missing", ("does not exist",))
+        for topic in catalogue
+    ]
 
 
 def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replication: int = -1) -> list[TopicStatus]:
-    """Create missing topics and correct settings; returns the statuses from before. Safe to repeat. New topics have
+    """Create missing topics and correct settings; returns the statuses after that. Safe to repeat. New topics have
     leaders when it returns.
 
-    Partitions are only added: Kafka cannot remove one, so the status of a topic with too many stays "differs".
+    Partitions are not added, because keys would change their partition: `grow_topics` does that. Kafka cannot remove a
+    partition, and only moves replicas by a reassignment. A topic that needs one of these stays "differs".
     """
-    before = inspect_topics(connection, catalogue)
     admin = AdminClient(connection.client())
-    missing = [each.topic for each in before if each.status == "missing"]
+    missing = [each.topic for each in inspect_topics(connection, catalogue) if each.status == "missing"]
     if missing:
         wanted = [NewTopic(each.name, each.partitions, replication, config=each.config) for each in missing]
         for future in admin.create_topics(wanted, operation_timeout=TIMEOUT_S).values():
@@ -72,10 +74,39 @@ def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replica
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
         _await_leaders(admin, {topic.name for topic in missing})
-    for each in before:
-        if each.status == "differs":
-            _correct(admin, each)
-    return before
+    # Only now the replicas of new topics are known, which may be the broker's default.
+    wrong = [each for each in inspect_topics(connection, catalogue, replication) if each.status == "differs"]
+    if not wrong:
+        return inspect_topics(connection, catalogue, replication)
+    configs = _configs(admin, [each.topic for each in wrong])
+    for each in wrong:
+        _correct(admin, each, configs[each.topic.name])
+    _await_settings(admin, wrong)
+    return inspect_topics(connection, catalogue, replication)
+
+
+def wrong_settings(topic: Topic, replicas: int, actual: Mapping[str, str | None]) -> dict[str, str]:
+    """The settings to correct and their right values, of a topic with so many replicas and these settings. A setting
+    that the broker does not have cannot be wrong, and more replicas in sync than needed are an operator's choice."""
+    wrong = {name: wanted for name, wanted in topic.config.items() if name in actual and actual[name] != wanted}
+    least = topic.min_insync_replicas(replicas)
+    if int(actual.get(_MIN_INSYNC) or least) < least:
+        wrong[_MIN_INSYNC] = str(least)
+    return wrong
+
+
+def _compare(topic: Topic, existing: TopicMetadata, actual: Mapping[str, str | None], replication: int) -> TopicStatus:
+    partitions = len(existing.partitions)
+    replicas = min((len(each.replicas) for each in existing.partitions.values()), default=0)
+    problems = []
+    if partitions != topic.partitions:
+        problems.append(f"{partitions} partitions, should be {topic.partitions}")
+    if replication > 0 and replicas != replication:
+        problems.append(f"{replicas} replicas, should be {replication} (kafka-reassign-partitions.sh moves them)")
+    problems += [
+        f"{name}={actual[name]}, should be {wanted}" for name, wanted in wrong_settings(topic, replicas, actual).items()
+    ]
+    return TopicStatus(topic, "differs" if problems else "ok", tuple(problems), partitions, replicas)
 
 
 def _await_leaders(admin: AdminClient, names: set[str]) -> None:
@@ -94,21 +125,28 @@ def _await_leaders(admin: AdminClient, names: set[str]) -> None:
             time.sleep(0.05)
 
 
-def _correct(admin: AdminClient, status: TopicStatus) -> None:
-    topic = status.topic
-    now = len(admin.list_topics(topic.name, timeout=TIMEOUT_S).topics[topic.name].partitions)
-    if now < topic.partitions:
-        for future in admin.create_partitions([NewPartitions(topic.name, topic.partitions)]).values():
-            future.result()
-    entries = [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in topic.config.items()
-    ]
-    resource = ConfigResource(ResourceType.TOPIC, topic.name, incremental_configs=entries)
+def _correct(admin: AdminClient, status: TopicStatus, actual: Mapping[str, str | None]) -> None:
+    wrong = wrong_settings(status.topic, status.replicas, actual)
+    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wrong.items()]
+    if not entries:
+        return
+    resource = ConfigResource(ResourceType.TOPIC, status.topic.name, incremental_configs=entries)
     for future in admin.incremental_alter_configs([resource]).values():
         future.result()
 
 
-def _configs(admin: AdminClient, topics: list[Topic]) -> dict[str, dict[str, str]]:
+def _await_settings(admin: AdminClient, corrected: list[TopicStatus]) -> None:
+    """Wait until the corrected settings are told: the broker that responds may not have heard from the controller."""
+    deadline = time.monotonic() + TIMEOUT_S
+    topics = [each.topic for each in corrected]
+    while time.monotonic() < deadline:
+        configs = _configs(admin, topics)
+        if not any(wrong_settings(each.topic, each.replicas, configs[each.topic.name]) for each in corrected):
+            return
+        time.sleep(0.05)
+
+
+def _configs(admin: AdminClient, topics: list[Topic]) -> dict[str, dict[str, str | None]]:
     if not topics:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]

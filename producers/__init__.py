@@ -7,7 +7,14 @@ from millstream.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from millstream.producers.async_client import AsyncJobClient
     from millstream.producers.client import JobClient
-    from millstream.producers.commands import CommandNotSent, CommandsUnreadable, active_commands, send_command
+    from millstream.producers.commands import (
+        CommandNotSent,
+        CommandsUnreadable,
+        active_commands,
+        remove_expired_cancellations,
+        revoke_command,
+        send_command,
+    )
     from millstream.producers.delivery import SubmitError
     from millstream.producers.request import InvalidJob, NewJob
 else:
@@ -16,7 +23,14 @@ else:
         {
             "async_client": ("AsyncJobClient",),
             "client": ("JobClient",),
-            "commands": ("CommandNotSent", "CommandsUnreadable", "send_command", "active_commands"),
+            "commands": (
+                "CommandNotSent",
+                "CommandsUnreadable",
+                "active_commands",
+                "remove_expired_cancellations",
+                "revoke_command",
+                "send_command",
+            ),
             "delivery": ("SubmitError",),
             "request": ("InvalidJob", "NewJob"),
         },
@@ -31,5 +45,7 @@ __all__ = [
     "NewJob",
     "SubmitError",
     "active_commands",
+    "remove_expired_cancellations",
+    "revoke_command",
     "send_command",
 ]

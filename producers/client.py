@@ -1,17 +1,22 @@
 """The synchronous client."""
 
+import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import KafkaException
 
-from millstream.producers.delivery import Receipt, Submission, SubmitError, explain
+from millstream.producers.delivery import ATOMIC_WITHIN_S, Receipt, Submission, SubmitError, explain
 from millstream.producers.preparation import Preparation, PreparedJob
 from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.ids import new_id
+
+MARGIN_S = 0.5
+"""How long a call of the transactional producer may take when the time of the call is nearly over."""
 
 
 class JobClient:
@@ -21,9 +26,9 @@ class JobClient:
         with JobClient(KafkaConnection("localhost:9092")) as jobs:
             job_id = jobs.submit("reports.render", {"report": 7}, tenant="acme")
 
-    `source` names the producing service in every event. `linger_ms`: how long a record may wait for more of its
-    batch while others are enqueued; after the last one everything is sent at once. `delivery_timeout_s` is how long
-    Kafka may take to acknowledge before a submit fails.
+    `source` names the producing service in every event. `linger_ms`: how long a record may wait for more of its batch
+    while others are enqueued; after the last one everything is sent at once. `delivery_timeout_s`: how long a call may
+    take, however many jobs it submits, before it fails. A client that was made before a fork works in the child.
     """
 
     def __init__(
@@ -41,6 +46,8 @@ class JobClient:
         self._topics = topics or TopicCatalogue()
         self._preparation = Preparation(self._topics, codec or Codec(), source, max_payload_bytes)
         self._options: dict[str, Any] = {"linger_ms": linger_ms, "delivery_timeout_s": delivery_timeout_s}
+        self._delivery_timeout_s = delivery_timeout_s
+        self._pid = os.getpid()
         self._submission = Submission(connection, self._topics, **self._options)
         self._atomic: Submission | None = None
         self._atomic_turn = threading.Lock()
@@ -62,47 +69,81 @@ class JobClient:
     ) -> list[str]:
         """Submit many jobs and return their ids, in order, once all are acknowledged.
 
-        All are validated before the first is sent. `atomic` writes them in one transaction: either every job is
-        visible or none. `on_accepted` is called with how many were acknowledged so far. Raises
+        All are validated before the first is sent. `atomic` writes them in one transaction, of five seconds at most:
+        either every job is visible or none. `on_accepted` is called with how many were acknowledged so far. Raises
         `InvalidJob`, or `SubmitError` naming the jobs that Kafka did not accept.
         """
         prepared = self._preparation.prepare(jobs)
-        if atomic:
-            return self._submit_atomically(prepared)
-        return _deliver(self._submission, prepared, on_accepted)
+        self._after_fork()
+        deadline = time.monotonic() + self._delivery_timeout_s
+        try:
+            if atomic:
+                return self._submit_atomically(prepared, deadline)
+            return _deliver(self._submission, prepared, Receipt(len(prepared), deadline), on_accepted)
+        except SubmitError as error:
+            self._preparation.release(prepared, {job_id for job_id, _ in error.not_accepted})
+            raise
 
     def close(self) -> None:
         """Wait until every submitted job is acknowledged or has failed."""
+        if self._pid != os.getpid():
+            return
         for submission in (self._submission, self._atomic):
             if submission:
                 submission.producer.flush()
 
-    def _submit_atomically(self, jobs: list[PreparedJob]) -> list[str]:
+    def _submit_atomically(self, jobs: list[PreparedJob], deadline: float) -> list[str]:
         with self._atomic_turn:
-            if self._atomic is None:
-                name = f"{self._topics.prefix}producer-{new_id()}"
-                atomic = Submission(self._connection, self._topics, **self._options, transactional_id=name)
-                _transactionally(lambda: atomic.producer.init_transactions(30), jobs)
-                self._atomic = atomic
-            producer = self._atomic.producer
+            atomic = self._open_atomic(jobs, deadline)
+            producer = atomic.producer
+            # An open transaction holds back other readers of the lanes, however long the caller would wait.
+            receipt = Receipt(len(jobs), min(deadline, time.monotonic() + ATOMIC_WITHIN_S - MARGIN_S))
             producer.begin_transaction()
             try:
-                ids = _deliver(self._atomic, jobs, None)
-                producer.commit_transaction(60)
-            except (SubmitError, KafkaException) as error:
-                self._abandon_transaction()
-                if isinstance(error, SubmitError):
-                    raise
-                raise SubmitError([(job.job_id, explain(error)) for job in jobs]) from error
-            return ids
+                _deliver(atomic, jobs, receipt, None)
+            except SubmitError as error:
+                self._abandon_transaction(deadline)
+                # Nothing of an aborted transaction is visible, whatever became of its records.
+                reason = error.failed[0][1]
+                told = f"{reason}; an atomic call is accepted whole within {ATOMIC_WITHIN_S:g} s, or not at all"
+                raise SubmitError([(job.job_id, told) for job in jobs]) from error
+            try:
+                producer.commit_transaction(max(MARGIN_S, deadline - time.monotonic()))
+            except KafkaException as error:
+                maybe = error.args[0].retriable()
+                self._abandon_transaction(deadline)
+                failed = [(job.job_id, explain(error)) for job in jobs]
+                raise (SubmitError([], failed) if maybe else SubmitError(failed)) from error
+            return [job.job_id for job in jobs]
 
-    def _abandon_transaction(self) -> None:
+    def _open_atomic(self, jobs: list[PreparedJob], deadline: float) -> Submission:
+        if self._atomic is None:
+            name = f"{self._topics.prefix}producer-{new_id()}"
+            atomic = Submission(self._connection, self._topics, **self._options, transactional_id=name)
+            try:
+                atomic.producer.init_transactions(max(MARGIN_S, deadline - time.monotonic()))
+            except KafkaException as error:
+                raise SubmitError([(job.job_id, explain(error)) for job in jobs]) from error
+            self._atomic = atomic
+        return self._atomic
+
+    def _abandon_transaction(self, deadline: float) -> None:
         assert self._atomic is not None
         try:
-            self._atomic.producer.abort_transaction(30)
+            self._atomic.producer.abort_transaction(max(MARGIN_S, deadline - time.monotonic()))
         except KafkaException:
             # The broker aborts it at its timeout; the next one gets a new producer.
             self._atomic = None
+
+    def _after_fork(self) -> None:
+        """A producer does not outlive a fork: its threads are in the parent only. The child gets its own."""
+        if self._pid != os.getpid():
+            # Destroying the parent's would wait for those threads.
+            _of_parents.append((self._submission, self._atomic))
+            self._pid = os.getpid()
+            self._submission = Submission(self._connection, self._topics, **self._options)
+            self._atomic = None
+            self._atomic_turn = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -113,8 +154,13 @@ class JobClient:
         self.close()
 
 
-def _deliver(submission: Submission, jobs: list[PreparedJob], on_accepted: Callable[[int], None] | None) -> list[str]:
-    receipt = Receipt(len(jobs))
+_of_parents: list[object] = []
+"""Producers of the process that this one was forked from."""
+
+
+def _deliver(
+    submission: Submission, jobs: list[PreparedJob], receipt: Receipt, on_accepted: Callable[[int], None] | None
+) -> list[str]:
     producer = submission.producer
     for number, job in enumerate(jobs):
         submission.write(job, receipt)
@@ -122,19 +168,11 @@ def _deliver(submission: Submission, jobs: list[PreparedJob], on_accepted: Calla
             producer.poll(0)
             if on_accepted:
                 on_accepted(receipt.accepted)
-    while not receipt.done:
+    while not receipt.done and not receipt.late:
         # Unlike polling, flushing sends lingering records at once. It also waits for other threads' jobs, so not for
         # long.
         producer.flush(0.01)
         if on_accepted:
             on_accepted(receipt.accepted)
-    if receipt.failed:
-        raise SubmitError(receipt.failed)
+    receipt.check()
     return [job.job_id for job in jobs]
-
-
-def _transactionally(call: Callable[[], None], jobs: list[PreparedJob]) -> None:
-    try:
-        call()
-    except KafkaException as error:
-        raise SubmitError([(job.job_id, explain(error)) for job in jobs]) from error

@@ -1,15 +1,21 @@
-"""Sends commands to the workers (cancel a job, pause, resume, set a quota), and reads which ones are active."""
+"""Sends commands to the workers (cancel a job, pause, resume, set a quota), takes them back, reads which are active,
+and removes those that have expired."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from millstream.schemas import Action, Codec, Command, DecodeError, KafkaConnection, TopicCatalogue
+from millstream.schemas import Action, Codec, Command, DecodeError, KafkaConnection, Scope, TopicCatalogue
+from millstream.schemas.command import command_key
 
 METADATA_TIMEOUT_S = 5.0
 DELIVERY_TIMEOUT_S = 30.0
 READ_TIMEOUT_S = 30.0
+REMOVED_AT_ONCE = 50_000
+"""Cancellations that one call removes at most: the buffer of a producer holds twice as many records."""
 
 
 class CommandNotSent(RuntimeError):
@@ -29,6 +35,66 @@ def send_command(
     Raises `CommandNotSent`. A `Command` that no worker could apply cannot be made: that raises pydantic's
     ValidationError.
     """
+    _write({command.key: (codec or Codec()).encode(command)}, connection, topics)
+
+
+def revoke_command(
+    action: Action, scope: Scope, target: str, connection: KafkaConnection, topics: TopicCatalogue | None = None
+) -> None:
+    """Take back the command of this kind for this target, if there is one, and wait until Kafka has acknowledged that:
+    a paused tenant goes on, a quota is as configured again, and a job that has not been cancelled yet runs.
+
+    Raises `CommandNotSent`.
+    """
+    _write({command_key(action, scope, target): None}, connection, topics)
+
+
+def remove_expired_cancellations(
+    connection: KafkaConnection, topics: TopicCatalogue | None = None, codec: Codec | None = None
+) -> int:
+    """Write a tombstone for each cancellation that is older than any request in the lanes, so that the compacted topic
+    does not grow with those of jobs that had ended before. Returns for how many, at most 50,000 in a call.
+
+    Any number of programs may do so at once. A job that is cancelled again while this call runs, after it was submitted
+    again under its id, may lose its second cancellation too. Reads the whole topic. Raises `CommandsUnreadable` and
+    `CommandNotSent`.
+    """
+    topics = topics or TopicCatalogue()
+    kept, oldest = _kept_commands(connection, topics, codec or Codec()), time.time() - topics.retention_s
+    expired = [key for key, each in kept.items() if each.expired(oldest)][:REMOVED_AT_ONCE]
+    if expired:
+        _write(dict.fromkeys(expired), connection, topics)
+    return len(expired)
+
+
+def active_commands(
+    connection: KafkaConnection, topics: TopicCatalogue | None = None, codec: Codec | None = None
+) -> list[Command]:
+    """The active commands, the oldest first: pauses, quotas that differ from the configuration, and cancellations. A
+    cancellation of a job that had ended before stays until it is revoked, or is older than any request in the lanes.
+    Records that cannot be decoded are left out, as workers do.
+
+    Raises `CommandsUnreadable`.
+    """
+    topics = topics or TopicCatalogue()
+    kept, oldest = _kept_commands(connection, topics, codec or Codec()), time.time() - topics.retention_s
+    return [each.command for each in kept.values() if not each.expired(oldest)]
+
+
+class _KeptCommand(NamedTuple):
+    """A command that was neither replaced nor revoked, and when Kafka got it, in seconds since 1970."""
+
+    command: Command
+    sent_at: float
+
+    def expired(self, oldest: float) -> bool:
+        """Whether no job can be left that the command cancels, as the oldest request was submitted at `oldest`."""
+        newest = max(self.sent_at, self.command.issued_at.timestamp())
+        return self.command.action is Action.CANCEL_JOB and newest < oldest
+
+
+def _write(records: Mapping[bytes, bytes | None], connection: KafkaConnection, topics: TopicCatalogue | None) -> None:
+    """Write records by their keys and wait until Kafka has acknowledged them. Raises `CommandNotSent`."""
     failure: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
@@ -37,10 +103,10 @@ def send_command(
 
     topic = (topics or TopicCatalogue()).commands
     producer = Producer(connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000)))
-    value = (codec or Codec()).encode(command)
     try:
         producer.list_topics(topic, METADATA_TIMEOUT_S)
-        producer.produce(topic, value, command.key, on_delivery=delivered)
+        for key, value in records.items():
+            producer.produce(topic, value, key, on_delivery=delivered)
     except KafkaException as error:
         raise CommandNotSent(f"the command was not sent: {error.args[0].str()}") from error
     if producer.flush(DELIVERY_TIMEOUT_S + 1) or failure:
@@ -48,17 +114,11 @@ def send_command(
         raise CommandNotSent(f"Kafka did not acknowledge the command: {reason}")
 
 
-def active_commands(
-    connection: KafkaConnection, topics: TopicCatalogue | None = None, codec: Codec | None = None
-) -> list[Command]:
-    """The active commands, the oldest first: cancellations of jobs that have not ended, pauses, and quotas that differ
-    from the configuration. Records that cannot be decoded are left out, as workers do.
-
-    Raises `CommandsUnreadable`.
-    """
-    topic, codec = (topics or TopicCatalogue()).commands, codec or Codec()
+def _kept_commands(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec) -> dict[bytes, _KeptCommand]:
+    """The commands of the topic by their keys, the oldest first. Raises `CommandsUnreadable`."""
+    topic = topics.commands
     consumer = Consumer(connection.consumer("millstream-active-commands", enable_partition_eof=True))
-    active: dict[bytes, Command] = {}
+    kept: dict[bytes, _KeptCommand] = {}
     reason = "Kafka does not answer"
     deadline = time.monotonic() + READ_TIMEOUT_S
     try:
@@ -67,9 +127,9 @@ def active_commands(
         while (message := consumer.poll(max(0.0, deadline - time.monotonic()))) is not None:
             error = message.error()
             if error is None:
-                _apply(message, codec, active)
+                _apply(message, codec, kept)
             elif error.code() == KafkaError._PARTITION_EOF:
-                return list(active.values())
+                return kept
             else:
                 reason = error.str()
                 if not error.retriable():
@@ -81,16 +141,16 @@ def active_commands(
     raise CommandsUnreadable(f"{topic}: {reason}")
 
 
-def _apply(message: Message, codec: Codec, active: dict[bytes, Command]) -> None:
+def _apply(message: Message, codec: Codec, kept: dict[bytes, _KeptCommand]) -> None:
     """Add the command of a record, and remove the one that it replaces or revokes."""
     if (value := message.value()) is None:
-        active.pop(message.key() or b"", None)
+        kept.pop(message.key() or b"", None)
         return
     with suppress(DecodeError):
         command = codec.decode(value, Command)
-        active.pop(command.key, None)
+        kept.pop(command.key, None)
         if not _restores_default(command):
-            active[command.key] = command
+            kept[command.key] = _KeptCommand(command, message.timestamp()[1] / 1000)
 
 
 def _restores_default(command: Command) -> bool:

@@ -1,6 +1,8 @@
 """What the two clients share: the Kafka producer, the two records of a submission, and delivery errors."""
 
 import itertools
+import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -9,52 +11,100 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from millstream.producers.preparation import PreparedJob
 from millstream.schemas import KafkaConnection, TopicCatalogue
 
+MAYBE_ACCEPTED = (
+    KafkaError._MSG_TIMED_OUT,
+    KafkaError._TIMED_OUT,
+    KafkaError._PURGE_INFLIGHT,
+    KafkaError.REQUEST_TIMED_OUT,
+)
+"""Delivery errors of a request that may have reached a broker."""
+
+ATOMIC_WITHIN_S = 5.0
+"""How long the broker keeps an open transaction of a producer, which holds back the other readers of its lanes."""
+
 DeliveryCallback = Callable[[KafkaError | None, Message], None]
 
 
 class SubmitError(RuntimeError):
-    """Kafka did not acknowledge a request. `failed` holds (job id, reason) of each job that was not accepted."""
+    """Kafka did not acknowledge every request of a call.
 
-    def __init__(self, failed: list[tuple[str, str]]) -> None:
-        self.failed = failed
-        first = failed[0]
-        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-        super().__init__(f"job {first[0]} was not accepted: {first[1]}{more}")
+    `not_accepted`: (job id, reason) of each job that Kafka does not have, so it may be submitted again. `unknown`:
+    those that were handed to the producer without an answer in time: each may be in Kafka, now or a moment later, and
+    run, so a job that is submitted again may run twice; under the same id it is then another attempt. `failed`: both.
+    """
+
+    def __init__(self, not_accepted: list[tuple[str, str]], unknown: list[tuple[str, str]] | None = None) -> None:
+        self.not_accepted = not_accepted
+        self.unknown = unknown or []
+        super().__init__("; ".join(filter(None, [self._told("was not accepted", self.not_accepted), self._unknown()])))
+
+    @property
+    def failed(self) -> list[tuple[str, str]]:
+        return [*self.not_accepted, *self.unknown]
+
+    def _unknown(self) -> str:
+        return self._told("may or may not be accepted", self.unknown)
+
+    @staticmethod
+    def _told(what: str, jobs: list[tuple[str, str]]) -> str:
+        if not jobs:
+            return ""
+        more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+        return f"job {jobs[0][0]} {what}: {jobs[0][1]}{more}"
 
 
 class Receipt:
     """The delivery of jobs that were submitted together. Thread-safe: the thread that polls the producer calls the
     callbacks.
 
-    `when_done` is called once, when the last of them was accepted or failed.
+    `when_done` is called once, when the last of them was accepted or failed. `deadline`: when the call is to end, in
+    seconds of the monotonic clock.
     """
 
-    def __init__(self, jobs: int, when_done: Callable[[], None] | None = None) -> None:
-        self.failed: list[tuple[str, str]] = []
+    def __init__(self, jobs: int, deadline: float = math.inf, when_done: Callable[[], None] | None = None) -> None:
         self.done = jobs == 0
+        self.deadline = deadline
         self._jobs = jobs
         self._when_done = when_done
         self._numbers = itertools.count(1)
         self._settled = 0
+        self._not_accepted: list[tuple[str, str]] = []
+        self._unknown: list[tuple[str, str]] = []
+        self._waiting: dict[str, None] = {}
 
     @property
     def accepted(self) -> int:
-        return self._settled - len(self.failed)
+        return self._settled - len(self._not_accepted) - len(self._unknown)
+
+    @property
+    def late(self) -> bool:
+        """Whether the call is to end now."""
+        return time.monotonic() > self.deadline
 
     def watch(self, job_id: str) -> DeliveryCallback:
         """The callback for the delivery of this job's request."""
+        self._waiting[job_id] = None
 
         def delivered(error: KafkaError | None, _: Message) -> None:
+            self._waiting.pop(job_id, None)
             if error:
-                self.failed.append((job_id, explain(error)))
+                failed = self._unknown if error.code() in MAYBE_ACCEPTED else self._not_accepted
+                failed.append((job_id, explain(error)))
             self._settle_one()
 
         return delivered
 
-    def reject(self, job_id: str, error: KafkaException) -> None:
-        """Note a job that the producer itself rejected."""
-        self.failed.append((job_id, explain(error)))
+    def reject(self, job_id: str, reason: str) -> None:
+        """Note a job that the producer did not take."""
+        self._waiting.pop(job_id, None)
+        self._not_accepted.append((job_id, reason))
         self._settle_one()
+
+    def check(self) -> None:
+        """Raises `SubmitError` unless all are accepted. Those without an answer by now may still be accepted."""
+        unknown = self._unknown + [(job_id, "no answer in time") for job_id in list(self._waiting)]
+        if self._not_accepted or unknown:
+            raise SubmitError(self._not_accepted, unknown)
 
     def _settle_one(self) -> None:
         # Adding one is not atomic; the next number of an iterator in C is.
@@ -91,27 +141,43 @@ class Submission:
             topic_metadata_propagation_max_ms=2000,
         )
         if transactional_id:
-            properties |= {"transactional.id": transactional_id, "transaction.timeout.ms": 60_000}
+            properties |= {
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": round(ATOMIC_WITHIN_S * 1000),
+                "delivery.timeout.ms": round(min(delivery_timeout_s, ATOMIC_WITHIN_S) * 1000),
+            }
         self.producer = Producer(properties)
 
     def write(self, job: PreparedJob, receipt: Receipt) -> None:
-        """Enqueue both records of a job. Blocks while the producer's buffer is full."""
+        """Enqueue both records of a job. Blocks while the producer's buffer is full, until the receipt's deadline."""
         job_id = job.job_id.encode()
         request, event = job.shared.records(job_id, job.ordering_key, job.payload)
+        if receipt.late:
+            receipt.reject(job.job_id, "the time of the call was over before it could be sent")
+            return
         try:
-            self._produce(job.topic, request, job.ordering_key or job_id, receipt.watch(job.job_id))
+            on_delivery = receipt.watch(job.job_id)
+            taken = self._produce(job.topic, request, job.ordering_key or job_id, on_delivery, receipt)
         except KafkaException as error:
-            receipt.reject(job.job_id, error)
+            receipt.reject(job.job_id, explain(error))
+            return
+        if not taken:
+            receipt.reject(job.job_id, "the producer's buffer was full until the time of the call was over")
             return
         with suppress(KafkaException):
-            self._produce(self._events, event, job_id, None)
+            self._produce(self._events, event, job_id, None, receipt)
 
-    def _produce(self, topic: str, value: bytes, key: bytes, on_delivery: DeliveryCallback | None) -> None:
+    def _produce(
+        self, topic: str, value: bytes, key: bytes, on_delivery: DeliveryCallback | None, receipt: Receipt
+    ) -> bool:
+        """Returns False when the buffer was full until the receipt's deadline."""
         while True:
             try:
                 self.producer.produce(topic, value, key, on_delivery=on_delivery)
-                return
+                return True
             except BufferError:
+                if receipt.late:
+                    return False
                 self.producer.poll(0.05)
 
 

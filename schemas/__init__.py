@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from millstream.schemas.record import Record
     from millstream.schemas.registry import (
         ConfluentRegistry,
+        NewerSchema,
         PinnedRegistry,
         Registry,
         RegistryUnavailable,
@@ -43,7 +44,14 @@ else:
             "job_request": ("JobRequest",),
             "job_state": ("JobState", "State"),
             "record": ("Record",),
-            "registry": ("ConfluentRegistry", "PinnedRegistry", "Registry", "RegistryUnavailable", "UnknownSchema"),
+            "registry": (
+                "ConfluentRegistry",
+                "NewerSchema",
+                "PinnedRegistry",
+                "Registry",
+                "RegistryUnavailable",
+                "UnknownSchema",
+            ),
             "request_reader": ("ReadRequest", "RequestReader"),
             "submission_bytes": ("SubmissionBytes",),
             "topics": ("Topic", "TopicCatalogue"),
@@ -69,6 +77,7 @@ __all__ = [
     "JobRequest",
     "JobState",
     "KafkaConnection",
+    "NewerSchema",
     "PinnedRegistry",
     "ReadRequest",
     "Record",

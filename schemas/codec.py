@@ -45,7 +45,8 @@ class Codec:
     def decode(self, data: bytes | None, model: type[R]) -> R:
         """The record in `data`, whatever released schema it was written with.
 
-        Raises `DecodeError`, and `RegistryUnavailable` when the record may well be valid.
+        Raises `DecodeError`, and `RegistryUnavailable` when the record may well be valid. When only a newer release can
+        read it, the cause of the `DecodeError` is a `NewerSchema`.
         """
         schema_id = schema_id_of(data)
         writer = self._writer(schema_id)

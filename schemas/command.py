@@ -28,6 +28,22 @@ class Scope(StrEnum):
     """A scope of a newer release, as this one reads it."""
 
 
+def command_key(action: Action, scope: Scope, target: str) -> bytes:
+    """The key of a command; see `Command.key`."""
+    kind = "paused" if action in (Action.PAUSE, Action.RESUME) else action.value
+    return f"{scope.value}:{target}:{kind}".encode()
+
+
+_CANCEL_START, _CANCEL_END = f"{Scope.JOB.value}:".encode(), f":{Action.CANCEL_JOB.value}".encode()
+
+
+def cancelled_job(key: bytes) -> str | None:
+    """The job that the command with this key cancels; None for another command."""
+    if not (key.startswith(_CANCEL_START) and key.endswith(_CANCEL_END)):
+        return None
+    return key[len(_CANCEL_START) : -len(_CANCEL_END)].decode(errors="replace")
+
+
 class Command(Record):
     """A command to the workers: the value of a record on `jobs.commands`.
 
@@ -57,8 +73,7 @@ class Command(Record):
     def key(self) -> bytes:
         """The record's key, of which compaction keeps the last command. Pausing and resuming replace each other; a
         quota is another kind. A record with this key and no value (a tombstone) revokes the command."""
-        kind = "paused" if self.action in (Action.PAUSE, Action.RESUME) else self.action.value
-        return f"{self.scope.value}:{self.target}:{kind}".encode()
+        return command_key(self.action, self.scope, self.target)
 
     @property
     def limits(self) -> dict[str, float]:

@@ -1,11 +1,26 @@
 """How a client connects to Kafka, and the client settings that are part of the contract."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from millstream.schemas.topics import MAX_RECORD_BYTES
 
+METADATA_REFRESH_MS = 10_000
+"""How long a client may not know of new partitions, in milliseconds."""
+
 Option = str | int | float | bool
+Settings = dict[str, Any]
+"""What a client of confluent-kafka takes: librdkafka's properties, and the logger."""
+
+LOGGER = "librdkafka"
+"""The logger of the standard library that the clients write to. A client writes while it is polled."""
+
+
+def for_another_process(settings: Settings) -> dict[str, Option]:
+    """The settings without the logger, which belongs to this process."""
+    return {name: value for name, value in settings.items() if name != "logger"}
 
 
 @dataclass(frozen=True)
@@ -20,19 +35,22 @@ class KafkaConnection:
         """The same connection with clients that log nothing: for commands that report errors themselves."""
         return replace(self, options={**self.options, "log_level": 0})
 
-    def client(self, **properties: Option) -> dict[str, Option]:
+    def client(self, **properties: Option) -> Settings:
         """Settings of any client; underscores in the names of `properties` stand for dots."""
         return {
+            "logger": logging.getLogger(LOGGER),
             "bootstrap.servers": self.bootstrap,
             # Reconnect to a restarted broker within a second.
             "reconnect.backoff.max.ms": 1000,
+            # Learn of a topic's new partitions within this time, in producers too: five minutes by default.
+            "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
             # Notices, warnings and errors.
             "log_level": 5,
             **self.options,
             **{name.replace("_", "."): value for name, value in properties.items()},
         }
 
-    def producer(self, **properties: Option) -> dict[str, Option]:
+    def producer(self, **properties: Option) -> Settings:
         """Settings of a producer that loses nothing and places keys as the Java and Faust producers do."""
         return {
             "acks": "all",
@@ -43,7 +61,7 @@ class KafkaConnection:
             **self.client(**properties),
         }
 
-    def consumer(self, group: str, **properties: Option) -> dict[str, Option]:
+    def consumer(self, group: str, **properties: Option) -> Settings:
         """Settings of a consumer that reads only committed records and commits only explicitly."""
         return {
             "group.id": group,

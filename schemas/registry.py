@@ -6,6 +6,7 @@ id, and `compatibility.py` checks it against every older one.
 """
 
 import json
+import time
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -17,9 +18,22 @@ Schema = dict[str, Any]
 _NOT_FOUND_STATUSES = (400, 404, 422)
 """HTTP statuses of a healthy registry that does not have the id, or does not accept it as one."""
 
+FOLLOWS_WITHIN_S = 60.0
+"""How long the registry may not have an id that a record names: its followers learn of a new schema a moment later."""
+
+_MOST_MISSING = 1_000
+"""Ids that are remembered as missing."""
+
+NEWER_IDS = 1_000
+"""How many ids above the newest known one are taken for a newer release's; what is above them is garbage."""
+
 
 class UnknownSchema(LookupError):
     """No schema is known under this id or record name."""
+
+
+class NewerSchema(UnknownSchema):
+    """The id is above all that this release knows: a newer release wrote the record, and can read it."""
 
 
 class RegistryUnavailable(RuntimeError):
@@ -34,7 +48,8 @@ class Registry(Protocol):
         """The id under which the current schema of `record` (such as "JobEvent") is written."""
 
     def schema_of(self, schema_id: int) -> Schema:
-        """The schema a record with this id was written with. Raises `UnknownSchema` and `RegistryUnavailable`."""
+        """The schema a record with this id was written with. Raises `UnknownSchema`, or `NewerSchema`, and
+        `RegistryUnavailable`."""
 
 
 class PinnedRegistry:
@@ -50,6 +65,10 @@ class PinnedRegistry:
         try:
             return pinned_schemas()[schema_id]
         except KeyError:
+            if 0 < schema_id - max(pinned_schemas()) <= NEWER_IDS:
+                raise NewerSchema(
+                    f"schema id {schema_id} is not one of the pinned ones: a newer release wrote the record"
+                ) from None
             raise UnknownSchema(f"schema id {schema_id} is not one of the pinned ones") from None
 
 
@@ -60,13 +79,17 @@ class ConfluentRegistry:
     own compatibility rule applies.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        """`options` go to `confluent_kafka.schema_registry.SchemaRegistryClient` (`url`, credentials, TLS)."""
+    def __init__(self, options: Mapping[str, Any], follows_within_s: float = FOLLOWS_WITHIN_S) -> None:
+        """`options` go to `confluent_kafka.schema_registry.SchemaRegistryClient` (`url`, credentials, TLS). An id that
+        the registry does not have counts as unavailable for `follows_within_s` seconds, and as unknown then."""
         from confluent_kafka.schema_registry import SchemaRegistryClient
 
         self._client = SchemaRegistryClient(dict(options))
         self._ids: dict[str, int] = {}
         self._schemas: dict[int, Schema] = {}
+        self._follows_within_s = follows_within_s
+        # Ids that the registry did not have, and when it was first asked for them.
+        self._missing: dict[int, float] = {}
 
     def id_of(self, record: str) -> int:
         if record not in self._ids:
@@ -84,11 +107,20 @@ class ConfluentRegistry:
                 text = self._client.get_schema(schema_id).schema_str
             except Exception as error:
                 # The client's HTTP transport raises exceptions of its own.
-                if isinstance(error, SchemaRegistryError) and error.http_status_code in _NOT_FOUND_STATUSES:
+                if (
+                    isinstance(error, SchemaRegistryError)
+                    and error.http_status_code in _NOT_FOUND_STATUSES
+                    and self._is_missing_for_good(schema_id, time.monotonic())
+                ):
                     raise UnknownSchema(f"schema id {schema_id}: {error}") from error
                 raise RegistryUnavailable(f"Schema Registry, asked for schema id {schema_id}: {error}") from error
             self._schemas[schema_id] = _avro_record(schema_id, text or "")
         return self._schemas[schema_id]
+
+    def _is_missing_for_good(self, schema_id: int, now: float) -> bool:
+        if len(self._missing) > _MOST_MISSING:
+            self._missing.clear()
+        return now - self._missing.setdefault(schema_id, now) >= self._follows_within_s
 
 
 def _avro_record(schema_id: int, text: str) -> Schema:

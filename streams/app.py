@@ -1,20 +1,26 @@
 """The Faust application around the tracker."""
 
+import asyncio
 import os
 import socket
 import sys
-from functools import cached_property
-from typing import Any, NoReturn
+import time
+from contextlib import suppress
+from functools import cached_property, partial
+from typing import Any, NoReturn, cast
 
 import faust
 import structlog
 
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
+from millstream.schemas.connection import METADATA_REFRESH_MS
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
 from millstream.streams.http_api import add_http_api
-from millstream.streams.stall_detector import CHECK_INTERVAL_S, SecondReader, StallDetector
+from millstream.streams.log_limit import LIBRARY_LOGGER
+from millstream.streams.stall_detector import CHECK_INTERVAL_S, RecoveryWatch, SecondReader, StallDetector
+from millstream.streams.state_table import StateTable
 from millstream.streams.tracker import Tracker
 from millstream.streams.transport import FlowControl, TrackerTransport
 
@@ -24,10 +30,14 @@ EXIT_STALLED = 70
 _ANY_ADDRESS = {"0.0.0.0", "::", ""}
 EVICT_INTERVAL_S = 10.0
 SESSION_S = 6.0
+NEWER_EVENT_LOG_S = 60.0
+"""Seconds between two lines that say why the tracker has stopped to read."""
 
 
 class _App(faust.App):
     """Faust's application without its folder: the table lives in memory, its changelog in Kafka."""
+
+    logger = LIBRARY_LOGGER
 
     @cached_property
     def flow_control(self) -> FlowControl:
@@ -35,6 +45,29 @@ class _App(faust.App):
 
     def _create_directories(self) -> None:
         """No directories are needed."""
+
+
+class _Placement:
+    """Which partition a state belongs to, and which of them the group has assigned to this tracker."""
+
+    def __init__(self, app: faust.App, topic: str) -> None:
+        self._app = app
+        self._topic = topic
+
+    def partition(self, key: bytes) -> int:
+        return int(self._app.producer.key_partition(self._topic, key).partition)
+
+    def owned(self) -> set[int]:
+        return _owned(self._app, self._topic)
+
+    async def load(self, refresh: bool = False) -> None:
+        """Wait until the producer knows the topic's partitions: Faust looks up a key's partition without waiting. With
+        `refresh` it asks for them again: the consumer may have heard of new partitions first."""
+        producer: Any = self._app.producer
+        client = producer._ensure_producer()
+        if refresh:
+            await client.client.force_metadata_update()
+        await client.partitions_for(self._topic)
 
 
 def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, config: TrackerConfig) -> faust.App:
@@ -54,6 +87,12 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         producer_acks=-1,
         producer_linger=0.002,
         producer_max_request_size=MAX_RECORD_BYTES,
+        # Learn of new partitions as soon as workers and producers do.
+        consumer_metadata_max_age_ms=METADATA_REFRESH_MS,
+        producer_metadata_max_age_ms=METADATA_REFRESH_MS,
+        # A promoted standby would read its partition from the beginning all the same.
+        table_standby_replicas=0,
+        Table=StateTable,
         topic_replication_factor=config.replicas,
         topic_partitions=partitions[topics.events],
         # Topics are made by `millstream topics apply`, with their retention and cleanup policy.
@@ -76,15 +115,21 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         value_serializer="raw",
     )
     # A write outside the stream's own iteration needs the partitioner to find a key's partition.
-    table = app.Table("states", key_type=bytes, value_type=bytes, changelog_topic=states, use_partitioner=True)
-    tracker = Tracker(table, codec, config.retention_s)
-    stall_detector = StallDetector(SecondReader(connection, app.conf.id, topics.events).unread)
+    table = cast(
+        StateTable,
+        app.Table("states", key_type=bytes, value_type=bytes, changelog_topic=states, use_partitioner=True),
+    )
+    placement = _Placement(app, topics.states)
+    tracker = Tracker(table, placement, codec, config.retention_s)
+    app.transport.on_offset_reset = partial(_note_offset_reset, tracker, topics.events)
+    second = SecondReader(connection, app.conf.id, topics.events)
+    stall_detector, recovery_watch = StallDetector(second.unread), RecoveryWatch(second.kafka_answers)
 
     @app.agent(events, concurrency=1, name="track")
     async def track(stream: Any) -> None:
         # Faust may commit past an unfinished message when several finish out of order; one batch at a time has no
         # such order, and a batch is acknowledged when the next one is asked for.
-        await _load_partitions(app, topics.states)
+        await placement.load()
         # Every batch waits for its own writes, so Faust need not block the stream for them as well.
         app.producer.buffer.max_messages = 2 * config.batch
         async for batch in stream.take_events(config.batch, within=config.batch_within_s):
@@ -95,49 +140,64 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
                 # for a batch that is never acknowledged. The next tracker reads the batch again.
                 log.critical("batch_not_written", action="the tracker ends", exc_info=True)
                 _end()
+            if tracker.newer_event:
+                await _stop_reading(app, tracker)
             stall_detector.processed(event.message for event in batch)
 
     @table.on_recover
     async def recovered() -> None:
-        await _load_partitions(app, topics.states)
-        owned = _owned(app, topics.states)
-        for key in [key for key in table.data if _partition(app, topics.states, key) not in owned]:
-            del table.data[key]
-        tracker.restore(table.data.items())
+        await placement.load(refresh=True)
+        await tracker.restore()
 
     @app.timer(min(EVICT_INTERVAL_S, config.retention_s))  # type: ignore[untyped-decorator]
     async def evict() -> None:
-        if tracker.recovered:
+        if tracker.recovered and not app.rebalancing:
             await tracker.evict()
 
     @app.timer(CHECK_INTERVAL_S)  # type: ignore[untyped-decorator]
     async def check_for_stall() -> None:
-        reading = tracker.recovered and not app.rebalancing
+        reading = tracker.recovered and not app.rebalancing and not tracker.newer_event
         unread = await stall_detector.check(_owned(app, topics.events) if reading else ())
         if unread:
             # Whatever keeps the tracker from reading, its health does not show it; the next process starts afresh.
             log.critical("tracker_stalled", offsets=unread, action="the tracker ends")
+            _end()
+        # Offsets that Faust does not know yet are None.
+        progress = app.rebalancing, dict(cast(Any, app.tables).recovery.active_offsets), tracker.jobs
+        if await recovery_watch.check(reading or bool(tracker.newer_event), progress):
+            log.critical("recovery_stalled", rebalancing=app.rebalancing, action="the tracker ends")
             _end()
 
     add_http_api(app, table, tracker)
     return app
 
 
-def _end() -> NoReturn:
+async def _stop_reading(app: faust.App, tracker: Tracker) -> NoReturn:
+    """Acknowledge nothing more, so that the tracker of a newer release reads the event, and go on giving answers until
+    the process is stopped. After a rebalance it starts anew: others may own the event's partition by then."""
+    said_at = float("-inf")
+    # A stop of the application cancels this task.
+    with suppress(asyncio.CancelledError):
+        while not app.should_stop and not app.rebalancing:
+            if time.monotonic() - said_at >= NEWER_EVENT_LOG_S:
+                said_at = time.monotonic()
+                log.error("event_of_newer_release", where=tracker.newer_event, action="upgrade the tracker")
+            await asyncio.sleep(0.2)
+    # Faust's regular stop waits for ever for a batch that is not acknowledged.
+    _end(EXIT_STALLED if app.rebalancing else 0)
+
+
+def _end(code: int = EXIT_STALLED) -> NoReturn:
     """End at once, so that the supervisor restarts the tracker after the last acknowledged batch."""
     sys.stdout.flush()
-    os._exit(EXIT_STALLED)
+    os._exit(code)
+
+
+def _note_offset_reset(tracker: Tracker, events: str, topic: str, partition: int, offset: int) -> None:
+    """A log of states that begins later is nothing to note: what was deleted there had been replaced."""
+    if topic == events:
+        tracker.offset_reset(topic, partition, offset)
 
 
 def _owned(app: faust.App, topic: str) -> set[int]:
     return {tp.partition for tp in app.assignor.assigned_actives() if tp.topic == topic}
-
-
-async def _load_partitions(app: faust.App, topic: str) -> None:
-    """Wait until the producer knows a topic's partitions: Faust looks up a key's partition without waiting."""
-    producer: Any = app.producer
-    await producer._ensure_producer().partitions_for(topic)
-
-
-def _partition(app: faust.App, topic: str, key: bytes) -> int:
-    return int(app.producer.key_partition(topic, key).partition)

@@ -27,11 +27,12 @@ def add_http_api(app: faust.App, table: Any, tracker: Tracker) -> None:
         """The state of a job, from the tracker that owns it: 404 when none has it, 400 when it is not a job id."""
         if not _JOB_ID.match(job_id):
             return view.json({"error": f"{job_id!r} is not a job id (a UUID in lower case)"}, status=400)
-        state = tracker.state(job_id)
-        if state is not None:
-            return view.json(state.model_dump(mode="json"))
+        # First, because during a rebalance another tracker may already write the states that are in memory here.
         if not ready():
             return view.json({"error": "the tracker is recovering its states; try again in a moment"}, status=503)
+        state = tracker.state(job_id) if tracker.owns(job_id) else None
+        if state is not None:
+            return view.json(state.model_dump(mode="json"))
         try:
             # Another tracker may own the partition of this job; then its response is returned.
             async with asyncio.timeout(FORWARD_TIMEOUT_S):
@@ -52,11 +53,15 @@ def add_http_api(app: faust.App, table: Any, tracker: Tracker) -> None:
                 "jobs": tracker.jobs,
                 "events": tracker.events,
                 "duplicate_outcomes": tracker.duplicate_outcomes,
+                "reused_attempts": tracker.reused_attempts,
                 "unreadable": tracker.unreadable,
+                "offset_resets": tracker.offset_resets,
             }
         )
 
     @app.page("/health")
     async def health(view: View, request: Request) -> Response:
-        """200 once the table is recovered, 503 before."""
+        """200 once the table is recovered; 503 before, and when an event of a newer release has stopped the tracker."""
+        if tracker.newer_event:
+            return view.json({"ready": False, "event_of_newer_release": tracker.newer_event}, status=503)
         return view.json({"ready": ready()}, status=200 if ready() else 503)

@@ -2,9 +2,13 @@
 
 import faust
 
+from millstream.streams.log_limit import LIBRARY_LOGGER, limit_library_logs
+
 
 class _Worker(faust.Worker):
     """Faust's worker without its own setup of logging, stdout and process title."""
+
+    logger = LIBRARY_LOGGER
 
     def _setup_logging(self) -> None:
         """Logging is configured by the caller."""
@@ -15,7 +19,10 @@ class _Worker(faust.Worker):
 
 def run_tracker(app: faust.App) -> None:
     """Run until SIGTERM or SIGINT, then leave the group and return. Logging is configured by the caller."""
+    limit_library_logs()
     worker = _Worker(app, quiet=True, redirect_stdouts=False, override_logging=False)
+    # It would write control characters of a terminal, into files too.
+    worker.spinner = None
     try:
         worker.execute_from_commandline()
     except SystemExit as end:

@@ -1,4 +1,4 @@
-"""Detects a stalled tracker: Kafka has events that it should have read by now.
+"""Detects a stalled tracker: Kafka has events that it should have read by now, or it does not get ready.
 
 Faust can be running and recovered and still read nothing. So a second client, which shares nothing with it, checks for
 events after the last one that the tracker processed. It too reads only committed records, so a transaction marker or an
@@ -19,6 +19,10 @@ CHECK_INTERVAL_S = 5.0
 STALLED_CHECKS = 6
 """Checks in a row that may find the same event unread. Counted in checks, not seconds: a suspended process must not
 look like a stalled consumer."""
+
+NOT_READY_CHECKS = 24
+"""Checks in a row that may find a tracker that is not ready and gets no nearer to it. More than above, because a
+rebalance waits for the other trackers."""
 
 RESPONSE_TIMEOUT_S = 3.0
 """How long the second client waits for Kafka's response, in seconds."""
@@ -54,6 +58,25 @@ class StallDetector:
             offset_before, checks = before.get(number, (offset, 0))
             self._found[number] = (offset, checks + 1 if offset == offset_before else 1)
         return {number: offset for number, (offset, checks) in self._found.items() if checks >= STALLED_CHECKS}
+
+
+class RecoveryWatch:
+    """Whether the recovery of the states stands still."""
+
+    def __init__(self, kafka_answers: Callable[[], bool]) -> None:
+        """`kafka_answers` may block; it is called on another thread."""
+        self._kafka_answers = kafka_answers
+        self._progress: object = None
+        self._checks = 0
+
+    async def check(self, ready: bool, progress: object) -> bool:
+        """Check once. Returns whether the tracker is not ready, and `progress` has been the same for too long although
+        Kafka answers."""
+        if ready or progress != self._progress:
+            self._progress, self._checks = progress, 0
+        elif await asyncio.to_thread(self._kafka_answers):
+            self._checks += 1
+        return self._checks >= NOT_READY_CHECKS
 
 
 class SecondReader:
@@ -93,6 +116,14 @@ class SecondReader:
             # No answer from Kafka is no evidence about the tracker.
             return {}
         return found
+
+    def kafka_answers(self) -> bool:
+        """Whether the group's coordinator answers. Blocks up to `RESPONSE_TIMEOUT_S`."""
+        try:
+            answers = self._consumer.committed([TopicPartition(self._topic, 0)], RESPONSE_TIMEOUT_S)
+        except KafkaException:
+            return False
+        return all(each.error is None for each in answers)
 
     @cached_property
     def _consumer(self) -> Consumer:

@@ -1,4 +1,4 @@
-"""Faust's Kafka transport, changed to read only committed records and to lose none of them.
+"""Faust's Kafka transport, changed to read only committed records, to lose none of them, and to say what it skips.
 
 Faust ties `read_committed` to its own exactly-once mode, which Millstream does not use; but workers write events in
 transactions, and aborted ones must not be read.
@@ -16,20 +16,80 @@ Each transaction ends with a marker, an offset without a record. Faust counts th
 gap, so the record counts twice once it is acknowledged, and a commit stops at the first such offset. Commits advanced
 by one transaction each, and the list of acknowledged offsets grew. Worse, a record in progress counted as done when a
 later one was acknowledged. So here a gap ends before the record.
+
+When a partition has no leader, or its topic is gone, the client asks for the cluster's metadata again and again without
+a pause, a core's worth. So here there is a pause.
 """
 
-from typing import Any
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, cast
 
 from faust.transport.drivers import aiokafka as driver
 from mode.utils.queues import FlowControlEvent
 
+from millstream.streams.log_limit import LIBRARY_LOGGER
+
+METADATA_PAUSE_S = 0.1
+"""The shortest time between two requests for the cluster's metadata."""
+
+_RESET_TEXT = "Fetch offset %s is out of range for partition %s, resetting offset"
+
+
+class OffsetResets(logging.Filter):
+    """Reports that a fetch was answered with "offset out of range", so that the client goes on at the first record that
+    there is. The client has no other sign of it than a log line at level info, which this filter takes."""
+
+    def __init__(self, report: Callable[[str, int, int], None]) -> None:
+        """`report` gets topic, partition and the offset that does not exist; the client's thread calls it."""
+        super().__init__()
+        self._report = report
+
+    def install(self) -> None:
+        """See the lines of level info of the client's fetcher, and pass on only those above."""
+        logger = logging.getLogger("aiokafka.consumer.fetcher")
+        logger.setLevel(logging.INFO)
+        logger.addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.msg == _RESET_TEXT and isinstance(record.args, tuple):
+            offset, where = cast(tuple[int, Any], record.args)
+            self._report(where.topic, where.partition, offset)
+        return record.levelno >= logging.WARNING
+
+
+def pause_between_metadata_requests(client: Any) -> None:
+    """Let a Kafka client ask for the cluster's metadata at most once every `METADATA_PAUSE_S` seconds."""
+    update, asked_at = client._metadata_update, float("-inf")
+
+    async def update_after_pause(*args: Any) -> Any:
+        nonlocal asked_at
+        await asyncio.sleep(max(0.0, asked_at + METADATA_PAUSE_S - time.monotonic()))
+        asked_at = time.monotonic()
+        return await update(*args)
+
+    client._metadata_update = update_after_pause
+
 
 class _Thread(driver.AIOKafkaConsumerThread):
+    logger = LIBRARY_LOGGER
+
+    async def on_start(self) -> None:
+        OffsetResets(cast(TrackerTransport, self.transport).on_offset_reset).install()
+        await super().on_start()
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # The driver has no setting for it; the client reads this attribute at its start.
         consumer._isolation_level = "read_committed"
+        pause_between_metadata_requests(consumer._client)
         return consumer
+
+    def verify_event_path(self, now: float, tp: Any) -> None:
+        """Log nothing: Faust takes every partition for stalled on which it has not seen a record for five minutes. The
+        tracker has a stall detector of its own."""
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, *args: Any, **kwargs: Any) -> Any:
         """The records of the partitions that are active now; the client will fetch the others again.
@@ -46,6 +106,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
 
 class _Consumer(driver.Consumer):
+    logger = LIBRARY_LOGGER
+
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
@@ -62,10 +124,22 @@ class _Consumer(driver.Consumer):
         await super()._add_gap(tp, offset_from, offset_to - 1)
 
 
-class TrackerTransport(driver.Transport):
-    """Faust's transport with consumers that read only committed records and drop none."""
+class _Producer(driver.Producer):
+    logger = LIBRARY_LOGGER
 
+    def _new_producer(self, *args: Any, **kwargs: Any) -> Any:
+        producer = super()._new_producer(*args, **kwargs)
+        pause_between_metadata_requests(producer.client)
+        return producer
+
+
+class TrackerTransport(driver.Transport):
+    """Faust's transport with consumers that read only committed records and drop none. `on_offset_reset`: see
+    `OffsetResets`."""
+
+    on_offset_reset: Callable[[str, int, int], None]
     Consumer = _Consumer
+    Producer = _Producer
 
 
 class FlowControl(FlowControlEvent):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from clickhouse_connect.driver.client import Client
 
 from millstream.analytics.cost.price_files import ALWAYS, BEGINNING, Budget, InvalidFile, Price
-from millstream.analytics.sql import rows
+from millstream.analytics.sql import insert, rows
 from millstream.analytics.warehouse.cluster import LOCAL, distributed
 
 
@@ -27,13 +27,13 @@ def load(
     names = list(type(entries[0]).model_fields)
     values = [[getattr(row, name) for name in names] for row in entries]
     if not replace:
-        client.insert(table, values, names)
+        insert(client, table, values, names)
         return
     before, after = replacement(table, names[0], cluster)
     for statement in before:
         client.command(statement)
     # Every shard must have its rows before the tables are exchanged; a single server ignores the setting.
-    client.insert(f"{table}_next", values, names, settings={"distributed_foreground_insert": 1})
+    insert(client, f"{table}_next", values, names, {"distributed_foreground_insert": 1})
     for statement in after:
         client.command(statement)
 

@@ -30,6 +30,7 @@ from clickhouse_migrations.substitution import substitute
 
 from millstream.analytics.sql import identifier, rows, sql_file
 from millstream.analytics.warehouse.cluster import LOCAL, clustered, definitions, distributed
+from millstream.analytics.warehouse.pause import InsertPause
 
 TABLE = "schema_migrations"
 UNKNOWN_TABLE = "UNKNOWN_TABLE"
@@ -56,13 +57,19 @@ def migrate(
 
     Raw rows are kept for `raw_days`, minute rollups for `rollup_days`, by event time. With `cluster`, the name of a
     cluster in the server's configuration, every table is replicated and sharded over it. Raises `MigrationError` when
-    an applied file has been changed or is missing. After a failure half way the next run goes on from there.
+    an applied file has been changed or is missing. While migrations are applied, sinks insert nothing; after a failure
+    half way they wait, and the next run goes on from there.
     """
     on_cluster = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
     client.command(f"CREATE DATABASE IF NOT EXISTS {identifier(database)}{on_cluster}", use_database=False)
     client.database = database
     _migrator(client).init_schema(cluster or None)
+    pause = InsertPause(client, "migrate", cluster)
+    if pending(client):
+        pause.begin()
     versions = _apply_pending(client, cluster)
+    # Not after an error: what is inserted while a migration is half applied may be missing from a table.
+    pause.end()
     _apply_retention(client, raw_days, rollup_days, cluster)
     for statement in follow_up(cluster):
         client.command(statement)

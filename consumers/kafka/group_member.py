@@ -32,6 +32,7 @@ class GroupMember:
 
     `lanes`: the lane of each topic it subscribes to. `overflow`: whether those are overflow topics. `joined`: the group
     has sent this member its part, which may be empty. `rebalances`: how many there were so far.
+    `rejoining`: it waits for its group's answer; leaving the group would wait for it too.
     """
 
     def __init__(self, group: str, consumer: Consumer, lanes: dict[str, str], overflow: bool) -> None:
@@ -41,6 +42,7 @@ class GroupMember:
         self.overflow = overflow
         self.rebalances = 0
         self.joined = False
+        self.rejoining = True
         self.assignments: dict[tuple[str, int], Assignment] = {}
         self._removed_while_paused: set[tuple[str, int]] = set()
         self._empty_at = float("-inf")
@@ -49,23 +51,25 @@ class GroupMember:
         """Subscribe. Returns at once; the group assigns partitions while the member is polled."""
 
         def counted(
-            react: Callable[[GroupMember, list[TopicPartition]], None],
+            react: Callable[[GroupMember, list[TopicPartition]], None], rejoins: bool
         ) -> Callable[[Consumer, list[TopicPartition]], None]:
             def callback(_: Consumer, partitions: list[TopicPartition]) -> None:
                 self.rebalances += 1
+                self.rejoining = rejoins
                 react(self, partitions)
 
             return callback
 
         self.consumer.subscribe(
             list(self.lanes),
-            on_assign=counted(listener.on_assign),
-            on_revoke=counted(listener.on_revoke),
-            on_lost=counted(listener.on_lost),
+            on_assign=counted(listener.on_assign, rejoins=False),
+            on_revoke=counted(listener.on_revoke, rejoins=True),
+            on_lost=counted(listener.on_lost, rejoins=True),
         )
 
     def assign(self, assignments: Sequence[Assignment]) -> None:
         """Start to read these, each from its first offset."""
+        self.joined = True
         self.assignments |= {each.topic_partition: each for each in assignments}
         self.consumer.incremental_assign(
             [TopicPartition(*each.topic_partition, each.first_offset) for each in assignments]
@@ -74,7 +78,6 @@ class GroupMember:
         paused = [each for each in assignments if each.topic_partition in self._removed_while_paused]
         self.consumer.resume([TopicPartition(*each.topic_partition) for each in paused])
         self._removed_while_paused -= {each.topic_partition for each in assignments}
-        self.joined = True
 
     def remove(self, topic_partition: tuple[str, int]) -> Assignment | None:
         """Drop a partition from `assignments`; returns its assignment, if there was one."""

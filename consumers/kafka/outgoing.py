@@ -7,14 +7,16 @@ from millstream.consumers.kafka.assignment import Assignment
 
 class OutgoingRecord(NamedTuple):
     """A record to write. One with an `assignment` may be written only while that partition is held, together with its
-    offset; one without may be written at any time. A record without a value deletes its key from a compacted topic."""
+    `offset`: the records of one offset are all in one transaction. One without an assignment may be written at any
+    time. A record without a value deletes its key from a compacted topic."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     assignment: Assignment | None = None
+    offset: int = -1
 
     @property
     def size(self) -> int:
-        """Bytes of the value."""
-        return len(self.value or b"")
+        """Bytes of key and value."""
+        return len(self.value or b"") + len(self.key or b"")

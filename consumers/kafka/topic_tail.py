@@ -17,11 +17,19 @@ METADATA_WITHIN_S = 2.0
 class TopicTail:
     """A consumer that is assigned `partitions` with their start offsets, so it is no member of a group.
 
-    `settings`: of the consumer, as `KafkaConnection.consumer` makes them. Use it in a `with` block; not thread-safe.
+    `settings`: of the consumer, as `KafkaConnection.consumer` makes them. `since_ms`: topics that are read from a
+    moment on, in milliseconds since 1970, where that is before their start offset. Use it in a `with` block; not
+    thread-safe.
     """
 
-    def __init__(self, settings: Mapping[str, str | int | float | bool], partitions: Sequence[TopicPartition]) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str | int | float | bool],
+        partitions: Sequence[TopicPartition],
+        since_ms: Mapping[str, int] | None = None,
+    ) -> None:
         self._partitions = list(partitions)
+        self._since_ms = since_ms or {}
         self._ended: set[tuple[str, int]] = set()
         self._consumer = Consumer({**settings, "enable.partition.eof": True})
 
@@ -31,13 +39,23 @@ class TopicTail:
         for topic in {each.topic for each in self._partitions}:
             with suppress(KafkaException):
                 self._consumer.list_topics(topic, METADATA_WITHIN_S)
-        self._consumer.assign(self._partitions)
+        self._consumer.assign([self._start(each) for each in self._partitions])
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._consumer.close()
+
+    def _start(self, partition: TopicPartition) -> TopicPartition:
+        since_ms = self._since_ms.get(partition.topic)
+        if since_ms is not None:
+            moment = TopicPartition(partition.topic, partition.partition, since_ms)
+            with suppress(KafkaException):
+                (found,) = self._consumer.offsets_for_times([moment], METADATA_WITHIN_S)
+                if found.error is None and found.offset >= 0:
+                    return TopicPartition(partition.topic, partition.partition, found.offset)
+        return partition
 
     def read(self, timeout_s: float = POLL_S) -> Message | None:
         """The next record; None after `timeout_s` seconds, at the end of a partition, and after an error, which is

@@ -27,7 +27,7 @@ def low_volume(config: SinkConfig, source: Source) -> SinkConfig:
     """The configuration of a low-volume topic's sink."""
     return config.model_copy(
         update={
-            "group": f"{config.group}-{source.table}",
+            "group": source.group(config.group),
             "min_age_s": LOW_VOLUME_AGE_S,
             "max_age_s": max(LOW_VOLUME_AGE_S, config.max_age_s),
             "max_buffered_bytes": config.max_buffered_bytes // 8,

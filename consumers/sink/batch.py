@@ -25,15 +25,26 @@ class BatchLimits:
 
 @dataclass(frozen=True)
 class InsertBatch:
-    """The records of a range of offsets. They may be of several schemas, or of none."""
+    """The records of a range of offsets. They may be of several schemas, or of none. `repeated`: an earlier owner
+    announced the range, so it is inserted exactly so."""
 
     range: Intent
     records: Records
+    repeated: bool = False
 
     @cached_property
     def size(self) -> int:
         """Bytes of all values."""
         return self.records.size
+
+    @cached_property
+    def headers(self) -> frozenset[bytes]:
+        """The distinct wire headers, which name the schemas; nearly always one."""
+        return self.records.headers
+
+    def before(self, index: int) -> "InsertBatch":
+        """The records before this index, which is not 0, as a batch that ends at its offset."""
+        return InsertBatch(Intent(self.range.start, self.records.offsets[index]), self.records.part(0, index))
 
 
 @dataclass(slots=True)
@@ -69,9 +80,19 @@ class PartitionBuffer:
         self.records.extend(records)
         self.size += records.size
 
+    @property
+    def next(self) -> int | None:
+        """The next offset to read; None before the first record, where nothing was ever committed."""
+        return None if self.start is None else max(self.start, self._reached)
+
     def reach(self, end: int) -> None:
         """The partition ends at `end` for now; the last offsets before it may hold no record."""
         self._reached = max(self._reached, end)
+
+    def read_again(self, start: int, exact_end: int | None = None) -> None:
+        """Forget what was read from `start` on; it will be read again. `exact_end`: as at first."""
+        self.start, self.exact_end = start, exact_end
+        self.records, self.size, self._reached = Records(), 0, 0
 
     def cut(self, limits: BatchLimits, now: float) -> InsertBatch | None:
         """The next batch, once one of the limits is met; None before."""
@@ -99,7 +120,7 @@ class PartitionBuffer:
             return None
         self.exact_end = None
         inside = bisect_left(self.records.offsets, end)
-        return self._take(InsertBatch(Intent(start, end), self.records.part(0, inside)))
+        return self._take(InsertBatch(Intent(start, end), self.records.part(0, inside), repeated=True))
 
     def _first(self, start: int, rows: int) -> InsertBatch:
         records = self.records.part(0, rows)

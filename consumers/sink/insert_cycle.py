@@ -15,6 +15,7 @@ import structlog
 from millstream.consumers.sink.batch import BatchLimits, InsertBatch
 from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.dead_letters import DeadLetterSender
+from millstream.consumers.sink.holds import Holds
 from millstream.consumers.sink.insert_order import order_inserts
 from millstream.consumers.sink.partitions import SinkCommits, SinkPartition
 from millstream.consumers.sink.status import SinkStatus
@@ -41,6 +42,7 @@ class InsertCycle:
         config: SinkConfig,
         pool: Executor,
         commits: SinkCommits,
+        holds: Holds,
         dead_letters: DeadLetterSender | None,
         status: SinkStatus,
     ) -> None:
@@ -48,6 +50,7 @@ class InsertCycle:
         self._config = config
         self._pool = pool
         self._commits = commits
+        self._holds = holds
         self._dead_letters = dead_letters
         self._status = status
         self._insert_s = 0.0
@@ -60,10 +63,16 @@ class InsertCycle:
 
     def start(self, partitions: Collection[SinkPartition]) -> None:
         """Announce the batches that are due and hand them to the writers."""
+        self._holds.end(partitions)
         waiting = [each for each in partitions if each.insert is None]
         config, busy = self._config, len(partitions) - len(waiting)
         limits = self._limits(len(partitions))
-        ready = order_inserts(waiting, busy, config.parallel_inserts, limits, config.max_age_s, time.monotonic())
+        due = order_inserts(waiting, busy, config.parallel_inserts, limits, config.max_age_s, time.monotonic())
+        ready = []
+        for partition, batch in due:
+            partition.batch = self._holds.readable(partition, batch)
+            if partition.batch is not None:
+                ready.append((partition, partition.batch))
         if not self._commits.announce(ready):
             return
         for partition, batch in ready:

@@ -2,32 +2,37 @@
 
 A commit of [a, metadata "until b") says that the range [a, b) may or may not be in ClickHouse. Its new owner reads
 exactly that range and inserts it again under the same token, before anything else of the partition.
+
+A log that is not what it was (retention overtook the sink, or the topic was made again) is an event: the partition is
+given up, Kafka is asked about topic and log, and it goes on from the right place (`start.py`).
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import wait as wait_for
 
 import structlog
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from millstream.consumers.kafka.committed_offsets import committed_offsets
-from millstream.consumers.sink.batch import PartitionBuffer
 from millstream.consumers.sink.insert_cycle import InsertCycle
-from millstream.consumers.sink.intent import read_intent
+from millstream.consumers.sink.intent import Intent, MisplacedIntent, read_intent
 from millstream.consumers.sink.partitions import SinkCommits, SinkPartition
+from millstream.consumers.sink.start import SinkStart, first_start, next_start
 from millstream.consumers.sink.status import SinkStatus
+from millstream.consumers.sink.topic_facts import TopicFacts, TopicId, ask
 
 log = structlog.get_logger("millstream.sink")
 
-COMMITTED_TIMEOUT_S = 10.0
 RETRY_S = 0.5
+ASK_INTERVAL_S = 1.0
+"""How often Kafka is asked about a log that has changed; a topic may be away for long."""
 
 
 class Ownership:
     """The rebalance callbacks of a sink. `partitions` is what it owns. Used by the poll thread only.
 
-    `before_assign` is called before partitions are taken over, to read again what depends on the topic.
+    `new_writer` is called with the topic's id before partitions are taken over.
     """
 
     def __init__(
@@ -38,7 +43,8 @@ class Ownership:
         status: SinkStatus,
         stop: threading.Event,
         revoke_grace_s: float,
-        before_assign: Callable[[], None],
+        topic_id: TopicId,
+        new_writer: Callable[[str], None],
     ) -> None:
         self.partitions: dict[int, SinkPartition] = {}
         self._topic = topic
@@ -47,22 +53,28 @@ class Ownership:
         self._status = status
         self._stop = stop
         self._revoke_grace_s = revoke_grace_s
-        self._before_assign = before_assign
+        self._ask_topic_id = topic_id
+        self._new_writer = new_writer
+        self._topic_id = ""
+        self._changed: dict[int, SinkPartition] = {}
+        self._asked_at = float("-inf")
 
     def on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         """Start to read these from their commits. Raises `UnknownIntent`."""
-        if assigned:
-            self._before_assign()
         starts = []
-        for committed in committed_offsets(consumer, assigned, self._keep_waiting, COMMITTED_TIMEOUT_S) or []:
-            number, offset = committed.partition, committed.offset
-            intent = read_intent(offset, committed.metadata)
-            buffer = PartitionBuffer(offset if offset >= 0 else None, intent.end if intent else None)
-            self.partitions[number] = SinkPartition(number, buffer)
-            starts.append(TopicPartition(self._topic, number, offset))
-            if intent is not None:
+        facts = self._facts(consumer, [each.partition for each in assigned]) if assigned else None
+        for number, commit in facts.commits.items() if facts else ():
+            assert facts is not None
+            intent = self._intent(commit, facts.cluster_id)
+            committed = commit.offset if commit.offset >= 0 else None
+            start = first_start(committed, intent, facts.logs.get(number))
+            self._take(number, start)
+            starts.append(TopicPartition(self._topic, number, start.offset))
+            if start.surprise is not None:
+                self._report(number, start, committed, committed, facts.logs[number])
+            if start.buffer.exact_end is not None:
                 self._status.repeated_batches += 1
-                log.info("batch_repeated", partition=number, start=intent.start, end=intent.end)
+                log.info("batch_repeated", partition=number, start=start.buffer.start, end=start.buffer.exact_end)
         consumer.incremental_assign(starts)
         # librdkafka keeps a partition paused over revocation and reassignment.
         consumer.resume(starts)
@@ -72,18 +84,15 @@ class Ownership:
         """Let inserts under way finish for a moment, acknowledge what is inserted, and give the partitions back."""
         leaving = [self.partitions[each.partition] for each in revoked if each.partition in self.partitions]
         self.release(leaving)
-        for partition in leaving:
-            del self.partitions[partition.number]
-        consumer.incremental_unassign(revoked)
+        consumer.incremental_unassign(self._drop(revoked))
         log.info("partitions_revoked", partitions=sorted(each.partition for each in revoked))
 
     def on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         """Another member may own these by now, so nothing is committed for them."""
         for each in lost:
-            partition = self.partitions.pop(each.partition, None)
-            if partition is not None:
-                partition.released.set()
-        consumer.incremental_unassign(lost)
+            if each.partition in self.partitions:
+                self.partitions[each.partition].released.set()
+        consumer.incremental_unassign(self._drop(lost))
         log.warning("partitions_lost", partitions=sorted(each.partition for each in lost))
 
     def release(self, partitions: Iterable[SinkPartition]) -> None:
@@ -97,7 +106,108 @@ class Ownership:
                 self._inserts.finish(partition, partition.insert.result())
         self._commits.acknowledge([each for each in leaving if each.insert is None])
 
-    def _keep_waiting(self, reason: str) -> bool:
-        self._status.failed("committed_offsets_unavailable", reason)
-        self._stop.wait(RETRY_S)
-        return not self._stop.is_set()
+    def log_changed(self, consumer: Consumer, number: int | None) -> None:
+        """What the client wanted to read of a partition, or of all if None, is not there: read nothing of it until
+        `go_on` knows why. Inserts under way go on."""
+        for each in list(self.partitions) if number is None else [number]:
+            if each in self.partitions and each not in self._changed:
+                self._changed[each] = self.partitions[each]
+                consumer.incremental_unassign([TopicPartition(self._topic, each)])
+
+    def go_on(self, consumer: Consumer) -> None:
+        """Read partitions again whose log has changed, once Kafka says what it holds now."""
+        now = time.monotonic()
+        if not self._changed or now - self._asked_at < ASK_INTERVAL_S:
+            return
+        self._asked_at = now
+        before = self._topic_id
+        try:
+            facts = ask(consumer, self._topic, self._changed, self._ask_topic_id, logs=True)
+        except KafkaException as error:
+            self._status.failed("log_unknown", error.args[0].str(), partitions=sorted(self._changed))
+            return
+        self._learn(facts)
+        starts = []
+        for number, partition in self._changed.items():
+            next_offset, commit = partition.buffer.next, facts.commits[number].offset
+            start = next_start(partition.buffer, facts.logs[number], made_again=facts.topic_id != before)
+            if start.buffer is not partition.buffer:
+                # Its records are of a log that is gone. An insert under way ends by itself.
+                partition.released.set()
+                self._take(number, start)
+            if start.surprise is not None:
+                self._report(number, start, next_offset, commit if commit >= 0 else None, facts.logs[number])
+            starts.append(TopicPartition(self._topic, number, start.offset))
+        self._changed = {}
+        consumer.incremental_assign(starts)
+        consumer.resume([each for each in starts if not self._is_paused(each.partition)])
+
+    def _is_paused(self, number: int) -> bool:
+        return self.partitions[number].paused or self.partitions[number].stopped
+
+    def _take(self, number: int, start: SinkStart) -> None:
+        self._status.held.pop(number, None)
+        self.partitions[number] = partition = SinkPartition(number, start.buffer)
+        if start.surprise is not None and start.buffer.exact_end is None:
+            # Soon the commit is one of this log, whether or not there is a record to insert.
+            partition.inserted = start.buffer.start
+
+    def _drop(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Forget these; returns those that the client still reads."""
+        read = [each for each in partitions if each.partition not in self._changed]
+        for each in partitions:
+            self.partitions.pop(each.partition, None)
+            self._changed.pop(each.partition, None)
+            self._status.held.pop(each.partition, None)
+        return read
+
+    def _facts(self, consumer: Consumer, numbers: list[int]) -> TopicFacts | None:
+        """What Kafka says; asked until it is known. None when the sink is to stop."""
+        while not self._stop.is_set():
+            try:
+                facts = ask(consumer, self._topic, numbers, self._ask_topic_id, logs=False)
+            except KafkaException as error:
+                self._status.failed("committed_offsets_unavailable", error.args[0].str())
+                self._stop.wait(RETRY_S)
+            else:
+                self._learn(facts)
+                return facts
+        return None
+
+    def _learn(self, facts: TopicFacts) -> None:
+        self._commits.cluster_id = facts.cluster_id
+        self._topic_id = facts.topic_id
+        self._new_writer(facts.topic_id)
+
+    def _intent(self, commit: TopicPartition, cluster_id: str) -> Intent | None:
+        try:
+            return read_intent(commit, cluster_id)
+        except MisplacedIntent as error:
+            log.warning(
+                "commit_metadata_ignored",
+                topic=self._topic,
+                partition=commit.partition,
+                offset=commit.offset,
+                metadata=commit.metadata,
+                reason=str(error),
+                action="rows that were inserted above the offset may be inserted again",
+            )
+            return None
+
+    def _report(
+        self, number: int, start: SinkStart, next_offset: int | None, committed: int | None, log_range: tuple[int, int]
+    ) -> None:
+        assert start.surprise is not None
+        self._status.records_missing += start.missing
+        log.error(
+            "offset_out_of_range",
+            topic=self._topic,
+            partition=number,
+            committed=committed,
+            next_offset=next_offset,
+            log_start=log_range[0],
+            log_end=log_range[1],
+            missing=start.missing,
+            reason=start.surprise.value,
+            action=f"reading from offset {start.offset}",
+        )

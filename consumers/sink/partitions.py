@@ -15,12 +15,22 @@ ROW_OVERHEAD = 200
 """Memory of one waiting record besides its value, in bytes."""
 
 
+@dataclass(slots=True)
+class Hold:
+    """What a partition waits for: the schema of `header`. `offset`: its first record that cannot be inserted yet."""
+
+    offset: int
+    header: bytes
+    warned_at: float = float("-inf")
+
+
 @dataclass(eq=False)
 class SinkPartition:
     """One assigned partition. A new assignment is a new object, so what an old one left behind is never mixed in.
 
     `batch`: cut and not inserted yet. `insert`: its insert under way. `inserted`: end of the last batch inserted, while
-    no commit has acknowledged it. `released`: the partition was taken away.
+    no commit has acknowledged it. `paused`: too much waits. `hold`: why nothing more of it is inserted yet, and
+    `stopped`: it is not read because of that. `released`: the partition was taken away.
     """
 
     number: int
@@ -30,6 +40,8 @@ class SinkPartition:
     inserted: int | None = None
     inserted_at: float = 0.0
     paused: bool = False
+    hold: Hold | None = None
+    stopped: bool = False
     released: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -40,9 +52,13 @@ class SinkPartition:
 
 
 class SinkCommits:
-    """Commits of one topic's partitions. Used by the poll thread only."""
+    """Commits of one topic's partitions. Used by the poll thread only.
+
+    `cluster_id` is set before the first batch.
+    """
 
     def __init__(self, consumer: Consumer, topic: str, status: SinkStatus) -> None:
+        self.cluster_id = ""
         self._consumer = consumer
         self._topic = topic
         self._status = status
@@ -53,10 +69,7 @@ class SinkCommits:
         False when the group does not have the commits, as during a rebalance: then nothing may be inserted.
         """
         return self._commit(
-            [
-                TopicPartition(self._topic, partition.number, batch.range.start, batch.range.metadata)
-                for partition, batch in batches
-            ]
+            [batch.range.announcement(self.cluster_id, self._topic, partition.number) for partition, batch in batches]
         )
 
     def acknowledge(self, partitions: Sequence[SinkPartition]) -> None:

@@ -3,12 +3,13 @@
 import itertools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from millstream.consumers.kafka.changed_log import LOG_CHANGED
 from millstream.consumers.sink.partitions import SinkPartition
 from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.status import SinkStatus
@@ -28,7 +29,10 @@ OFFSET: Any = Message.offset
 
 
 class Reading:
-    """The reading side of a sink. Used by the poll thread only. `partitions` is what the sink owns, by number."""
+    """The reading side of a sink. Used by the poll thread only. `partitions` is what the sink owns, by number.
+
+    `on_log_changed` is called with the number of a partition, or None for all, that cannot be read where it was.
+    """
 
     def __init__(
         self,
@@ -37,12 +41,14 @@ class Reading:
         partitions: Mapping[int, SinkPartition],
         status: SinkStatus,
         max_buffered_bytes: int,
+        on_log_changed: Callable[[Consumer, int | None], None],
     ) -> None:
         self._consumer = consumer
         self._topic = topic
         self._partitions = partitions
         self._status = status
         self._max_buffered_bytes = max_buffered_bytes
+        self._on_log_changed = on_log_changed
         self._full_since = math.inf
 
     def has_room(self) -> bool:
@@ -74,24 +80,46 @@ class Reading:
             messages = [message for message in messages if not message.error()]
         self._status.rows_read += len(messages)
         for number, run in itertools.groupby(messages, PARTITION):
-            if number in self._partitions:
+            if number in self._partitions and self._partitions[number].hold is None:
                 self._partitions[number].buffer.add(_columns(list(run)), now)
         for message in errors:
             self._handle(message)
+
+    def follow_holds(self) -> None:
+        """Stop to read partitions that are held. Those that no longer are read on from the start of their buffers."""
+        for partition in self._partitions.values():
+            if partition.stopped == (partition.hold is not None):
+                continue
+            place = TopicPartition(self._topic, partition.number, partition.buffer.start or 0)
+            if partition.hold is not None:
+                self._consumer.pause([place])
+            else:
+                try:
+                    self._consumer.seek(place)
+                except KafkaException as error:
+                    self._status.failed("seek_failed", str(error), partition=partition.number)
+                    continue
+                if not partition.paused:
+                    self._consumer.resume([place])
+            partition.stopped = partition.hold is not None
 
     def _handle(self, message: Any) -> None:
         """An error in place of a record; the end of a partition is one too."""
         error = message.error()
         if error.code() == KafkaError._PARTITION_EOF:
-            if message.partition() in self._partitions:
-                self._partitions[message.partition()].buffer.reach(message.offset())
+            partition = self._partitions.get(message.partition())
+            if partition is not None and partition.hold is None:
+                partition.buffer.reach(message.offset())
         elif error.fatal():
             raise KafkaException(error)
+        elif error.code() in LOG_CHANGED and message.topic() == self._topic:
+            number = message.partition()
+            self._on_log_changed(self._consumer, number if number is not None and number >= 0 else None)
         else:
             self._status.failed("consumer_error", str(error))
 
     def _pause(self, paused: bool) -> None:
-        changing = [each for each in self._partitions.values() if each.paused != paused]
+        changing = [each for each in self._partitions.values() if each.paused != paused and not each.stopped]
         if not changing:
             return
         switch = self._consumer.pause if paused else self._consumer.resume

@@ -4,7 +4,7 @@ Hundreds of thousands of records may wait here. Three lists of plain values cost
 does not scan their items, and what is done to all of them takes a call or two for the whole column.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -43,9 +43,14 @@ class Records:
         return sum(map(len, filter(None, self.values)))
 
     @property
-    def headers(self) -> set[bytes]:
+    def headers(self) -> frozenset[bytes]:
         """The distinct wire headers, which name the schemas; nearly always one."""
-        return {value[:HEADER_BYTES] if value else b"" for value in self.values}
+        return frozenset([value[:HEADER_BYTES] if value else b"" for value in self.values])
+
+    def first_with(self, headers: Container[bytes]) -> tuple[int, bytes]:
+        """The index of the first record with one of these wire headers, and its header. There must be one."""
+        found = ((index, value[:HEADER_BYTES] if value else b"") for index, value in enumerate(self.values))
+        return next((index, header) for index, header in found if header in headers)
 
     def extend(self, others: "Records") -> None:
         self.offsets += others.offsets

@@ -2,7 +2,9 @@
 
 One thread owns the consumer; it polls, cuts batches, commits and never waits for ClickHouse. Inserts run on a few other
 threads, one at a time for each partition (`insert_cycle.py`). Whoever is assigned a partition whose commit announces a
-range reads exactly that range and inserts it again (`ownership.py`).
+range reads exactly that range and inserts it again (`ownership.py`). An offset that the log does not have is an error,
+after which the partition goes on from the right place (`start.py`). A partition whose next record cannot be inserted
+yet waits there (`holds.py`).
 
 A broker that keeps no commit metadata (Tansu) makes this at least once: what was in flight at a crash may be inserted
 in other ranges, hence under other tokens.
@@ -13,23 +15,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Consumer, KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.dead_letters import DeadLetterSender
+from millstream.consumers.sink.holds import Holds
 from millstream.consumers.sink.insert_cycle import InsertCycle
 from millstream.consumers.sink.ownership import Ownership
 from millstream.consumers.sink.partitions import SinkCommits
 from millstream.consumers.sink.reading import POLL_S, Reading
+from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.sources import EVENTS, Source
 from millstream.consumers.sink.status import SinkStatus
+from millstream.consumers.sink.topic_facts import TIMEOUT_S
 from millstream.consumers.sink.writer import Writer
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
 log = structlog.get_logger("millstream.sink")
-
-RETRY_S = 0.5
 
 
 class Sink:
@@ -48,10 +51,10 @@ class Sink:
         self.source = source
         self.status = SinkStatus()
         self._connection = connection
-        self._topic = source.topic(topics)
+        self.topic = source.topic(topics)
         self._client = client
         self._codec = codec
-        sender = DeadLetterSender(connection, topics, codec, self.config.instance_id or "sink", self._topic)
+        sender = DeadLetterSender(connection, topics, codec, self.config.instance_id or "sink", self.topic)
         self._dead_letters = sender if source.gives_dead_letters else None
 
     def run(self, stop: threading.Event) -> None:
@@ -63,25 +66,28 @@ class Sink:
         config, status = self.config, self.status
         consumer = self._consumer()
         pool = ThreadPoolExecutor(config.parallel_inserts, thread_name_prefix="sink-insert")
-        commits = SinkCommits(consumer, self._topic, status)
-        inserts = InsertCycle(config, pool, commits, self._dead_letters, status)
+        commits = SinkCommits(consumer, self.topic, status)
+        schemas = RecordSchemas(self._codec.registry, self.source.record)
+        inserts = InsertCycle(config, pool, commits, Holds(self.topic, schemas, status), self._dead_letters, status)
 
-        def new_writer() -> None:
-            inserts.writer = Writer(self._client, self._codec.registry, self.source, self._topic, self._topic_id(stop))
+        def new_writer(topic_id: str) -> None:
+            inserts.writer = Writer(self._client, schemas, self.source, self.topic, topic_id)
 
-        owned = Ownership(self._topic, commits, inserts, status, stop, config.revoke_grace_s, new_writer)
-        reading = Reading(consumer, self._topic, owned.partitions, status, config.max_buffered_bytes)
-        consumer.subscribe([self._topic], on_assign=owned.on_assign, on_revoke=owned.on_revoke, on_lost=owned.on_lost)
-        log.info("sink_started", topic=self._topic, group=config.group)
+        owned = Ownership(self.topic, commits, inserts, status, stop, config.revoke_grace_s, self._topic_id, new_writer)
+        reading = Reading(consumer, self.topic, owned.partitions, status, config.max_buffered_bytes, owned.log_changed)
+        consumer.subscribe([self.topic], on_assign=owned.on_assign, on_revoke=owned.on_revoke, on_lost=owned.on_lost)
+        log.info("sink_started", topic=self.topic, group=config.group)
         try:
             while not stop.is_set():
                 if reading.has_room():
                     reading.read()
                 else:
                     stop.wait(POLL_S)
+                owned.go_on(consumer)
                 partitions = owned.partitions.values()
                 inserts.collect(partitions)
                 inserts.start(partitions)
+                reading.follow_holds()
                 inserts.acknowledge(partitions)
         finally:
             try:
@@ -90,6 +96,7 @@ class Sink:
                 owned.partitions.clear()
                 consumer.close()
                 pool.shutdown(wait=False, cancel_futures=True)
+                schemas.close()
             log.info("sink_stopped", rows=status.rows_inserted, batches=status.batches, dead=status.dead_records)
 
     def _consumer(self) -> Consumer:
@@ -102,20 +109,19 @@ class Sink:
                 session_timeout_ms=6000,
                 heartbeat_interval_ms=1500,
                 enable_partition_eof=True,
+                # An offset that is not in the log must be noticed.
+                auto_offset_reset="error",
                 queued_max_messages_kbytes=32 * 1024,
                 topic_metadata_refresh_interval_ms=10_000,
                 **static,
             )
         )
 
-    def _topic_id(self, stop: threading.Event) -> str:
-        """Kafka's id of the topic: the offsets of a topic that was deleted and made again start from 0 again."""
+    def _topic_id(self) -> str:
+        # Kept until the answer is there: a client that is dropped ends its requests.
         admin = AdminClient(self._connection.client())
-        while not stop.is_set():
-            try:
-                described = admin.describe_topics(TopicCollection([self._topic]))[self._topic]
-                return str(described.result(10).topic_id)
-            except KafkaException as error:
-                self.status.failed("topic_description_unavailable", str(error))
-                stop.wait(RETRY_S)
-        return ""
+        described = admin.describe_topics(TopicCollection([self.topic]), request_timeout=TIMEOUT_S)
+        try:
+            return str(described[self.topic].result(TIMEOUT_S + 1).topic_id)
+        except TimeoutError as error:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the topic is not described")) from error

@@ -33,6 +33,10 @@ class Source:
         (found,) = (topic.name for topic in topics if topic.record == self.record)
         return found
 
+    def group(self, events_group: str) -> str:
+        """The consumer group of its sinks, given that of the sinks of events."""
+        return events_group if self == EVENTS else f"{events_group}-{self.table}"
+
 
 EVENTS = Source("JobEvent", "job_events")
 LOW_VOLUME = (
@@ -42,3 +46,5 @@ LOW_VOLUME = (
     Source("Change", "changes"),
 )
 """Topics with a few records a second: each has a group of its own and is inserted every few seconds."""
+
+BY_TABLE = {source.table: source for source in (EVENTS, *LOW_VOLUME)}

@@ -8,8 +8,10 @@ log = structlog.get_logger("millstream.sink")
 class SinkStatus:
     """Counters of one sink.
 
-    `repeated_batches`: batches that an earlier owner had announced and this one inserted again. `last_error`: why the
-    newest try failed; empty once a batch is inserted.
+    `repeated_batches`: batches that an earlier owner had announced and this one inserted again. `records_missing`:
+    offsets that were deleted or truncated before they were read. `last_error`: why the newest try failed; empty once a
+    batch is inserted. `held`: the partitions that wait at a record which cannot be inserted yet, with its offset and
+    the cause.
     """
 
     def __init__(self) -> None:
@@ -18,7 +20,9 @@ class SinkStatus:
         self.batches = 0
         self.dead_records = 0
         self.repeated_batches = 0
+        self.records_missing = 0
         self.last_error = ""
+        self.held: dict[int, str] = {}
 
     def failed(self, event: str, reason: str, **details: object) -> None:
         """Note and log a failed try. `event`: a constant name, such as `insert_failed`."""

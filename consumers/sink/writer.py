@@ -14,15 +14,17 @@ from typing import cast
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
+from clickhouse_connect.driver.summary import QuerySummary
 
 from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.batch import InsertBatch
 from millstream.consumers.sink.config import MOST_ROWS
+from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.rejected import RejectedRecord, find_rejected, is_caused_by_data
 from millstream.consumers.sink.sources import Source
 from millstream.schemas.codec import DecodeError, schema_id_of
-from millstream.schemas.registry import Registry, UnknownSchema
+from millstream.schemas.registry import NewerSchema, UnknownSchema
 
 INSERT_SETTINGS: dict[str, str | int] = {
     # One insert is one block, formed of the same rows each time.
@@ -41,6 +43,24 @@ INSERT_SETTINGS: dict[str, str | int] = {
     "distributed_foreground_insert": 1,
 }
 
+HTTP_SETTINGS: dict[str, str | int] = {
+    **INSERT_SETTINGS,
+    # The answer is sent when everything is written, so its status and its summary are those of the whole insert.
+    "wait_end_of_query": 1,
+}
+
+
+PAUSED = "millstream: inserts are paused"
+"""What an insert's error contains while `millstream migrate` changes tables, or another command repairs them."""
+
+
+class InsertsPaused(RuntimeError):
+    """Tables are being changed or repaired. The insert is repeated."""
+
+
+class UnconfirmedInsert(RuntimeError):
+    """The answer to an insert does not say that every row was written, whatever its status. The insert is repeated."""
+
 
 @dataclass(frozen=True, slots=True)
 class InsertResult:
@@ -53,29 +73,31 @@ class InsertResult:
 class Writer:
     """Inserts the batches of one topic. Thread-safe."""
 
-    def __init__(self, client: Client, registry: Registry, source: Source, topic: str, topic_id: str) -> None:
+    def __init__(self, client: Client, schemas: RecordSchemas, source: Source, topic: str, topic_id: str) -> None:
         """`topic_id` distinguishes topics of one name: a topic that was deleted and created again starts at offset
         0."""
         self._client = client
-        self._registry = registry
+        self._schemas = schemas
         self._identity = f"{topic}:{topic_id}"
         self._source = source
-        self._files: dict[bytes, AvroFile] = {}
+        self._seen: set[bytes] = set()
         self._columns: frozenset[str] = frozenset()
 
     def write(self, partition: int, batch: InsertBatch) -> InsertResult:
         """Insert the batch; when this returns, all records but the rejected ones are in ClickHouse exactly once.
 
-        Raises what clickhouse-connect raises while ClickHouse is unreachable or unhealthy, and what the registry raises
-        while it is; the caller repeats the call as often as it takes.
+        Raises `UnconfirmedInsert`, `InsertsPaused`, `NewerSchema`, what clickhouse-connect raises while ClickHouse is
+        unreachable or unhealthy, and what the registry raises while it is; the caller repeats the call as often as it
+        takes.
         """
         rows = 0
         rejected: list[RejectedRecord] = []
-        headers = batch.records.headers
-        groups = {headers.pop(): batch.records} if len(headers) == 1 else batch.records.by_header()
+        groups = dict.fromkeys(batch.headers, batch.records) if len(batch.headers) == 1 else batch.records.by_header()
         for header, records in groups.items():
             try:
-                file = self._files.get(header) or self._file(header)
+                file = self._file(header)
+            except NewerSchema:
+                raise
             except (DecodeError, UnknownSchema) as error:
                 rejected += [RejectedRecord(*record, str(error)) for record in records]
                 continue
@@ -93,6 +115,8 @@ class Writer:
         except DatabaseError as error:
             # The table may have changed.
             self._columns = frozenset()
+            if PAUSED in str(error):
+                raise InsertsPaused(str(error)) from error
             if not is_caused_by_data(error):
                 raise
             rejected = find_rejected(records, lambda some: self._rejection(file, partition, some))
@@ -105,14 +129,12 @@ class Writer:
         return rejected
 
     def _file(self, header: bytes) -> AvroFile:
-        schema_id = schema_id_of(header)
-        schema = self._registry.schema_of(schema_id)
-        if schema["name"] != self._source.record:
-            raise DecodeError(f"schema {schema_id} is {schema['name']}, not {self._source.record}")
-        # The table may have got columns for it meanwhile.
-        self._columns = frozenset()
-        self._files[header] = AvroFile(schema)
-        return self._files[header]
+        file = self._schemas.file(header)
+        if header not in self._seen:
+            self._seen.add(header)
+            # The table may have got columns for it meanwhile.
+            self._columns = frozenset()
+        return file
 
     def _rejection(self, file: AvroFile, partition: int, records: Records) -> str | None:
         """Why ClickHouse rejects these records; None when it accepts them."""
@@ -134,9 +156,9 @@ class Writer:
         return None
 
     def _insert(self, table: str, file: AvroFile, partition: int, records: Records, token: str) -> None:
-        settings = {**INSERT_SETTINGS, "insert_deduplication_token": token} if token else INSERT_SETTINGS
+        settings = {**HTTP_SETTINGS, "insert_deduplication_token": token} if token else HTTP_SETTINGS
         known = self._known_columns()
-        self._client.raw_insert(
+        summary = self._client.raw_insert(
             table,
             # Fields without a column are left out; columns without a field get their default.
             [name for name in file.field_names if name in known],
@@ -144,6 +166,7 @@ class Writer:
             settings=settings,
             fmt="Avro",
         )
+        _confirm(summary, table, len(records))
 
     def _known_columns(self) -> frozenset[str]:
         columns = self._columns
@@ -151,3 +174,11 @@ class Writer:
             described = self._client.query(f"DESCRIBE TABLE {self._source.landing_table}")
             self._columns = columns = frozenset(row[0] for row in described.result_rows)
         return columns
+
+
+def _confirm(summary: QuerySummary, table: str, sent: int) -> None:
+    """Raises `UnconfirmedInsert` unless ClickHouse says that it wrote all rows. Rows that views write and rows that it
+    drops because they were written before count as well."""
+    written = int(summary.summary.get("written_rows", 0))
+    if written < sent:
+        raise UnconfirmedInsert(f"ClickHouse answered without an error, but wrote {written} of {sent} rows to {table}")

@@ -7,7 +7,7 @@ from millstream.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from millstream.consumers.worker.config import WorkerConfig
     from millstream.consumers.worker.coordination.supervisor import Supervisor
-    from millstream.consumers.worker.coordination.worker_id import claim_worker_id
+    from millstream.consumers.worker.coordination.worker_id import new_worker_id
     from millstream.consumers.worker.execution.job_context import JobContext
     from millstream.consumers.worker.execution.registry import JobTypes, job, registered
     from millstream.consumers.worker.scheduling.quotas import Quota
@@ -19,7 +19,7 @@ else:
         {
             "config": ("WorkerConfig",),
             "coordination.supervisor": ("Supervisor",),
-            "coordination.worker_id": ("claim_worker_id",),
+            "coordination.worker_id": ("new_worker_id",),
             "execution.job_context": ("JobContext",),
             "execution.registry": ("JobTypes", "job", "registered"),
             "scheduling.quotas": ("Quota",),
@@ -36,7 +36,7 @@ __all__ = [
     "Supervisor",
     "Worker",
     "WorkerConfig",
-    "claim_worker_id",
     "job",
+    "new_worker_id",
     "registered",
 ]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from millstream.consumers.worker.scheduling.quotas import Quota
 
 Positive = Annotated[int, Field(ge=1)]
+WithoutCommit = Literal["refuse", "earliest", "latest"]
 
 
 class WorkerConfig(BaseModel):
@@ -18,18 +19,31 @@ class WorkerConfig(BaseModel):
     worker_id: str = Field(
         "",
         description="Name of this worker, unique among running workers and the same after a restart: its "
-        "transactional id is made from it. When empty, the host's name and the first free number on the host.",
+        "transactional id is made from it. When empty, the host's name and random digits.",
+    )
+    journal_folder: str = Field(
+        "",
+        description="Folder of the crash journal, which tells a worker that starts what ran when the one before it "
+        "died; in a container, a volume. When empty, a folder of this user among the host's temporary files.",
     )
     group: str = Field(
         "millstream-workers",
         description="Prefix of the workers' consumer groups: each lane has its own, `<group>.<lane>`.",
+    )
+    without_commit: WithoutCommit = Field(
+        "refuse",
+        description="What to do with a partition whose jobs have run although the group has no commit for it, because "
+        "the group was renamed or its commits expired: `refuse` ends the worker, `latest` runs only new jobs, "
+        "`earliest` runs all that the topic holds again. A group that starts for the first time reads everything.",
     )
     lanes: tuple[str, ...] = Field((), description="Lanes to read; all when empty.")
     limit: Literal["adaptive", "fixed"] = Field(
         "adaptive", description="Whether the number of jobs that run at once on the event loop adapts to the load."
     )
     concurrency: Positive = Field(
-        100, description="Jobs that may run at once on the event loop; the start of an adaptive limit."
+        100,
+        description="Jobs that may run at once on the event loop; the start of an adaptive limit, whose bounds are "
+        "extended to it.",
     )
     min_concurrency: Positive = Field(10, description="Lower bound of an adaptive limit.")
     max_concurrency: Positive = Field(400, description="Upper bound of an adaptive limit.")
@@ -51,6 +65,12 @@ class WorkerConfig(BaseModel):
         description="A tenant whose share of the admitted jobs would take longer to run than this, in ms, has its "
         "further jobs moved to the overflow topic, so that other tenants do not wait behind them.",
     )
+    unknown_type_grace_s: float = Field(
+        600.0,
+        ge=0,
+        description="How long jobs wait at a worker that has no handler for their type, in seconds, before they become "
+        "dead letters. In a deploy of a new type they go on at the workers that know it.",
+    )
     commit_interval_ms: Positive = Field(50, description="How often outcomes and offsets are written, in ms.")
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic",
@@ -71,7 +91,14 @@ class WorkerConfig(BaseModel):
     revoke_grace_s: float = Field(
         5.0,
         ge=0,
-        description="How long running jobs may take to finish before their partition is handed over, in seconds.",
+        description="How long a partition is held in a rebalance for running jobs that cannot go on without it, in "
+        "seconds.",
+    )
+    handover_grace_s: float = Field(
+        600.0,
+        ge=0,
+        description="How long jobs go on at this worker after their partition was handed over in a rebalance, in "
+        "seconds; then they are given back to its new owner. 0 hands over without them.",
     )
     drain_grace_s: float = Field(
         25.0,
@@ -83,6 +110,12 @@ class WorkerConfig(BaseModel):
         ge=0,
         description="How long a coroutine may block the event loop, and so all others, before the worker process ends, "
         "in seconds; 0 disables the check.",
+    )
+    max_stuck_handlers: int = Field(
+        100,
+        ge=0,
+        description="Handlers that may go on although their attempt has timed out or was cancelled, because they catch "
+        "their cancellation or are in a thread; above it the worker drains and its process ends.",
     )
     health_host: str = Field("127.0.0.1", description="Address that the health endpoints listen on.")
     health_port: int = Field(

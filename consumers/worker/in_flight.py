@@ -30,6 +30,10 @@ class InFlightJobs:
             self._executions.discard(execution)
             self.admission.finish(execution.tenant, len(execution.value), execution.assignment.overflow)
 
-    def any_started(self, assignments: Collection[Assignment]) -> bool:
-        """Whether an execution of these partitions has started and has no outcome yet."""
-        return any(each.started_us and each.assignment in assignments for each in self._executions)
+    def started(self, assignments: Collection[Assignment]) -> list[Execution]:
+        """The executions of these partitions that have started, do not wait again, and have no outcome yet."""
+        return [
+            each
+            for each in self._executions
+            if each.started_us and not each.waits_again and each.assignment in assignments
+        ]

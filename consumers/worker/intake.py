@@ -11,13 +11,16 @@ import structlog
 from confluent_kafka import KafkaError, Message
 
 from millstream.consumers.kafka.assignment import Assignment
+from millstream.consumers.kafka.changed_log import LOG_CHANGED
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.kafka.transaction import ProducerLost
 from millstream.consumers.worker.commit_loop import CommitLoop
+from millstream.consumers.worker.deferred_partitions import DeferredPartitions, is_of_newer_release
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.in_flight import InFlightJobs
+from millstream.consumers.worker.look_ahead import LookAhead
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
-from millstream.schemas import DecodeError, RegistryUnavailable, RequestReader
+from millstream.schemas import DecodeError, ReadRequest, RegistryUnavailable, RequestReader
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +36,9 @@ more than a short wait."""
 class Intake:
     """Reads the members' partitions into the executor. Not thread-safe: the poll thread owns it.
 
-    `members`: the most urgent lane first, which is fetched first. `submit` takes executions and returns at once.
+    `members`: the most urgent lane first, which is fetched first. `submit` takes executions and returns at once;
+    `on_awaited` is called before for one that the previous owner of its partition runs. `on_log_changed` is called when
+    the next offset of a partition is not in its log, and when its topic is gone, so that it will be another log.
     """
 
     def __init__(
@@ -44,6 +49,8 @@ class Intake:
         commit_loop: CommitLoop,
         submit: Callable[[list[Execution]], None],
         metrics: WorkerMetrics,
+        on_awaited: Callable[[Execution], None] = lambda execution: None,
+        on_log_changed: Callable[[GroupMember, Assignment, bool], None] = lambda member, assignment, made_again: None,
     ) -> None:
         self._members = members
         self._requests = requests
@@ -52,6 +59,10 @@ class Intake:
         self._commit_loop = commit_loop
         self._submit = submit
         self._metrics = metrics
+        self._on_awaited = on_awaited
+        self._on_log_changed = on_log_changed
+        self._deferred = DeferredPartitions()
+        self._ahead = LookAhead(requests, in_flight.admission)
         self._full_since: float | None = None
         self._busiest = members[0]
 
@@ -59,7 +70,7 @@ class Intake:
         """Take what has arrived. Returns as soon as there is something, and within `LONGEST_POLL_S`."""
         now = time.monotonic()
         self._admission.settle(now)
-        if self._commit_loop.is_behind or self._waits_for_room(now):
+        if self._waits_for_room(now):
             time.sleep(RETRY_FETCH_S)
             return
         paused, arrived = self._full_since is not None, 0
@@ -77,58 +88,54 @@ class Intake:
     def take(self, member: GroupMember, messages: list[Message]) -> None:
         """Admit messages of `member`. Raises `ProducerLost` after a fatal error of its consumer."""
         admitted = []
-        held_back: set[Assignment] = set()
         now = time.monotonic()
-        admission, assignments = self._admission, member.assignments
+        if self._ahead.active and not member.overflow:
+            messages = self._ahead.look(member, messages, now)
+        deferred, assignments = self._deferred, member.assignments
         for message in messages:
             error = message.error()
             if error:
-                _raise_if_fatal(error)
+                self._react(member, message, error)
                 continue
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             assert topic is not None and partition is not None and offset is not None
             assignment = assignments.get((topic, partition))
-            if assignment is None or assignment in held_back:
+            if assignment is None or assignment in deferred:
                 continue
             value = message.value()
             try:
                 read = self._requests.read(value)
-            except RegistryUnavailable as problem:
-                log.warning("schema_registry_unavailable", topic=topic, partition=partition, reason=str(problem))
-                member.seek(assignment, offset)
-                held_back.add(assignment)
-                continue
-            except DecodeError as problem:
-                if assignment.ledger.take(offset):
-                    log.error("record_unreadable", topic=topic, partition=partition, offset=offset, reason=str(problem))
-                    self._commit_loop.give_up(assignment, offset, message.key(), value, problem)
+            except (DecodeError, RegistryUnavailable) as problem:
+                self._put_aside(assignment, offset, message, problem, now)
                 continue
             if not assignment.ledger.take(offset):
                 continue
             assert value is not None
-            tenant = read.template.tenant
-            over_share = not assignment.overflow and admission.moves(tenant, now)
-            # Jobs of one ordering key would pass each other on two topics, so they are never moved.
-            if over_share and not read.ordering_key:
-                self._commit_loop.move_to_overflow(assignment, offset, tenant, value)
-                self._metrics.moved += 1
-                continue
-            admission.take(tenant, len(value), assignment.overflow, kept=over_share)
-            admitted.append(Execution(assignment, offset, value, read))
+            execution = self._admit(assignment, offset, value, read, now)
+            if execution is not None:
+                admitted.append(execution)
         if admitted:
             self._metrics.taken += len(admitted)
             self._in_flight.add(admitted)
             self._submit(admitted)
 
     def pause_or_resume(self) -> None:
-        """Pause the partitions of what is full and resume those of what has room again."""
+        """Pause the partitions of what is full and of what cannot be read yet, and resume the others."""
+        self._deferred.expire(time.monotonic())
+        self._metrics.deferred = len(self._deferred)
         full = self._full_since is not None and time.monotonic() - self._full_since >= PAUSE_AFTER_S
+        behind = full and self._commit_loop.is_behind
+        looks_ahead = full and not behind and self._admission.alone
+        if self._ahead.active and not looks_ahead:
+            self._ahead.end(self._members)
         for member in self._members:
             pausing: list[Assignment] = []
             resuming: list[Assignment] = []
             for assignment in member.assignments.values():
-                is_full = self._overflow_is_full(member, assignment) if member.overflow else full
-                pause = is_full or assignment.ledger.nearly_full
+                is_full = behind or (
+                    self._overflow_is_full(member, assignment) if member.overflow else full and not looks_ahead
+                )
+                pause = is_full or assignment.waiting or assignment.ledger.nearly_full or assignment in self._deferred
                 if pause != assignment.paused:
                     assignment.paused = pause
                     (pausing if pause else resuming).append(assignment)
@@ -136,6 +143,10 @@ class Intake:
                 member.pause(pausing)
             if resuming:
                 member.resume(resuming)
+        if looks_ahead and not self._ahead.active:
+            for member in self._members:
+                if not member.overflow:
+                    self._ahead.begin(member, [each for each in member.assignments.values() if not each.paused])
 
     def pause_all(self) -> None:
         """Fetch nothing more: the worker drains."""
@@ -148,9 +159,65 @@ class Intake:
         for member in self._members:
             member.poll(LONGEST_POLL_S)
 
+    def _admit(
+        self, assignment: Assignment, offset: int, value: bytes, read: ReadRequest, now: float
+    ) -> Execution | None:
+        """The execution of a request that was taken; None when it was moved to the overflow topic."""
+        admission, tenant = self._admission, read.tenant
+        if assignment.awaited and offset in assignment.awaited:
+            admission.take(tenant, len(value), assignment.overflow)
+            execution = Execution(assignment, offset, value, read)
+            self._on_awaited(execution)
+            return execution
+        kept = False
+        if not assignment.overflow:
+            admission.latest.note(tenant, assignment.lane, read.shared.job_type, now)
+            if admission.moves(tenant, now):
+                # Jobs of one ordering key would pass each other on two topics, so they are never moved.
+                kept = bool(read.ordering_key)
+                if not kept and not admission.alone:
+                    self._commit_loop.move_to_overflow(assignment, offset, admission.overflow_key(tenant), value)
+                    self._metrics.moved += 1
+                    return None
+        admission.take(tenant, len(value), assignment.overflow, kept)
+        return Execution(assignment, offset, value, read)
+
+    def _put_aside(
+        self,
+        assignment: Assignment,
+        offset: int,
+        message: Message,
+        problem: DecodeError | RegistryUnavailable,
+        now: float,
+    ) -> None:
+        """Wait at a record that will be readable, and give up one that is no request."""
+        if isinstance(problem, RegistryUnavailable) or is_of_newer_release(problem):
+            self._deferred.defer(assignment, offset, problem, now)
+        elif assignment.ledger.take(offset):
+            log.error(
+                "record_unreadable",
+                topic=assignment.topic,
+                partition=assignment.partition,
+                offset=offset,
+                reason=str(problem),
+            )
+            self._commit_loop.give_up(assignment, offset, message.key(), message.value(), problem)
+
+    def _react(self, member: GroupMember, message: Message, error: KafkaError) -> None:
+        if error.fatal():
+            raise ProducerLost(f"consumer: {error.str()}")
+        if error.code() in LOG_CHANGED:
+            topic, partition = message.topic(), message.partition()
+            for assignment in list(member.assignments.values()):
+                if assignment.topic == topic and partition in (assignment.partition, None, -1):
+                    self._on_log_changed(member, assignment, error.code() != KafkaError._AUTO_OFFSET_RESET)
+            return
+        log.warning("consumer_error", reason=error.str())
+
     def _waits_for_room(self, now: float) -> bool:
-        """Whether admission has been full for a moment only, so that waiting is cheaper than pausing."""
-        if self._admission.full:
+        """Whether there has been no room for a moment only, so that waiting is cheaper than pausing. Past that moment
+        the members are polled, paused: one that is not polled for long would lose its group."""
+        if self._admission.full or self._commit_loop.is_behind:
             self._full_since = self._full_since or now
         elif self._admission.roomy:
             self._full_since = None
@@ -161,9 +228,3 @@ class Intake:
         part = self._admission.limit_records // 4 // len(member.assignments) + 1
         in_flight = assignment.ledger.in_flight * (2 if assignment.paused else 1)
         return in_flight >= part or self._admission.overflow_full
-
-
-def _raise_if_fatal(error: KafkaError) -> None:
-    if error.fatal():
-        raise ProducerLost(f"consumer: {error.str()}")
-    log.warning("consumer_error", reason=error.str())

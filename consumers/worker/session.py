@@ -18,11 +18,19 @@ from millstream.consumers.worker.concurrency import ConcurrencyControl
 from millstream.consumers.worker.execution.executor import Executor
 from millstream.consumers.worker.handover import Handover
 from millstream.consumers.worker.intake import Intake
-from millstream.consumers.worker.loop_guard import LoopGuard
+from millstream.consumers.worker.loop_guard import LoopGuard, TooManyStuckHandlers
 from millstream.consumers.worker.status import WorkerStatus
 from millstream.schemas import WorkerState
 
 log = structlog.get_logger(__name__)
+
+POLL_S = 0.005
+REJOIN_WITHIN_S = 8.0
+"""How long a drain waits for a rebalance that is under way, which a member cannot leave. One that ends while the
+consumer closes may block the process for ever (librdkafka issue 4884)."""
+
+CANCEL_WITHIN_S = 2.0
+"""How long what was cancelled at the end of a drain or of a session may take to end."""
 
 
 class Drained(enum.Enum):
@@ -57,30 +65,40 @@ class WorkerSession:
 
     def run(self, drain_grace_s: float) -> Drained:
         """Join the groups, execute jobs until the worker is asked to stop, then drain for at most `drain_grace_s`
-        seconds. Raises `ProducerLost`, `EventLoopBlocked` and `EventLoopEnded`, and `KafkaException` when transactions
-        are not allowed."""
+        seconds. Raises `ProducerLost`, `EventLoopBlocked` and `EventLoopEnded`, after the drain `TooManyStuckHandlers`,
+        and `KafkaException` when transactions are not allowed."""
         status = self._status
+        stuck: TooManyStuckHandlers | None = None
         for member in self._members:
             member.join(self._handover)
         status.state = WorkerState.RUNNING
-        while not status.stopping.is_set():
+        while not status.stopping.is_set() and (stuck := self._loop_guard.too_many_stuck()) is None:
             status.polled_at = time.monotonic()
             self._loop_guard.check()
             self._intake.poll()
             self._commit_loop.run_once()
             self._intake.pause_or_resume()
+            self._handover.run_once()
             self._concurrency.run_once()
             self._set_ready()
         status.state = WorkerState.DRAINING
-        return self._drain(drain_grace_s)
+        drained = self._drain(drain_grace_s)
+        if stuck is not None:
+            raise stuck
+        return drained
+
+    def blame(self) -> None:
+        """The producer is lost: a job that held up the whole worker is blamed for it."""
+        self._loop_guard.blame()
 
     def stop_executing(self) -> None:
-        """Cancel what runs. Whatever has no committed outcome is redelivered."""
-        self._handover.close()
+        """Cancel what runs, and let it end for at most `CANCEL_WITHIN_S` seconds. Whatever has no committed outcome is
+        redelivered."""
         for member in self._members:
             for assignment in member.assignments.values():
                 assignment.release()
-        self._executor.stop()
+        self._executor.cancel_all(CANCEL_WITHIN_S)
+        self._handover.close()
 
     def leave_groups(self) -> None:
         """Leave all groups at once: leaving one waits for a join that is under way."""
@@ -94,20 +112,45 @@ class WorkerSession:
             ready.set()
 
     def _drain(self, grace_s: float) -> Drained:
-        """Start nothing more and let what runs finish; then commit what there is."""
-        status, executor, commit_loop = self._status, self._executor, self._commit_loop
+        """Start nothing more, give the partitions to the other workers at once, and let what runs finish."""
+        executor, handover = self._executor, self._handover
         executor.stop_starting()
         self._intake.pause_all()
         deadline = time.monotonic() + grace_s
         log.info("worker_draining", running=executor.running, grace_s=grace_s)
-        while executor.running and time.monotonic() < deadline and not status.stop_now.is_set():
+        handover.retain_all(self._members, grace_s)
+        while self._goes_on(deadline) and not all(each.retained for each in executor.running_now()):
+            # What cannot go on without its partition keeps it.
             self._intake.poll_paused()
-            commit_loop.run_once()
-            status.polled_at = time.monotonic()
-        drained = Drained.CUT_SHORT if executor.running > 0 else Drained.CLEAN
-        while True:
-            commit_loop.write_all()
-            if commit_loop.empty:
-                break
+            self._write()
+        cut_short = not all(each.retained for each in executor.running_now())
+        while not self._commit_loop.write_all(deadline=deadline) and self._goes_on(deadline):
+            self._intake.poll_paused()
+            self._write()
+        cut_short = cut_short or not self._commit_loop.empty
+        rejoined_by = time.monotonic() + REJOIN_WITHIN_S
+        while any(each.rejoining for each in self._members) and self._goes_on(min(deadline, rejoined_by)):
+            self._intake.poll_paused()
+            self._write()
+        handover.give_back_all(self._members)
+        self.leave_groups()
+        while self._goes_on(deadline) and (executor.running or handover.retained):
+            self._write()
+        cut_short = cut_short or bool(executor.running or handover.retained)
+        drained = Drained.CUT_SHORT if cut_short else Drained.CLEAN
+        handover.cancel_retained()
+        deadline = time.monotonic() + CANCEL_WITHIN_S
+        while handover.retained and time.monotonic() < deadline:
+            self._write()
+        self._commit_loop.write_all(deadline=deadline)
         log.info("worker_drained", result=drained.value)
         return drained
+
+    def _goes_on(self, deadline: float) -> bool:
+        return time.monotonic() < deadline and not self._status.stop_now.is_set()
+
+    def _write(self) -> None:
+        self._commit_loop.run_once()
+        self._handover.run_once()
+        self._status.polled_at = time.monotonic()
+        time.sleep(POLL_S)

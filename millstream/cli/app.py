@@ -82,6 +82,12 @@ COMMANDS = (
         "Bring ClickHouse's tables and views to this release. Safe to repeat.",
     ),
     CommandEntry(
+        "tables",
+        "tables:app",
+        "Operations",
+        "Compare the tables that ClickHouse fills with the raw rows; rebuild what disagrees.",
+    ),
+    CommandEntry(
         "analysts",
         "analysts:app",
         "Operations",

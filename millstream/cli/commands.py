@@ -11,8 +11,17 @@ from millstream import settings as settings_module
 from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, columns, err
-from millstream.producers import CommandNotSent, CommandsUnreadable, active_commands, send_command
+from millstream.producers import (
+    CommandNotSent,
+    CommandsUnreadable,
+    active_commands,
+    remove_expired_cancellations,
+    revoke_command,
+    send_command,
+)
 from millstream.schemas import Action, Command, Scope
+from millstream.schemas.command import command_key
+from millstream.settings import Settings
 
 app = typer.Typer(help="Commands to all workers; they stay active after a restart.", no_args_is_help=True)
 
@@ -75,9 +84,26 @@ def quota(
     )
 
 
+@app.command("revoke")
+def revoke_(
+    action: Annotated[Action, typer.Argument(help="What the command does: cancel_job, pause or set_quota.")],
+    scope: Annotated[Scope, typer.Argument(help="job, tenant, job_type or lane.")],
+    target: Name,
+) -> None:
+    """Take back a command that `millstream commands list` shows: afterwards everything is as if it had not been sent.
+
+    Example: millstream commands revoke pause tenant acme
+
+    Example: millstream commands revoke cancel_job job 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0
+    """
+    revoke(action, scope, target)
+
+
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the active commands: pauses, quotas that are not the configured ones, cancellations of unfinished jobs.
+    """List the active commands: pauses, quotas that are not the configured ones, and cancellations.
+
+    A cancellation leaves the list when its job ends; that of a job that had ended before stays until it is revoked.
 
     Example: millstream commands list
     """
@@ -123,6 +149,33 @@ def send(
     except CommandNotSent as error:
         raise Failure(str(error), "`millstream doctor` checks Kafka", code=3) from error
     err.print(f"[green]sent[/] {action.value} {scope.value} {target}")
+    _remove_expired(settings)
+
+
+def revoke(action: Action, scope: Scope, target: str) -> None:
+    """Take back one command. Raises `Failure` when there is none, and when that cannot be sent."""
+    settings = settings_module.load()
+    connection, topics = settings.connection.quiet, settings.catalogue
+    try:
+        key = command_key(action, scope, target)
+        if key not in {each.key for each in active_commands(connection, topics, settings.codec)}:
+            raise Failure(
+                f"no command {action.value} {scope.value} {target} is active",
+                "`millstream commands list` shows them all",
+            )
+        revoke_command(action, scope, target, connection, topics)
+    except (CommandNotSent, CommandsUnreadable) as error:
+        raise Failure(str(error), "`millstream doctor` checks Kafka", code=3) from error
+    err.print(f"[green]revoked[/] {action.value} {scope.value} {target}")
+    _remove_expired(settings)
+
+
+def _remove_expired(settings: Settings) -> None:
+    """Keep the command topic small. What was asked for is done already, so a failure only says so."""
+    try:
+        remove_expired_cancellations(settings.connection.quiet, settings.catalogue, settings.codec)
+    except (CommandNotSent, CommandsUnreadable) as error:
+        err.print(f"[yellow]expired cancellations were not removed:[/] {error}")
 
 
 def _table(active: list[Command]) -> RenderableType:

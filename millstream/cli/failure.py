@@ -1,7 +1,7 @@
 """How a command ends when it cannot do what it was asked: a sentence, a hint and an exit code.
 
 Exit codes: 0 done, 1 a check failed, 2 wrong input or settings, 3 a service is missing, 4 a worker's grace period ended
-before its jobs did.
+before its jobs did, 5 another worker has this one's name.
 """
 
 from dataclasses import dataclass
@@ -39,11 +39,15 @@ RULES = {
         3, "`millstream up` starts one; `millstream doctor` finds the cause"
     ),
     "clickhouse_connect.driver.exceptions.ClickHouseError": ErrorRule(3, text="ClickHouse: {error}"),
+    "millstream.consumers.worker.loop_guard.TooManyStuckHandlers": ErrorRule(3, "the supervisor starts another worker"),
+    "millstream.consumers.worker.worker.NameTaken": ErrorRule(5, "give each worker a --name of its own, or none"),
+    "millstream.consumers.worker.first_start.CommitMissing": ErrorRule(2),
     "millstream.streams.credentials.UnsupportedOption": ErrorRule(2),
     "millstream.local.broker.BrokerUnavailable": ErrorRule(2),
     "millstream.local.stack.StackRunning": ErrorRule(3),
     "millstream.local.process.DidNotStart": ErrorRule(3),
     "millstream.analytics.warehouse.migrate.MigrationError": ErrorRule(3),
+    "millstream.analytics.warehouse.pause.InsertsGoOn": ErrorRule(3),
 }
 """By the full name of the class: importing the classes would load the libraries of every service for each command, and
 an exception can only come from a module that is already loaded. The first class in the MRO with a rule decides.

@@ -1,23 +1,29 @@
 """`millstream job`"""
 
+import re
 import time
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
 from rich.table import Table
 
 from millstream import settings as settings_module
-from millstream.cli.commands import send
+from millstream.cli.commands import revoke, send
 from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
-from millstream.cli.output import answer
+from millstream.cli.output import answer, err
 from millstream.pages.format import duration
-from millstream.schemas import Action, Scope
+from millstream.schemas import Action, Scope, State
 
 RECOVERY_S = 20.0
 RETRY_S = 0.5
+KNOWN_WITHIN_S = 2.0
+ANSWER_WITHIN_S = 3.0
+JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ENDED = {each.value for each in State if each.terminal}
 
 app = typer.Typer(help="Show or cancel one job.", no_args_is_help=True)
 
@@ -56,14 +62,49 @@ def show(
 def cancel(
     job_id: Annotated[str, typer.Argument(help="The id that `submit` printed.")],
     reason: Annotated[str, typer.Option(help="Why; it becomes the job's error message.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Let the job run, if it has not been cancelled yet.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do not ask the tracker first whether the job exists and has not ended.")
+    ] = False,
 ) -> None:
-    """Cancel a job: at once if it runs, else when a worker would start it. A finished job is left as it is.
+    """Cancel a job: at once if it runs, else when a worker would start it.
 
-    A coroutine is cancelled and a process killed; a plain function in a thread sees `context.cancelled`.
+    A coroutine is cancelled and a process killed; a plain function in a thread sees `context.cancelled`. A job that has
+    ended, or that the tracker does not know, is refused with exit code 1, and what is no job id with 2. When the
+    tracker does not respond, the command is sent all the same.
 
     Example: millstream job cancel 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0 --reason "wrong report"
+
+    Example: millstream job cancel --undo 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0
     """
+    if undo:
+        revoke(Action.CANCEL_JOB, Scope.JOB, job_id)
+        return
+    if not JOB_ID.fullmatch(job_id):
+        raise Failure(f"{job_id!r} is not a job id (a UUID in lower case)", "nothing was sent", code=2)
+    if not force:
+        _check_not_ended(settings_module.load().tracker.url, job_id)
     send(Action.CANCEL_JOB, Scope.JOB, job_id, reason=reason)
+
+
+def _check_not_ended(tracker_url: str, job_id: str) -> None:
+    """Raises `Failure` when the tracker knows that there is nothing to cancel."""
+    deadline = time.monotonic() + KNOWN_WITHIN_S
+    try:
+        response = httpx.get(f"{tracker_url}/jobs/{quote(job_id, safe='')}", timeout=ANSWER_WITHIN_S)
+        # A job that was just submitted is not known yet.
+        while response.status_code == httpx.codes.NOT_FOUND and time.monotonic() < deadline:
+            time.sleep(RETRY_S)
+            response = httpx.get(f"{tracker_url}/jobs/{quote(job_id, safe='')}", timeout=ANSWER_WITHIN_S)
+    except httpx.HTTPError as error:
+        err.print(f"[yellow]the tracker does not respond, so it is not known whether the job has ended:[/] {error}")
+        return
+    if response.status_code == httpx.codes.NOT_FOUND:
+        raise Failure(f"the tracker has no job {job_id}", "--force sends the command all the same")
+    if response.status_code != httpx.codes.OK:
+        err.print(f"[yellow]the tracker cannot tell whether the job has ended:[/] {response.status_code}")
+    elif (state := response.json()).get("state") in ENDED:
+        raise Failure(f"the job has ended: it {state['state'].replace('_', ' ')}", "nothing was sent")
 
 
 def _when_recovered(url: str) -> httpx.Response:

@@ -15,18 +15,13 @@ from millstream.cli.output import answer, err
 from millstream.clickhouse import connect
 from millstream.consumers.sink import (
     EVENTS,
-    LOW_VOLUME,
-    SinkConfig,
     SinkRunning,
-    Source,
     check_stopped,
     offsets_at,
     read_again,
 )
-from millstream.consumers.sink.all_sinks import low_volume
 from millstream.consumers.sink.rewind import rewind
-
-SOURCES = {source.table: source for source in (EVENTS, *LOW_VOLUME)}
+from millstream.consumers.sink.sources import BY_TABLE
 
 
 def rewind_command(
@@ -34,7 +29,7 @@ def rewind_command(
         datetime | None,
         typer.Option("--from", help="Rebuild from records since then, UTC; from all records in Kafka if absent."),
     ] = None,
-    table: Annotated[str, typer.Option(help=f"Table to rebuild: {', '.join(SOURCES)}.")] = EVENTS.table,
+    table: Annotated[str, typer.Option(help=f"Table to rebuild: {', '.join(BY_TABLE)}.")] = EVENTS.table,
     yes: Annotated[bool, typer.Option("--yes", help="Continue although rows would be lost.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -50,12 +45,12 @@ def rewind_command(
       millstream sink rewind --from 2026-11-24T00:00:00 --yes
     """
     settings = settings_module.load()
-    source = SOURCES.get(table)
+    source = BY_TABLE.get(table)
     if source is None:
-        raise Failure(f"no sink fills a table {table!r}", f"choose one of {', '.join(SOURCES)}", 2)
+        raise Failure(f"no sink fills a table {table!r}", f"choose one of {', '.join(BY_TABLE)}", 2)
     if settings.clickhouse.cluster:
         raise Failure("cannot empty tables on a cluster", "rebuild into a new database instead", 2)
-    topic, group = source.topic(settings.catalogue), _group(settings.sink, source)
+    topic, group = source.topic(settings.catalogue), source.group(settings.sink.group)
     connection = settings.connection.quiet
     try:
         check_stopped(connection, group)
@@ -82,10 +77,6 @@ def rewind_command(
         "lost": [asdict(each) for each in lost],
     }
     answer(as_json, done, lambda: _rendered(done, offsets))
-
-
-def _group(config: SinkConfig, source: Source) -> str:
-    return config.group if source is EVENTS else low_volume(config, source).group
 
 
 def _sentence(loss: Loss) -> str:

@@ -1,10 +1,15 @@
 """What every long-running service does before it starts: logging, and a stop on SIGTERM and ctrl-C."""
 
 import signal
+import time
 from collections.abc import Callable
 
 from millstream.settings import Settings
 from millstream.telemetry import configure_logging
+
+ONE_STOP_S = 2.0
+"""Signals that arrive within this time of one that counted are the same request: a service manager signals every
+process of a group, and a terminal or a script may repeat itself."""
 
 
 def log_as(settings: Settings, service: str) -> None:
@@ -13,6 +18,23 @@ def log_as(settings: Settings, service: str) -> None:
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at each SIGTERM and SIGINT."""
+    """Call `stop` at SIGTERM and SIGINT. Those within two seconds of one that counted do not count."""
+    counted = once_in(ONE_STOP_S, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop())
+        signal.signal(number, lambda *_: counted())
+
+
+def once_in(
+    seconds: float, call: Callable[[], None], clock: Callable[[], float] = time.monotonic
+) -> Callable[[], None]:
+    """A function that calls `call`, unless it did so less than `seconds` ago."""
+    called_at = float("-inf")
+
+    def limited() -> None:
+        nonlocal called_at
+        now = clock()
+        if now - called_at >= seconds:
+            called_at = now
+            call()
+
+    return limited

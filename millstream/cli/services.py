@@ -10,10 +10,12 @@ from clickhouse_connect.driver.client import Client
 
 from millstream import settings as settings_module
 from millstream.analytics import ClickHouseUnavailable, pending
+from millstream.cli.failure import Failure
 from millstream.cli.rewind import rewind_command
 from millstream.cli.service import log_as, on_stop_signals
 from millstream.clickhouse import connect
 from millstream.consumers.sink.all_sinks import all_sinks, run_together
+from millstream.consumers.sink.metrics import serve_metrics
 from millstream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -52,7 +54,14 @@ def run_sink(
     gc.set_threshold(100_000, 50, 100)
     client = _wait_for_clickhouse(settings, stop)
     if client is not None:
-        run_together(all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink), stop)
+        sinks = all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink)
+        try:
+            serve_metrics(
+                settings.sink.metrics_host, settings.sink.metrics_port, {each.topic: each.status for each in sinks}
+            )
+        except OSError as error:
+            raise Failure(f"sink.metrics_port: {error}", "choose another port, or 0 for none", code=2) from error
+        run_together(sinks, stop)
 
 
 def _wait_for_clickhouse(settings: Settings, stop: threading.Event) -> Client | None:

@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,14 +16,21 @@ import typer
 from millstream import settings as settings_module
 from millstream.cli.service import log_as, on_stop_signals
 from millstream.settings import Settings
+from millstream.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from millstream.consumers.kafka.transaction_thread import TransactionThread
     from millstream.consumers.worker import WorkerConfig
 
 SUPERVISED = "MILLSTREAM_SUPERVISED"
+PARENT_DIED = signal.SIGHUP
+"""What a supervised child gets when its supervisor dies. Not SIGTERM: a child that drains already goes on draining."""
+
 CUT_SHORT = 4
 """Exit code of a worker whose grace period ended before its jobs did."""
+
+NAME_TAKEN = 5
+"""Exit code of a worker when another one has its name."""
 
 
 def worker(
@@ -37,8 +45,9 @@ def worker(
 ) -> None:
     """Execute jobs.
 
-    SIGTERM or ctrl-C lets running jobs finish, a second one stops at once. Exit code 0 when every started job has
-    finished, 4 when the grace period ended first: the remaining jobs are redelivered to another worker.
+    SIGTERM or ctrl-C lets running jobs finish; another one, after two seconds or more, stops at once. Exit code 0 when
+    every started job has finished, 4 when the grace period ended first: the remaining jobs are redelivered to another
+    worker.
 
     Examples:
 
@@ -58,7 +67,7 @@ def worker(
         from millstream.consumers.parent_death import signal_on_parent_death
         from millstream.consumers.worker.transactions import open_transactions
 
-        signal_on_parent_death(signal.SIGTERM)
+        signal_on_parent_death(PARENT_DIED)
         log_as(settings, config.worker_id)
         # The supervisor starts a child after the one of the same name has ended, so this fences no running worker.
         transactions = open_transactions(settings.connection, settings.catalogue, config, lambda: True)
@@ -73,8 +82,13 @@ def _execute(
 
     jobs = load_handlers(app)
     log_as(settings, config.worker_id or "worker")
-    running = Worker(settings.connection, settings.catalogue, config, jobs, settings.codec, transactions)
+    set_up_child = partial(
+        configure_logging, settings.log_format, settings.log_level, service=config.worker_id or "worker"
+    )
+    running = Worker(settings.connection, settings.catalogue, config, jobs, settings.codec, transactions, set_up_child)
     on_stop_signals(running.stop)
+    if SUPERVISED in os.environ:
+        signal.signal(PARENT_DIED, lambda *_: running.drain())
     # Thousands of short-lived objects are in flight: at the default threshold, collections would dominate CPU time.
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -84,9 +98,9 @@ def _execute(
 
 def _supervise(settings: Settings, config: "WorkerConfig", app: list[str], processes: int) -> int:
     from millstream.cli.handlers import load_handlers
-    from millstream.consumers.worker import Supervisor, claim_worker_id
+    from millstream.consumers.worker import Supervisor, new_worker_id
 
-    base = config.worker_id or claim_worker_id(config.host, settings.topics.prefix)
+    base = config.worker_id or new_worker_id(config.host)
     log_as(settings, base)
     # Report a wrong module name once, here, instead of in every restarted child.
     load_handlers(app)
@@ -102,6 +116,6 @@ def _supervise(settings: Settings, config: "WorkerConfig", app: list[str], proce
             environment["MILLSTREAM_WORKER__HEALTH_PORT"] = str(config.health_port + names.index(name))
         return argv, environment
 
-    supervisor = Supervisor(names, command)
+    supervisor = Supervisor(names, command, config.drain_grace_s, fatal_code=NAME_TAKEN)
     on_stop_signals(supervisor.stop)
     return supervisor.run()

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from clickhouse_connect.driver.client import Client
 
+from millstream.analytics.sql import insert
 from millstream.demo.workload import BAD_VERSION, INCIDENT_TENANT, INCIDENT_TYPE
 from millstream.schemas.ids import new_id
 
@@ -19,4 +20,4 @@ def record_changes(client: Client, start: datetime, switched: datetime) -> None:
             {"tenant": INCIDENT_TENANT, "job_type": INCIDENT_TYPE},
         ],
     ]  # fmt: skip
-    client.insert("changes", rows, column_names=columns)
+    insert(client, "changes", rows, columns)

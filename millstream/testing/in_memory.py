@@ -120,6 +120,7 @@ class InMemoryClient(JobClient):
         `SubmitError` within `rejecting`."""
         prepared = self._preparation.prepare(jobs)
         if self._rejecting and prepared:
+            self._preparation.release(prepared)
             raise SubmitError([(job.job_id, self._rejecting) for job in prepared])
         accepted = [SubmittedJob(self._as_read(job)) for job in prepared]
         with self._lock:

@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from millstream.consumers.kafka.assignment import Assignment
+from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.attempt import AttemptRunner
-from millstream.consumers.worker.execution.cancellations import Cancellations
+from millstream.consumers.worker.execution.cancellations import Cancellation, Cancellations
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.job_context import JobContext
+from millstream.consumers.worker.execution.outcome import Outcome
 from millstream.consumers.worker.execution.registry import JobType, JobTypes, RunsOn
 from millstream.consumers.worker.execution.runners import LoopRunner, ThreadRunner
+from millstream.consumers.worker.execution.stopping import Stopping
 from millstream.schemas import Codec, EventKind, JobRequest, RequestReader
 from millstream.testing.context import RecordingContext
 from millstream.testing.result import HandlerResult
@@ -46,29 +49,60 @@ class LocalAttempt:
     async def run(self, job_type: JobType | None, known: Iterable[JobType] = ()) -> HandlerResult:
         """`job_type` is None for a request whose type is none of the `known`. Raises only `CancelledError`."""
         loop, execution = asyncio.get_running_loop(), self._execution
+        self._left = loop.create_future()
         cancellations = Cancellations()
         if self._cancel_after_s == 0:
-            cancellations.add(execution.job_id, CANCELLED_BY_TEST)
+            cancellations.add(execution.job_id, Cancellation(CANCELLED_BY_TEST))
         on_loop = job_type is not None and inspect.iscoroutinefunction(job_type.handler)
         runs_on: RunsOn = "loop" if on_loop else "thread"
-        threads = _RecordingThreadRunner(self._context, loop)
+        stopping = Stopping(loop, self._leave_behind)
+        threads = _RecordingThreadRunner(self._context, stopping, loop)
         jobs = _GivenJobTypes(known if job_type is None else [self._observed(job_type)])
-        attempts = AttemptRunner(jobs, cancellations, {"loop": _RecordingLoopRunner(self._context), "thread": threads})
+        self._attempts = AttemptRunner(
+            jobs, cancellations, {"loop": _RecordingLoopRunner(self._context, stopping), "thread": threads}
+        )
+        execution.on_cancel = lambda each: loop.call_soon_threadsafe(
+            stopping.stop, each, outcome.cancelled(each.cancelled)
+        )
         execution.begin()
-        task = asyncio.create_task(attempts.run(execution, runs_on), context=contextvars.Context())
-        if on_loop:
-            execution.stop_running = lambda: loop.call_soon_threadsafe(task.cancel)
         timer = loop.call_later(self._cancel_after_s, self._cancel) if self._cancel_after_s else None
         try:
-            await task
+            while execution.outcome is None:
+                await self._attempt(runs_on)
             await self._handler_has_returned()
         finally:
             threads.stop()
             if timer is not None:
                 timer.cancel()
-        if (caller := asyncio.current_task()) is not None and caller.cancelling():
-            raise asyncio.CancelledError
         return self._result()
+
+    async def _attempt(self, runs_on: RunsOn) -> None:
+        """Run the handler once: to its end, or until it is left behind. Without an outcome it is to run again."""
+        execution = self._execution
+        task = asyncio.create_task(self._attempts.run(execution, runs_on), context=contextvars.Context())
+        execution.stop_running = task.cancel
+        try:
+            await asyncio.wait([task, self._left], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        if execution.outcome is not None:
+            return
+        ended = task.result()
+        if isinstance(ended, Outcome):
+            self._attempts.conclude(execution, ended)
+        else:
+            on_cancel = execution.on_cancel
+            execution.wait_again()
+            execution.on_cancel = on_cancel
+            execution.begin_again()
+
+    def _leave_behind(self, execution: Execution) -> bool:
+        assert execution.ends_as is not None
+        self._attempts.conclude(execution, execution.ends_as)
+        self._left.set_result(None)
+        return True
 
     def _result(self) -> HandlerResult:
         execution, context = self._execution, self._context
@@ -88,13 +122,17 @@ class LocalAttempt:
         """The job type, with a handler that notes what it raises and when it returns."""
         handler = job_type.handler
 
-        def call(*arguments: Any) -> None:
+        def call(*arguments: Any) -> Any:
             with self._observe():
-                handler(*arguments)
+                returned = handler(*arguments)
+            return observed(returned) if inspect.isawaitable(returned) else returned
 
-        async def call_async(*arguments: Any) -> None:
+        async def observed(run: Awaitable[Any]) -> Any:
             with self._observe():
-                await handler(*arguments)
+                return await run
+
+        async def call_async(*arguments: Any) -> Any:
+            return await observed(handler(*arguments))
 
         return replace(job_type, handler=call_async if inspect.iscoroutinefunction(handler) else call)
 
@@ -110,7 +148,7 @@ class LocalAttempt:
             self._running = False
 
     async def _handler_has_returned(self) -> None:
-        """Wait for a plain function that was timed out: nothing can end a thread."""
+        """Wait for a handler that goes on after its time-out: nothing can end a thread."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S):
                 while self._running:  # noqa: ASYNC110 (the thread outlives a loop that it would have to notify)
@@ -126,8 +164,8 @@ class LocalAttempt:
 
 
 class _RecordingLoopRunner(LoopRunner):
-    def __init__(self, context: RecordingContext) -> None:
-        super().__init__(lambda *_: None, lambda: None)
+    def __init__(self, context: RecordingContext, stopping: Stopping) -> None:
+        super().__init__(_ignore_progress, stopping.stop, lambda: None)
         self._recorder = context
 
     def _context(self, execution: Execution) -> JobContext:
@@ -135,12 +173,16 @@ class _RecordingLoopRunner(LoopRunner):
 
 
 class _RecordingThreadRunner(ThreadRunner):
-    def __init__(self, context: RecordingContext, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(lambda *_: None, loop, threads=1)
+    def __init__(self, context: RecordingContext, stopping: Stopping, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(_ignore_progress, stopping.stop, loop, threads=1)
         self._recorder = context
 
     def _context(self, execution: Execution) -> JobContext:
         return self._recorder
+
+
+def _ignore_progress(execution: Execution, fraction: float, text: str) -> None:
+    """The context has recorded it."""
 
 
 class _GivenJobTypes(JobTypes):

@@ -15,7 +15,7 @@ class HandlerResult:
 
     `error`: what the handler raised; None when it returned, timed out or was never called. `reason`: why the job would
     be dead-lettered if this was its last attempt. `retryable`: whether another attempt may follow. `run_ms`: run time
-    in milliseconds. `still_running`: a plain function that went on after it was timed out or cancelled.
+    in milliseconds. `still_running`: the handler went on after it was timed out or cancelled.
     """
 
     request: JobRequest

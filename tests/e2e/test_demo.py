@@ -1,14 +1,17 @@
 """The demo counts the same at every source, also when a worker is killed half way."""
 
+import gzip
 import os
 import re
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from tests.support.paths import SHARED_DATA
+from tests.support.scenarios import lengths
 
 TRACE = SHARED_DATA / "jobs" / "helios_15000.csv.gz"
 LAST_LINE = re.compile(
@@ -58,11 +61,15 @@ def test_the_report_answers_each_question_and_names_the_planted_cause_first_with
     assert "FROM job_attempts" in evidence and re.search(r"millstream rca job [0-9a-f-]{36}", evidence)
 
 
-def test_a_real_trace_is_replayed_whole(tmp_path: Path) -> None:
+@lengths("jobs", short=2_000, full=15_000)
+def test_a_real_trace_is_replayed_whole(tmp_path: Path, jobs: int) -> None:
     if not TRACE.exists():
         pytest.skip("needs the recorded Helios trace beside the project")
-    counts, _ = demo(tmp_path, "--trace", str(TRACE), "--seconds", "8")
-    assert counts == [15_000] * 4 + [0, 0]
+    trace = tmp_path / "helios.csv"
+    with gzip.open(TRACE, "rt") as recorded:
+        trace.write_text("".join(islice(recorded, jobs + 1)))
+    counts, _ = demo(tmp_path, "--trace", str(trace), "--seconds", "8")
+    assert counts == [jobs] * 4 + [0, 0]
 
 
 def test_a_file_that_is_no_trace_is_named(tmp_path: Path) -> None:

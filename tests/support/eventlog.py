@@ -18,11 +18,22 @@ class TopicReader:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._consumer = Consumer(KafkaConnection(bootstrap).consumer("reader"))
-        # A node of a cluster that has just heard of a topic lists it without partitions.
-        partitions = eventually(lambda: list(self._consumer.list_topics(topic, 10).topics[topic].partitions), bool)
-        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        self._topic = topic
+        self._partitions: set[int] = set()
+        self.find_partitions()
         self.values: list[bytes] = []
         self.keys: list[bytes | None] = []
+
+    def find_partitions(self) -> None:
+        """Read the partitions that were added since, too."""
+
+        def partitions() -> set[int]:
+            # A node of a cluster that has just heard of a topic lists it without partitions.
+            return set(self._consumer.list_topics(self._topic, 10).topics[self._topic].partitions)
+
+        found = eventually(partitions, bool)
+        self._consumer.incremental_assign([TopicPartition(self._topic, each, 0) for each in found - self._partitions])
+        self._partitions |= found
 
     def read(self, seconds: float = 0.2) -> None:
         """Add what has arrived, waiting at most so long for the first."""
@@ -31,7 +42,7 @@ class TopicReader:
             self.values.append(message.value() or b"")
             self.keys.append(message.key())
 
-    def until(self, enough: Callable[[], bool], within_s: float = 60) -> None:
+    def until(self, enough: Callable[[], bool], within_s: float = 120) -> None:
         """Read until `enough`, and fail when it takes longer than a very long time."""
         deadline = time.monotonic() + within_s
         while not enough():
@@ -70,6 +81,10 @@ class EventLog:
             elif event.kind is EventKind.STARTED:
                 self.started[event.job_id] += 1
         self._decoded = len(self._reader.values)
+
+    def find_partitions(self) -> None:
+        """Read the partitions that were added since, too."""
+        self._reader.find_partitions()
 
     def until_finished(self, job_ids: list[str], within_s: float = 90) -> None:
         """Read until every one of these jobs has its final outcome."""

@@ -6,12 +6,14 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from millstream.local.process import ChildProcess
 from millstream.producers import JobClient, NewJob
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from tests.support.eventlog import EventLog
+from tests.support.growth import grow
 from tests.support.guarantees import History
 from tests.support.paths import ROOT
 
@@ -48,25 +50,24 @@ class Fleet:
         self._client.close()
         self._log.close()
 
-    def start(self, count: int, *arguments: str, handlers: str = "millstream.demo.jobs") -> None:
-        """Start workers; returns before they are ready."""
+    def start(self, count: int, *arguments: str, handlers: str = "millstream.demo.jobs", release: Path = ROOT) -> None:
+        """Start workers of the release in this folder; returns before they are ready."""
         for number in range(count):
-            name = f"{self.topics.prefix}w{number}"
-            worker = ChildProcess(
-                [sys.executable, "-m", "millstream", "worker", handlers, "--name", name, *arguments],
-                cwd=self._folder,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": str(ROOT),
-                    "MILLSTREAM_KAFKA__BOOTSTRAP": self._bootstrap,
-                    "MILLSTREAM_TOPICS__PREFIX": self.topics.prefix,
-                    "MILLSTREAM_WORKER__GROUP": f"{self.topics.prefix}workers",
-                    "MILLSTREAM_WORKER__CONCURRENCY": "20",
-                },
-            )
+            worker = self._worker(number, release, handlers, *arguments)
             worker.start()
-            self._names.add(name)
+            self._names.add(self._name(number))
             self.workers.append(worker)
+
+    def replace(self, number: int, release: Path) -> None:
+        """Stop a worker, and start one of another release under its name."""
+        assert self.workers[number].stop(60) == 0, self.workers[number].tail
+        self.workers[number] = self._worker(number, release, "millstream.demo.jobs")
+        self.workers[number].start()
+
+    def grow(self, partitions: int) -> None:
+        """Give every topic of work so many partitions, in the order of keys, while jobs arrive."""
+        grow(self._bootstrap, self.topics, partitions)
+        self._log.find_partitions()
 
     def submit(self, jobs: list[NewJob]) -> list[str]:
         """Submit and note what Kafka acknowledged."""
@@ -77,12 +78,14 @@ class Fleet:
         self._accepted += ids
         return ids
 
-    def feed(self, per_second: int = 100) -> None:
-        """Keep submitting short jobs of all tenants, a quarter of them with an ordering key, until `history`."""
+    def feed(self, per_second: int = 100, job: Callable[[int], NewJob] | None = None) -> None:
+        """Keep submitting jobs until `history`: what `job` makes of a number below `per_second` / 10, or short jobs of
+        all tenants, a quarter of them with an ordering key."""
+        make = job or self._job
 
         def run() -> None:
             while not self._stop.wait(0.1):
-                self.submit([self._job(number) for number in range(per_second // 10)])
+                self.submit([make(number) for number in range(per_second // 10)])
 
         self._feeder = threading.Thread(target=run, daemon=True)
         self._feeder.start()
@@ -95,11 +98,18 @@ class Fleet:
             self._log.read()
 
     def await_everyone(self) -> None:
-        """Read until each worker has ended a job."""
-        deadline = time.monotonic() + 120
-        while idle := self._names - {event.worker_id for event in self._log.events}:
+        """Read until each worker has sent another event."""
+        seen, deadline = len(self._log.events), time.monotonic() + 120
+        while idle := self._names - {event.worker_id for event in self._log.events[seen:]}:
             assert time.monotonic() < deadline, self._report(f"no job was run by {', '.join(sorted(idle))}")
             self._log.read()
+
+    def await_line(self, worker: ChildProcess, text: str) -> None:
+        """Read events until a line of the worker's output holds this text."""
+        deadline = time.monotonic() + 60
+        while text not in worker.tail:
+            assert time.monotonic() < deadline, self._report(f"no line has {text}")
+            self._log.read(0.1)
 
     def pause(self, least_s: float, most_s: float) -> None:
         """Let a random time go by."""
@@ -119,6 +129,8 @@ class Fleet:
             self._log.read()
         for _ in range(10):
             self._log.read(0.1)
+        if missing := wanted - self._log.finished:
+            print(self._report(f"{len(missing)} of {len(wanted)} jobs have not ended after {within_s:g} s"))
         return History(list(self._accepted), list(self._log.events), dict(self._keys))
 
     def _report(self, what: str) -> str:
@@ -131,3 +143,20 @@ class Fleet:
         key = dice.choice(KEYS) if number % 4 == 0 else ""
         seconds = 0.005 if key else dice.uniform(0.005, 0.15)
         return NewJob("demo.sleep", {"seconds": seconds}, tenant=dice.choice(TENANTS), ordering_key=key)
+
+    def _name(self, number: int) -> str:
+        return f"{self.topics.prefix}w{number}"
+
+    def _worker(self, number: int, release: Path, handlers: str, *arguments: str) -> ChildProcess:
+        return ChildProcess(
+            [sys.executable, "-m", "millstream", "worker", handlers, "--name", self._name(number), *arguments],
+            cwd=self._folder,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(release),
+                "MILLSTREAM_KAFKA__BOOTSTRAP": self._bootstrap,
+                "MILLSTREAM_TOPICS__PREFIX": self.topics.prefix,
+                "MILLSTREAM_WORKER__GROUP": f"{self.topics.prefix}workers",
+                "MILLSTREAM_WORKER__CONCURRENCY": "20",
+            },
+        )

@@ -16,6 +16,9 @@ SHARED_BROKERS = {"kafka", "kafka_cluster", "stock_kafka", "tansu", "any_broker"
 ON_SHARED_BROKERS = {
     "workers": (
         "tests/e2e/test_handler_project.py",
+        "tests/faults/test_deploys.py",
+        "tests/faults/test_mirrored_failover.py",
+        "tests/faults/test_two_releases.py",
         "tests/faults/test_worker_faults.py",
         "tests/integration/consumers/worker/",
         "tests/integration/millstream/cli/test_cost_commands.py",
@@ -29,6 +32,8 @@ ON_SHARED_BROKERS = {
         "tests/integration/consumers/kafka/",
         "tests/integration/consumers/sink/",
         "tests/integration/contracts/",
+        "tests/integration/millstream/cli/test_tables_commands.py",
+        "tests/integration/millstream/test_topics.py",
         "tests/integration/streams/",
     ),
 }

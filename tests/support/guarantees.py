@@ -65,25 +65,37 @@ class OneOutcomePerAttempt:
 
 
 class OrderPerKey:
-    """Jobs of one ordering key end in the order in which they were submitted, and none starts before the one before it
-    has its outcome.
+    """Jobs of one ordering key end in the order in which they were submitted, and no two of them run at once.
+
+    A worker that dies or loses its partitions may have run several jobs of a key in vain, one after the other, so a
+    start before the outcome of the job before is legal where the same worker had started that job too, and only before
+    the execution that has the outcome began.
 
     Legal:    started a (x1), started a (x2), succeeded a (x2), started b, succeeded b
+    Legal:    started a (w1), started b (w1), started a (w2), succeeded a (w2), started b (w2), succeeded b (w2)
     Illegal:  started a, started b, succeeded a, succeeded b
+    Illegal:  started a (w1), started b (w2), succeeded a (w1), started b (w1), succeeded b (w1)
     """
 
     def violations(self, history: History) -> list[str]:
-        started: dict[str, datetime] = {}
-        ended: dict[str, datetime] = {}
-        for event in history.outcomes:
+        ran = {event.job_id: (event.started_at, event.occurred_at) for event in history.outcomes if event.started_at}
+        starts: dict[str, set[tuple[str, datetime]]] = defaultdict(set)
+        for event in history.events:
             if event.started_at is not None:
-                started[event.job_id], ended[event.job_id] = event.started_at, event.occurred_at
+                starts[event.job_id].add((event.worker_id or "", event.started_at))
         return [
-            f"key {key}: {later} started before {earlier} had ended"
+            f"key {key}: {later} started at {worker} before {earlier} had ended"
             for key, ids in history.keys.items()
             for earlier, later in pairwise(ids)
-            if earlier in ended and later in started and started[later] < ended[earlier]
+            if earlier in ran
+            for worker, moment in sorted(starts[later])
+            if moment < ran[earlier][1] and not _in_vain_after(starts[earlier], worker, moment, ran[earlier][0])
         ]
+
+
+def _in_vain_after(earlier: set[tuple[str, datetime]], worker: str, moment: datetime, ran_from: datetime) -> bool:
+    """Whether a worker had started the earlier job before `moment`, and the execution that counts began later."""
+    return moment < ran_from and any(who == worker and when < moment for who, when in earlier)
 
 
 @dataclass
@@ -111,6 +123,10 @@ class NoStarvation:
                     found.append(f"no job of tenant {tenant} ended for {(moment - previous).total_seconds():.1f} s")
                 previous = moment
         return found
+
+
+ALWAYS: list[Guarantee] = [NoJobLost(), OneOutcomePerAttempt(), OrderPerKey(), NoStarvation(timedelta(seconds=45))]
+"""What holds in every scenario in which jobs of several tenants arrive all the time."""
 
 
 def figures(history: History) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Handlers that do their worst, for a worker process of its own."""
 
 import asyncio
+import ctypes
 import os
 import time
 
@@ -15,6 +16,12 @@ async def well_behaved(payload: dict[str, float]) -> None:
 @job("never-returns", timeout_s=1)
 def never_returns(payload: dict[str, float], context: JobContext) -> None:
     time.sleep(3600)
+
+
+@job("holds-the-lock")
+def holds_the_lock(payload: dict[str, float]) -> None:
+    """Holds the interpreter's lock, as a bad regular expression does."""
+    ctypes.PyDLL(None).sleep(int(payload["seconds"]))
 
 
 @job("eats-memory", runs_on="process", memory_limit_mb=250)

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from tests.support.guarantees import ALWAYS, Guarantee, History, figures, violations
+
 FIGURES = "figures"
 """The property of a test's report that holds the line of figures."""
 
@@ -40,6 +42,13 @@ class Scenario:
         line = " ".join(f"{name}={value}" for name, value in {**values, "seconds": seconds}.items())
         self._item.user_properties.append((FIGURES, line))
         self.progress(line)
+
+
+def assert_held(scenario: Scenario, history: History, guarantees: list[Guarantee] = ALWAYS, **more: object) -> None:
+    """Report the figures of the history and `more`, and fail with every violation of a guarantee."""
+    scenario.figures(**figures(history), **more)
+    found = violations(history, guarantees)
+    assert found == [], "\n".join(found)
 
 
 class Figures:

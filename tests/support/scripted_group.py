@@ -2,14 +2,16 @@
 
 from collections import deque
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from millstream.consumers.kafka.group_member import GroupMember
-from millstream.consumers.kafka.transaction import TransactionAborted
-from millstream.consumers.kafka.transaction_thread import TransactionBatch, TransactionThread
 from millstream.schemas import Codec, JobRequest
+
+CLUSTER = "cluster-1"
+"""The id of the cluster that a scripted consumer reads."""
 
 
 class ScriptedMessage:
@@ -32,6 +34,12 @@ class ScriptedMessage:
     def key(self) -> bytes | None:
         return None
 
+    def headers(self) -> list[tuple[str, str | bytes | None]] | None:
+        return None
+
+    def timestamp(self) -> tuple[int, int]:
+        return (1, 0)
+
     def value(self) -> bytes | None:
         return self._fields[3]
 
@@ -43,12 +51,14 @@ class ScriptedConsumer:
     """Returns the messages put into `arriving`, and records what it is asked to do in `calls`.
 
     `commits`: what the group has committed, by partition. `unknown`: how many times the commits cannot be read first.
+    `logs`: the first offset of a partition and the one after its last, if they matter.
     """
 
     def __init__(self) -> None:
         self.arriving: deque[list[ScriptedMessage]] = deque()
         self.calls: list[tuple[str, Any]] = []
         self.commits: dict[tuple[str, int], TopicPartition] = {}
+        self.logs: dict[tuple[str, int], tuple[int, int]] = {}
         self.unknown = 0
         self.commit_fails = False
         self.paused: set[tuple[str, int]] = set()
@@ -73,6 +83,12 @@ class ScriptedConsumer:
             self.commits.get((each.topic, each.partition), TopicPartition(each.topic, each.partition, nothing))
             for each in partitions
         ]
+
+    def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
+        return self.logs.get((partition.topic, partition.partition), (0, 2**40))
+
+    def list_topics(self, topic: str, timeout: float) -> SimpleNamespace:
+        return SimpleNamespace(cluster_id=CLUSTER)
 
     def subscribe(self, topics: list[str], **callbacks: Any) -> None:
         self.calls.append(("subscribe", topics))
@@ -124,43 +140,3 @@ def messages(topic: str, values: Sequence[bytes], partition: int = 0, first_offs
 def request(codec: Codec, tenant: str = "acme", ordering_key: str = "", job_type: str = "sleep") -> bytes:
     """The bytes of a request."""
     return codec.encode(JobRequest(tenant=tenant, job_type=job_type, payload=b"{}", ordering_key=ordering_key))
-
-
-class ScriptedTransactions:
-    """A transaction thread that writes at once. The first `aborts` transactions fail; `written` are the others."""
-
-    def __init__(self, aborts: int = 0) -> None:
-        self.aborts = aborts
-        self.opens_after = 0
-        """How many times `opening` is True."""
-        self.batch: TransactionBatch | None = None
-        self.written: list[TransactionBatch] = []
-
-    def opening(self) -> bool:
-        self.opens_after -= 1
-        return self.opens_after >= 0
-
-    @property
-    def done(self) -> bool:
-        return self.batch is not None
-
-    @property
-    def pending_records(self) -> int:
-        return len(self.batch.records) if self.batch else 0
-
-    def begin(self, batch: TransactionBatch) -> None:
-        assert self.batch is None
-        self.batch = batch
-
-    def finish(self) -> None:
-        batch, self.batch = self.batch, None
-        if batch is None:
-            return
-        if self.aborts:
-            self.aborts -= 1
-            raise TransactionAborted("the coordinator moved")
-        self.written.append(batch)
-
-    def as_thread(self) -> TransactionThread:
-        """Itself, as what the commit loop takes."""
-        return cast(TransactionThread, self)

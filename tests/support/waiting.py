@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 
-def until(holds: Callable[[], bool], within_s: float = 40) -> None:
+def until(holds: Callable[[], bool], within_s: float = 120) -> None:
     """Return as soon as it holds."""
     eventually(holds, lambda held: held, within_s, every_s=0.005)
 
 
 def eventually(
-    ask: Callable[[], Any], enough: Callable[[Any], bool], within_s: float = 60, every_s: float = 0.1
+    ask: Callable[[], Any], enough: Callable[[Any], bool], within_s: float = 120, every_s: float = 0.1
 ) -> Any:
     """What `ask` returns once it is `enough`."""
     deadline = time.monotonic() + within_s

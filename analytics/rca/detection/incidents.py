@@ -16,7 +16,7 @@ from millstream.analytics.rca.detection.detection import (
 from millstream.analytics.rca.detection.watched_series import STEP, WatchedSeries, watched_series
 from millstream.analytics.rca.metrics import STALLS
 from millstream.analytics.rca.window import Window
-from millstream.analytics.sql import ask, window
+from millstream.analytics.sql import ask, insert, window
 
 LEAST_EXCESS = 5.0
 """An excess of fewer failures or retries than this is no incident."""
@@ -81,7 +81,7 @@ def record(client: Client, found: Sequence[Incident]) -> None:
     if found:
         columns = [*Incident.__dataclass_fields__]
         rows = [[getattr(each, column) for column in columns] for each in found]
-        client.insert("incidents", rows, column_names=columns)
+        insert(client, "incidents", rows, columns)
 
 
 def incidents(client: Client, start: datetime, end: datetime) -> list[Incident]:

@@ -173,7 +173,7 @@ def _partitions(facts: Facts) -> Iterator[BottleneckVerdict]:
             f"{used} partitions",
             f"{idle} of {facts.workers_seen} workers started nothing while jobs waited: there is a partition for each "
             "of the others and none for them",
-            "more partitions: MILLSTREAM_TOPICS__PARTITIONS, then `millstream topics apply`",
+            "more partitions: MILLSTREAM_TOPICS__PARTITIONS, then `millstream topics apply --grow`",
         )
 
 

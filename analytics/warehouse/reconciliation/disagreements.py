@@ -23,7 +23,7 @@ def disagreements(client: Client) -> list[str]:
     """A sentence on each rollup that differs from the raw events; empty when all agree."""
     problems = []
     for name in rollup_names():
-        rollup, raw = _queries(name)
+        rollup, raw = queries(name)
         ours, theirs = _fingerprint(client, rollup), _fingerprint(client, raw)
         if ours != theirs:
             only = f"{_only(client, rollup, raw)} and {_only(client, raw, rollup)}"
@@ -31,7 +31,8 @@ def disagreements(client: Client) -> list[str]:
     return problems
 
 
-def _queries(name: str) -> tuple[str, str]:
+def queries(name: str) -> tuple[str, str]:
+    """The query on a rollup, and the query on the raw rows that must give the same. Both begin with `period`."""
     text = re.sub(r"^--.*\n", "", sql_file(f"warehouse/reconciliation/{name}"), flags=re.MULTILINE)
     rollup, raw = (part.strip() for part in text.rstrip().removesuffix(";").split(";"))
     return rollup, raw

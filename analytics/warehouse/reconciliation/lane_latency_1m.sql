@@ -3,13 +3,13 @@
 -- Sums of many durations depend on their order, so whole milliseconds are compared. Half a microsecond is added because
 -- durations are often whole microseconds: their sums are then never at the edge between two milliseconds.
 SELECT
-    minute, stage, lane, sum(attempts), round(sum(sum_ms) + 0.0005), max(max_ms),
+    minute AS period, stage, lane, sum(attempts), round(sum(sum_ms) + 0.0005), max(max_ms),
     quantilesDDMerge(0.01, 0.5, 0.9, 0.95, 0.99)(quantiles)
 FROM lane_latency_1m
 GROUP BY minute, stage, lane;
 
 SELECT
-    toStartOfMinute(occurred_at), measured.1, lane, count(), round(sum(assumeNotNull(measured.2)) + 0.0005),
+    toStartOfMinute(occurred_at) AS period, measured.1, lane, count(), round(sum(assumeNotNull(measured.2)) + 0.0005),
     max(assumeNotNull(measured.2)),
     quantilesDD(0.01, 0.5, 0.9, 0.95, 0.99)(assumeNotNull(measured.2))
 FROM job_events

@@ -3,13 +3,13 @@
 -- Sums of many durations depend on their order, so whole milliseconds are compared. Half a microsecond is added because
 -- durations are often whole microseconds: their sums are then never at the edge between two milliseconds.
 SELECT
-    hour, stage, lane, tenant, job_type, sum(attempts), round(sum(sum_ms) + 0.0005), max(max_ms),
+    hour AS period, stage, lane, tenant, job_type, sum(attempts), round(sum(sum_ms) + 0.0005), max(max_ms),
     quantilesDDMerge(0.01, 0.5, 0.9, 0.95, 0.99)(quantiles)
 FROM latency_1h
 GROUP BY hour, stage, lane, tenant, job_type;
 
 SELECT
-    toStartOfHour(occurred_at), measured.1, lane, tenant, job_type, count(),
+    toStartOfHour(occurred_at) AS period, measured.1, lane, tenant, job_type, count(),
     round(sum(assumeNotNull(measured.2)) + 0.0005), max(assumeNotNull(measured.2)),
     quantilesDD(0.01, 0.5, 0.9, 0.95, 0.99)(assumeNotNull(measured.2))
 FROM job_events

@@ -4,7 +4,8 @@
 -- Columns: job_id, tenant, job_type, lane, state (submitted, running, retrying, or the final outcome), submitted_at,
 --   started_at (first start), finished_at (UTC; NULL before the final outcome), executions (starts), attempts (with an
 --   outcome), retries (scheduled), run_ms, wasted_run_ms (of attempts that did not succeed), error_type (of the final
---   outcome). Newest first, at most 1,000 rows.
+--   outcome). Newest first, at most 1,000 rows; of a job that was submitted again in the window only its latest
+--   submission.
 -- Example: SELECT job_id, state, attempts, run_ms, wasted_run_ms
 --          FROM job_list(from='2026-11-24 10:00:00', to='2026-11-24 11:00:00', tenant='', state='failed') LIMIT 3
 CREATE OR REPLACE VIEW job_list AS
@@ -26,11 +27,21 @@ WITH folded AS
     WHERE submitted_at >= {from:DateTime64(6, 'UTC')} AND submitted_at < {to:DateTime64(6, 'UTC')}
       AND ({tenant:String} = '' OR jobs.tenant = {tenant:String})
     GROUP BY jobs.tenant, job_type, submitted_at, job_id
+),
+submitted_again AS
+(
+    SELECT job_id, max(jobs.submitted_at) AS latest
+    FROM jobs
+    WHERE submitted_at >= {from:DateTime64(6, 'UTC')} AND submitted_at < {to:DateTime64(6, 'UTC')}
+      AND ({tenant:String} = '' OR jobs.tenant = {tenant:String})
+    GROUP BY job_id
+    HAVING min(jobs.submitted_at) < latest
 )
 SELECT
     job_id, tenant, job_type, lane, state, submitted_at, started_at, finished_at, executions, attempts, retries, run_ms,
     wasted_run_ms, error_type
 FROM folded
-WHERE {state:String} = '' OR state = {state:String}
+LEFT ANY JOIN submitted_again USING (job_id)
+WHERE submitted_at >= ifNull(latest, submitted_at) AND ({state:String} = '' OR state = {state:String})
 ORDER BY submitted_at DESC, job_id
 LIMIT 1000;

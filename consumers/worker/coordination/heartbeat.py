@@ -1,17 +1,27 @@
-"""Sends a worker's heartbeat once a second, from a thread that runs no job."""
+"""Tells once a second what a worker is doing, to the process that sends its heartbeats (`heartbeat_process.py`)."""
 
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
 import threading
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Any, Self
 
 import structlog
-from confluent_kafka import KafkaException, Producer
 
 from millstream.consumers.worker.config import WorkerConfig
+from millstream.consumers.worker.coordination.heartbeat_headers import WorkerProcess
+from millstream.consumers.worker.coordination.heartbeat_process import FLUSH_S, HeartbeatParts, Setup
 from millstream.consumers.worker.monitoring.host import HostGauge
 from millstream.consumers.worker.status import WorkerStatus
-from millstream.schemas import Codec, Heartbeat, InFlight, KafkaConnection, WorkerState
+from millstream.schemas import Codec, Heartbeat, InFlight, WorkerState
+from millstream.schemas.codec import HEADER
+from millstream.schemas.partial_encoder import long, microseconds
 
 log = structlog.get_logger(__name__)
 
@@ -19,22 +29,30 @@ INTERVAL_S = 1.0
 MOST_IN_FLIGHT = 100
 """Running attempts that a heartbeat lists at most, the oldest first."""
 
+START_WITHIN_S = 1.0
+"""The process starts once the worker is ready, after this time at the latest: it would slow the start of the worker."""
+
+END_WITHIN_S = FLUSH_S + 2.0
+SCRIPT = Path(__file__).with_name("heartbeat_process.py")
+
 
 class HeartbeatSender:
-    """Sends a `Heartbeat` every second from entering to leaving; the last one has the state `stopped`."""
+    """Sends a `Heartbeat` every second from entering to leaving; the last one has the state `stopped`. After an error
+    the last one says that the process died."""
 
     def __init__(
         self,
-        connection: KafkaConnection,
+        properties: Mapping[str, Any],
         topic: str,
         codec: Codec,
         config: WorkerConfig,
+        process: WorkerProcess,
         transactional_id: str,
-        lanes: list[str],
+        lanes: Sequence[str],
         status: WorkerStatus,
         host: HostGauge,
     ) -> None:
-        self._topic = topic
+        """`properties`: of the producer, as `KafkaConnection.producer` makes them."""
         self._codec = codec
         self._status = status
         self._host = host
@@ -45,14 +63,21 @@ class HeartbeatSender:
             region=config.region,
             instance_type=config.instance_type,
             worker_version=config.version,
-            lanes=lanes,
+            lanes=list(lanes),
             interval_s=INTERVAL_S,
         ).model_dump(exclude={"occurred_at"})
+        self._setup = Setup(
+            parent=os.getpid(),
+            interval_s=INTERVAL_S,
+            topic=topic,
+            key=config.worker_id.encode(),
+            headers=process.headers(),
+            properties=properties,
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="millstream-heartbeat", daemon=True)
-        self._producer = Producer(
-            connection.producer(linger_ms=0, message_timeout_ms=5_000, client_id=config.worker_id)
-        )
+        self._sender: subprocess.Popen[bytes] | None = None
+        self._pipe: IO[bytes]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -63,23 +88,57 @@ class HeartbeatSender:
     ) -> None:
         self._stop.set()
         self._thread.join(5)
+        if self._sender is None:
+            return
         if kind is None:
-            self._send(WorkerState.STOPPED)
-        self._producer.flush(3)
+            self._tell(WorkerState.STOPPED)
+        with contextlib.suppress(OSError):
+            self._pipe.close()
+        try:
+            self._sender.wait(END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._sender.kill()
+            self._sender.wait()
 
     def _run(self) -> None:
-        while True:
-            self._send(self._status.state)
-            if self._stop.wait(INTERVAL_S):
-                return
+        self._status.ready.wait(START_WITHIN_S)
+        while not self._stop.is_set():
+            if self._sender is None or self._sender.poll() is not None:
+                self._start()
+            self._tell(self._status.state)
+            self._stop.wait(INTERVAL_S)
 
-    def _send(self, state: WorkerState) -> None:
+    def _start(self) -> None:
+        if self._sender is not None:
+            log.warning("heartbeat_process_ended", exit_code=self._sender.returncode, action="starting it again")
+            with contextlib.suppress(OSError):
+                self._pipe.close()
+        self._sender = subprocess.Popen(
+            # Without the folder of the script among those that modules are imported from.
+            [sys.executable, "-P", str(SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        assert self._sender.stdin is not None
+        self._pipe = self._sender.stdin
+        self._write(self._setup)
+
+    def _tell(self, state: WorkerState) -> None:
         heartbeat = self._heartbeat(state)
+        data = self._codec.encode(heartbeat)
+        # The moment is its third field, after two texts.
+        texts = (heartbeat.worker_id.encode(), heartbeat.transactional_id.encode())
+        at = HEADER.size + sum(len(long(len(text))) + len(text) for text in texts)
+        after = at + len(long(microseconds(heartbeat.occurred_at)))
+        self._write(tuple(HeartbeatParts(state.value, self._status.retains_as, data[:at], data[after:])))
+
+    def _write(self, told: object) -> None:
         try:
-            self._producer.produce(self._topic, self._codec.encode(heartbeat), heartbeat.worker_id.encode())
-            self._producer.poll(0)
-        except (BufferError, KafkaException) as error:
-            # The next heartbeat carries everything that this one would have.
+            pickle.dump(told, self._pipe)
+            self._pipe.flush()
+        except OSError as error:
+            # The process is started again, and the next heartbeat carries everything that this one would have.
             log.warning("heartbeat_not_sent", reason=str(error))
 
     def _heartbeat(self, state: WorkerState) -> Heartbeat:

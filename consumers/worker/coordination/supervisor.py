@@ -5,6 +5,7 @@ So the child that follows a dead one gets the same partitions without a rebalanc
 that the dead one left open.
 """
 
+import math
 import signal
 import subprocess
 import threading
@@ -20,6 +21,9 @@ log = structlog.get_logger(__name__)
 
 POLL_S = 0.02
 STABLE_AFTER_S = 10.0
+END_WITHIN_S = 15.0
+"""How long a child may take to end beyond its grace period: it writes outcomes and leaves its groups."""
+
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 10.0
 
@@ -42,14 +46,28 @@ class Supervisor:
     """Keeps one child process running for each name. `run` blocks until `stop` is called and every child has ended.
 
     `command` returns the argument vector and the environment of the child with a name. A child that keeps dying within
-    ten seconds of its start is restarted ever later, after ten seconds at most.
+    ten seconds of its start is restarted ever later, after ten seconds at most. `drain_grace_s`: how long the jobs of a
+    child may take to finish once it is stopped, in seconds. A child that goes on for `end_within_s` beyond that, or
+    after a second stop, is killed. `fatal_code`: an exit code that a child would have the next time too, so all are
+    stopped.
     """
 
-    def __init__(self, names: Sequence[str], command: Callable[[str], tuple[Sequence[str], Mapping[str, str]]]) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        command: Callable[[str], tuple[Sequence[str], Mapping[str, str]]],
+        drain_grace_s: float,
+        end_within_s: float = END_WITHIN_S,
+        fatal_code: int | None = None,
+    ) -> None:
         self._command = command
+        self._drain_grace_s = drain_grace_s
+        self._end_within_s = end_within_s
+        self._fatal_code = fatal_code
         self._children = [_Child(name) for name in names]
         self._stopping = threading.Event()
         self._signals = 0
+        self._kill_at = math.inf
 
     def stop(self) -> None:
         """Make every child drain; a second call makes it stop at once. May be called from a signal handler."""
@@ -63,7 +81,11 @@ class Supervisor:
         while True:
             if sent < self._signals:
                 sent = self._signals
+                self._kill_at = time.monotonic() + (self._drain_grace_s if sent == 1 else 0.0) + self._end_within_s
                 self._signal(signal.SIGTERM)
+            if time.monotonic() >= self._kill_at:
+                self._kill_at = math.inf
+                self._kill()
             running = 0
             for child in self._children:
                 if child.process is not None and (code := child.process.poll()) is not None:
@@ -85,6 +107,9 @@ class Supervisor:
 
     def _ended(self, child: _Child, code: int) -> None:
         child.process = None
+        if code == self._fatal_code and not self._stopping.is_set():
+            log.error("worker_process_refused", name=child.name, exit_code=code, action="stopping the others")
+            self.stop()
         if self._stopping.is_set():
             return
         lasted = time.monotonic() - child.started_at
@@ -96,3 +121,9 @@ class Supervisor:
         for child in self._children:
             if child.process is not None and child.process.poll() is None:
                 child.process.send_signal(number)
+
+    def _kill(self) -> None:
+        for child in self._children:
+            if child.process is not None:
+                log.error("worker_process_killed", name=child.name, reason="it did not end within its grace period")
+        self._signal(signal.SIGKILL)

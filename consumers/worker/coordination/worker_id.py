@@ -1,35 +1,43 @@
-"""Ids for workers without a configured one: the host's name and a number, the same ones after every restart.
+"""Names of workers without a configured one, and the place of their crash journals.
 
-The number is the first whose lock file no running process holds. The kernel releases a lock when its process ends,
-however it ends, so the next worker takes over the id, and with it the transactional id that fences the dead worker.
+A name that nobody chose is made new for each process, so two processes never share one. What a crash journal knows is
+kept for the next process on this host: the first journal that no living process holds is taken over. That file is a
+help and no truth: without it, jobs that end their process are noticed later.
 """
 
 import fcntl
 import os
 import re
+import secrets
 import tempfile
 from pathlib import Path
 
 _held: list[int] = []
-"""Lock files of this process; closing one would release its id."""
+"""Lock files of this process; closing one would release its journal."""
 
 
-def claim_worker_id(host: str, prefix: str, folder: Path | None = None) -> str:
-    """The first free id on this host among the workers of one topic prefix. Held until the process ends.
+def new_worker_id(host: str) -> str:
+    """A name that no other worker has."""
+    return f"{host}-{secrets.token_hex(4)}"
 
-    Raises OSError when the lock file cannot be made.
+
+def claim_crash_journal(prefix: str, folder: Path | None = None) -> Path:
+    """The first crash journal of a topic prefix on this host that no living process holds. Held until the process
+    ends: the kernel releases a lock however its process ends.
+
+    Raises OSError when there is no place for it.
     """
     folder = folder or workers_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     number = 0
     while not _lock(folder / f"{_plain(prefix)}{number}.lock"):
         number += 1
-    return f"{host}-{number}"
+    return folder / f"{_plain(prefix)}{number}.running"
 
 
-def crash_journal_path(transactional_id: str) -> Path:
-    """The file of the crash journal of the worker with this transactional id."""
-    return workers_folder() / f"{_plain(transactional_id)}.running"
+def crash_journal_path(transactional_id: str, folder: Path | None = None) -> Path:
+    """The crash journal of the worker with this transactional id."""
+    return (folder or workers_folder()) / f"{_plain(transactional_id)}.running"
 
 
 def workers_folder() -> Path:

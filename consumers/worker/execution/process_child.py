@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import importlib
-import inspect
+import multiprocessing.spawn
+import pickle
 import resource
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,7 +22,14 @@ from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.execution.registry import JobType, describe
+from millstream.consumers.worker.execution.returned import awaited, still_to_run
 from millstream.schemas import DeadReason, JobRequest
+
+ChildSetup = Callable[[], None]
+"""Prepares a child process, such as its logging."""
+
+MESSAGE_LENGTH = 2_000
+"""Characters of a progress message that are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +69,37 @@ class TaskAnswer:
     peak_rss_bytes: int
 
 
-def serve(pipe: Connection) -> None:
-    """TaskAnswer tasks until the pipe is closed. The entry point of a spawned process."""
-    signal_on_parent_death(signal.SIGKILL)
-    # Ctrl-C in a terminal reaches the whole process group; the worker decides when its children end.
+class _Answers:
+    """The pipe to the worker. A handler may report from several threads; their messages must not mix."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+
+    def send(self, message: ProgressMessage | HeartbeatMessage | TaskAnswer) -> None:
+        """Send one message whole."""
+        with self._lock:
+            self._pipe.send(message)
+
+
+def main(descriptor: int, parent_pid: int) -> None:
+    """The entry point of a child process. `descriptor`: its end of the pipe, on which follow the data that
+    `multiprocessing` prepares a spawned process with, the pickled `ChildSetup` or None, and then tasks."""
+    signal_on_parent_death(signal.SIGKILL, parent_pid)
+    # The worker decides when its children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    pipe = Connection(descriptor)
+    multiprocessing.spawn.prepare(pipe.recv())
+    set_up: ChildSetup | None = pickle.loads(pipe.recv_bytes())
+    if set_up is not None:
+        set_up()
+    _serve(pipe)
+
+
+def _serve(pipe: Connection) -> None:
+    """Answer tasks until the pipe is closed."""
+    answers = _Answers(pipe)
     known: dict[str, JobType] = {}
     while True:
         try:
@@ -72,14 +107,17 @@ def serve(pipe: Connection) -> None:
         except EOFError:
             return
         # The start of the interpreter is not counted: the handler's time runs from here.
-        pipe.send(HeartbeatMessage(task.execution_id))
+        answers.send(HeartbeatMessage(task.execution_id))
         _reset_peak()
         begun = _cpu_ms()
-        ended = _run(task, known, pipe)
-        pipe.send(TaskAnswer(task.execution_id, ended, _cpu_ms() - begun, _peak_rss_bytes()))
+        ended = _run(task, known, answers)
+        answers.send(TaskAnswer(task.execution_id, ended, _cpu_ms() - begun, _peak_rss_bytes()))
 
 
-def _run(task: ProcessTask, known: dict[str, JobType], pipe: Connection) -> Outcome:
+def _run(task: ProcessTask, known: dict[str, JobType], answers: _Answers) -> Outcome:
+    def on_progress(fraction: float, message: str) -> None:
+        answers.send(ProgressMessage(task.execution_id, fraction, message[:MESSAGE_LENGTH]))
+
     try:
         if task.job_type not in known:
             known[task.job_type] = _find(task)
@@ -87,17 +125,16 @@ def _run(task: ProcessTask, known: dict[str, JobType], pipe: Connection) -> Outc
         context = JobContext(
             task.request,
             task.execution_id,
-            lambda fraction, message: pipe.send(ProgressMessage(task.execution_id, fraction, message)),
-            lambda: pipe.send(HeartbeatMessage(task.execution_id)),
+            on_progress,
+            lambda: answers.send(HeartbeatMessage(task.execution_id)),
         )
         try:
             arguments = job_type.arguments(task.request.payload, context)
         except ValidationError as error:
             return outcome.rejected(DeadReason.INVALID_PAYLOAD, error)
-        if inspect.iscoroutinefunction(job_type.handler):
-            asyncio.run(job_type.handler(*arguments))
-        else:
-            job_type.handler(*arguments)
+        returned = job_type.handler(*arguments)
+        while (run := still_to_run(returned)) is not None:
+            returned = asyncio.run(awaited(run))
     except BaseException as error:
         # SystemExit raised by a handler fails the job; it does not end the child.
         return outcome.failed(error)
@@ -112,8 +149,9 @@ def _find(task: ProcessTask) -> JobType:
 
 
 def _cpu_ms() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return (used.ru_utime + used.ru_stime) * 1000
+    """CPU time of this process and of those it started that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used) * 1000
 
 
 def _reset_peak() -> None:

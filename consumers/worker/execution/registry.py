@@ -4,6 +4,7 @@
 async def render(report: Report, context: JobContext) -> None: ...
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -34,7 +35,8 @@ class JobType:
     @property
     def importable(self) -> bool:
         """Whether another process can import the handler by its module and name."""
-        return "<locals>" not in self.handler.__qualname__ and self.handler.__module__ != "__main__"
+        qualname = getattr(self.handler, "__qualname__", "<locals>")
+        return "<locals>" not in qualname and self.handler.__module__ != "__main__"
 
     def arguments(self, payload: bytes, context: JobContext | None) -> tuple[Any, ...]:
         """The arguments of the handler. Raises pydantic's ValidationError when it does not accept the payload."""
@@ -75,7 +77,7 @@ class JobTypes:
 
         def register(handler: Handler) -> Handler:
             if name in self._types:
-                raise ValueError(f"job type {name!r} already has the handler {self._types[name].handler.__qualname__}")
+                raise ValueError(f"job type {name!r} already has the handler {_name(self._types[name].handler)}")
             described = describe(name, handler)
             where = runs_on or described.runs_on
             _check(handler, where, memory_limit_mb)
@@ -108,7 +110,10 @@ job = registered.job
 
 def describe(name: str, handler: Callable[..., Any]) -> JobType:
     """How a handler is called, from its signature. Raises ValueError when it cannot be called so."""
-    hints = get_type_hints(handler)
+    function = _function(handler)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ValueError(f"{_name(handler)} has a `yield`, so that a call runs nothing of it; a handler returns")
+    hints = get_type_hints(function)
     payloads = []
     context_last = False
     for parameter in inspect.signature(handler).parameters.values():
@@ -117,17 +122,15 @@ def describe(name: str, handler: Callable[..., Any]) -> JobType:
         elif parameter.default is inspect.Parameter.empty:
             payloads.append(parameter)
             if context_last:
-                raise ValueError(f"{handler.__qualname__}: the JobContext comes after the payload")
+                raise ValueError(f"{_name(handler)}: the JobContext comes after the payload")
     if len(payloads) > 1:
         names = ", ".join(parameter.name for parameter in payloads)
-        raise ValueError(
-            f"{handler.__qualname__} takes {names}; a handler takes one payload and, optionally, a JobContext"
-        )
+        raise ValueError(f"{_name(handler)} takes {names}; a handler takes one payload and, optionally, a JobContext")
     kind = hints.get(payloads[0].name, Any) if payloads else Any
     return JobType(
         name=name,
         handler=handler,
-        runs_on="loop" if inspect.iscoroutinefunction(handler) else "thread",
+        runs_on="loop" if inspect.iscoroutinefunction(function) else "thread",
         takes_payload=bool(payloads),
         takes_context=context_last,
         payload=None if kind is bytes else TypeAdapter(kind),
@@ -135,11 +138,25 @@ def describe(name: str, handler: Callable[..., Any]) -> JobType:
 
 
 def _check(handler: Callable[..., Any], runs_on: RunsOn, memory_limit_mb: int | None) -> None:
-    is_async = inspect.iscoroutinefunction(handler)
-    name = handler.__qualname__
+    is_async = inspect.iscoroutinefunction(_function(handler))
+    name = _name(handler)
     if (runs_on == "loop" and not is_async) or (runs_on == "thread" and is_async):
         raise ValueError(f"{name} {'is' if is_async else 'is not'} async, so it cannot run on a {runs_on}")
-    if runs_on == "process" and "<locals>" in name:
+    if runs_on == "process" and "<locals>" in getattr(handler, "__qualname__", "<locals>"):
         raise ValueError(f"{name} runs in a process, which imports it by name: define it at the top level of a module")
     if memory_limit_mb is not None and runs_on != "process":
         raise ValueError(f"{name}: memory_limit_mb needs runs_on='process'; elsewhere memory is shared by all jobs")
+
+
+def _function(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that a call of the handler runs: it may be a partial, or an object with `__call__`."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    if inspect.isroutine(handler) or inspect.isclass(handler):
+        return handler
+    return type(handler).__call__
+
+
+def _name(handler: Callable[..., Any]) -> str:
+    """The name of a handler for people."""
+    return getattr(handler, "__qualname__", "") or repr(handler)

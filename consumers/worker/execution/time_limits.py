@@ -1,10 +1,10 @@
-"""How long an attempt may run, and ending one that runs for longer or sends no heartbeat."""
+"""How long an attempt may run, and noticing one that runs for longer or sends no heartbeat."""
 
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable
 
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.job_context import JobContext
@@ -13,49 +13,64 @@ from millstream.consumers.worker.execution.registry import JobType
 
 def deadline_passed(execution: Execution) -> bool:
     """Whether the request has a deadline that is over."""
-    deadline = execution.read.template.deadline
-    return deadline is not None and deadline <= datetime.now(UTC)
+    deadline_us = execution.read.deadline_us
+    return deadline_us is not None and deadline_us <= time.time_ns() // 1000
 
 
 def timeout_s(job_type: JobType, execution: Execution) -> float | None:
     """The longest run in seconds: the shortest of what the handler allows, what the request asks for, and what is left
     until its deadline. None without any of them."""
-    request = execution.read.template
+    timeout_ms, deadline_us = execution.read.shared.timeout_ms, execution.read.deadline_us
     limit = job_type.timeout_s
-    if request.timeout_ms is not None:
-        limit = min(limit or math.inf, request.timeout_ms / 1000)
-    if request.deadline is not None:
-        limit = min(limit or math.inf, max(0.0, (request.deadline - datetime.now(UTC)).total_seconds()))
+    if timeout_ms is not None:
+        limit = min(limit or math.inf, timeout_ms / 1000)
+    if deadline_us is not None:
+        limit = min(limit or math.inf, max(0.0, deadline_us / 1e6 - time.time()))
     return limit
 
 
-async def run_within(
-    limit_s: float | None, silence_s: float | None, context: JobContext | None, run: Awaitable[None]
-) -> str:
-    """Await `run`, for at most `limit_s` seconds, and at most `silence_s` seconds after a heartbeat of its context.
+class TimeLimits:
+    """Watches one run on the event loop. Calls `exceeded` with the reason once it has run for `limit_s` seconds, or
+    once `silence_s` seconds have passed since its start or its context's latest heartbeat; None for no limit."""
 
-    Returns why it was ended, or "" when it ended by itself. What it raises is raised, a `TimeoutError` of its own too.
-    """
-    loop = asyncio.get_running_loop()
-    limit, silence = asyncio.timeout(limit_s), asyncio.timeout(silence_s)
+    def __init__(
+        self,
+        limit_s: float | None,
+        silence_s: float | None,
+        context: JobContext | None,
+        exceeded: Callable[[str], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._silence_s = silence_s
+        self._exceeded = exceeded
+        self._limit: asyncio.TimerHandle | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        if limit_s is not None:
+            self._limit = self._loop.call_later(limit_s, exceeded, f"still running after {limit_s:g} s")
+        if silence_s is not None and context is not None:
+            self._wait_for_heartbeat()
+            context.on_heartbeat = self._on_heartbeat
 
-    def extend() -> None:
-        # The run may have ended since its heartbeat.
+    def stop(self) -> None:
+        """The run has ended. Called once."""
+        if self._limit is not None:
+            self._limit.cancel()
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def _on_heartbeat(self) -> None:
+        # A function that is left in its thread may outlive the loop.
         with contextlib.suppress(RuntimeError):
-            silence.reschedule(None if silence_s is None else loop.time() + silence_s)
+            self._loop.call_soon_threadsafe(self._extend)
 
-    def on_heartbeat() -> None:
-        loop.call_soon_threadsafe(extend)
+    def _extend(self) -> None:
+        # The run may have ended since its heartbeat.
+        if self._silence is not None:
+            self._silence.cancel()
+            self._wait_for_heartbeat()
 
-    if context is not None:
-        context.on_heartbeat = on_heartbeat
-    try:
-        async with limit, silence:
-            await run
-    except TimeoutError:
-        if limit.expired():
-            return f"still running after {limit_s:g} s"
-        if silence.expired():
-            return f"no heartbeat for {silence_s:g} s"
-        raise
-    return ""
+    def _wait_for_heartbeat(self) -> None:
+        assert self._silence_s is not None
+        reason = f"no heartbeat for {self._silence_s:g} s"
+        self._silence = self._loop.call_later(self._silence_s, self._exceeded, reason)

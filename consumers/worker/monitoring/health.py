@@ -35,8 +35,10 @@ class _UnloggedRequest(WSGIRequestHandler):
 class HealthServer:
     """Serves from entering to leaving; not at all when `port` is 0.
 
-    Ready: the worker has its part of every group and is not stopping. Live: its poll thread went round within the last
-    minute, and its event loop is not blocked beyond the limit.
+    Ready: the worker has its part of every group, is not stopping, and its outcomes are written. Live: its poll thread
+    went round within the last minute, its event loop is not blocked beyond the limit, and nothing has held up its
+    transactions for so long, without a cause that Kafka names, that only a restart is left to try. The answer says why
+    not, a line for each reason.
     """
 
     def __init__(self, host: str, port: int, status: WorkerStatus, metrics: WorkerMetrics) -> None:
@@ -70,11 +72,31 @@ class HealthServer:
             answer: Iterable[bytes] = self._metrics(environ, start)
             return answer
         if path == "/ready":
-            healthy = status.ready.is_set() and not status.stopping.is_set()
+            problems = _not_ready(status)
         elif path == "/live":
-            healthy = time.monotonic() - status.polled_at < STUCK_AFTER_S and not status.loop_blocked.is_set()
+            problems = _not_live(status)
         else:
             start("404 Not Found", [("Content-Type", "text/plain")])
             return [b"not found; the endpoints are /ready, /live and /metrics\n"]
-        start("200 OK" if healthy else "503 Service Unavailable", [("Content-Type", "text/plain")])
-        return [f"{status.state.value}\n".encode()]
+        start("503 Service Unavailable" if problems else "200 OK", [("Content-Type", "text/plain; charset=utf-8")])
+        return ["".join(f"{line}\n" for line in (status.state.value, *problems)).encode()]
+
+
+def _not_ready(status: WorkerStatus) -> list[str]:
+    problems = []
+    if status.stopping.is_set():
+        problems.append("it is stopping")
+    elif not status.ready.is_set():
+        problems.append("not every consumer group has assigned partitions to it")
+    return [*problems, *status.writing.problems()]
+
+
+def _not_live(status: WorkerStatus) -> list[str]:
+    problems = []
+    if (late_s := time.monotonic() - status.polled_at) >= STUCK_AFTER_S:
+        problems.append(f"its poll thread has not gone round for {late_s:.0f} s")
+    if status.loop_blocked.is_set():
+        problems.append("a coroutine blocks its event loop")
+    if status.writing.needs_restart:
+        problems.append(f"nothing was committed for {status.writing.stands_for_s:.0f} s, for no cause that Kafka names")
+    return problems

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from millstream.consumers.kafka.assignment import Assignment
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.status import WorkerStatus
 
@@ -83,7 +84,7 @@ QUEUED = MetricSpec(
     "gauge",
     "jobs",
     ("tenant",),
-    "Jobs admitted that wait for a slot, of the tenants with the longest queues.",
+    "Jobs admitted that wait to start, of the tenants with the longest queues.",
 )
 LIMIT = MetricSpec(
     "millstream_concurrency_limit", "gauge", "jobs", (), "Jobs that may run at once on the event loop now."
@@ -94,6 +95,13 @@ LOOP_LATE = MetricSpec(
     "seconds",
     (),
     "For how long a coroutine has been blocking the event loop; 0 when none is.",
+)
+STUCK = MetricSpec(
+    "millstream_stuck_handlers",
+    "gauge",
+    "handlers",
+    ("job_type",),
+    "Handlers that go on although their attempts have timed out or were cancelled.",
 )
 MOVED = MetricSpec(
     "millstream_overflow_records",
@@ -116,6 +124,20 @@ TRANSACTION = MetricSpec(
     (),
     "From beginning to committed; changes with each transaction.",
 )
+MISSING = MetricSpec(
+    "millstream_records_missing",
+    "counter",
+    "requests",
+    (),
+    "Offsets of the lanes that were deleted or truncated before they were read; should be 0 for ever.",
+)
+DEFERRED = MetricSpec(
+    "millstream_partitions_deferred",
+    "gauge",
+    "partitions",
+    (),
+    "Partitions that wait at a record which only a newer release, or the schema registry, can explain.",
+)
 FENCED = MetricSpec(
     "millstream_workers_fenced",
     "counter",
@@ -135,7 +157,7 @@ LAG = MetricSpec(
     "gauge",
     "records",
     ("topic", "partition"),
-    "Records of a partition that this worker has not read, by librdkafka's latest statistics.",
+    "Records of a partition that this worker has not taken, by librdkafka's latest statistics.",
 )
 RTT = MetricSpec(
     "messaging_kafka_broker_rtt_seconds",
@@ -155,9 +177,12 @@ METRICS = (
     QUEUED,
     LIMIT,
     LOOP_LATE,
+    STUCK,
     MOVED,
     ABORTED,
     TRANSACTION,
+    MISSING,
+    DEFERRED,
     FENCED,
     RESTARTS,
     LAG,
@@ -198,8 +223,11 @@ class WorkerMetrics(Collector):
         self.moved = 0
         self.aborted = 0
         self.fenced = 0
+        self.missing = 0
+        self.deferred = 0
         self.limit = 0
         self.loop_late_s = 0.0
+        self.stuck: Mapping[str, int] = {}
         self.transactions = Histogram()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._waits: dict[str, Histogram] = {}
@@ -225,14 +253,19 @@ class WorkerMetrics(Collector):
         """Count an aborted transaction."""
         self.aborted += 1
 
-    def read_statistics(self, consumer: str, text: str) -> None:
-        """Take lag and round-trip times from librdkafka's statistics of one of the worker's consumers."""
+    def count_missing(self, offsets: int) -> None:
+        """Count offsets that can no longer be read."""
+        self.missing += offsets
+
+    def read_statistics(self, consumer: str, text: str, assignments: Mapping[tuple[str, int], Assignment]) -> None:
+        """Take lag and round-trip times from librdkafka's statistics of one of the worker's consumers, which has these
+        assignments."""
         statistics = json.loads(text)
+        topics = statistics.get("topics", {})
         self._lag[consumer] = {
-            (topic, number): partition["consumer_lag"]
-            for topic, about in statistics.get("topics", {}).items()
-            for number, partition in about["partitions"].items()
-            if partition.get("consumer_lag", -1) >= 0
+            (topic, str(partition)): _unread(assignment, found)
+            for (topic, partition), assignment in assignments.items()
+            if (found := topics.get(topic, {}).get("partitions", {}).get(str(partition)))
         }
         self._rtt_s[consumer] = {
             broker["nodename"]: broker["rtt"]["avg"] / 1e6
@@ -253,9 +286,12 @@ class WorkerMetrics(Collector):
             yield _family(QUEUED, {(tenant,): count for tenant, count in queued})
         yield _family(LIMIT, {(): self.limit})
         yield _family(LOOP_LATE, {(): self.loop_late_s})
+        yield _family(STUCK, {(name,): count for name, count in self.stuck.items()})
         yield _family(MOVED, {(): self.moved})
         yield _family(ABORTED, {(): self.aborted})
         yield _family(TRANSACTION, {(): self.transactions})
+        yield _family(MISSING, {(): self.missing})
+        yield _family(DEFERRED, {(): self.deferred})
         yield _family(FENCED, {(): self.fenced})
         yield _family(RESTARTS, {(): self._status.restarts})
         lag = {labels: records for of_one in list(self._lag.values()) for labels, records in of_one.items()}
@@ -263,6 +299,16 @@ class WorkerMetrics(Collector):
         yield _family(
             RTT, {(consumer, node): s for consumer, of_one in list(self._rtt_s.items()) for node, s in of_one.items()}
         )
+
+
+def _unread(assignment: Assignment, statistics: Mapping[str, int]) -> int:
+    """How many offsets of a partition were not taken. librdkafka's own lag is that of a consumer that commits, which
+    these do not. What lies behind the last record that was taken may be markers of transactions; the client has passed
+    them where it has not passed records too."""
+    read_to = max(assignment.next_offset, statistics["lo_offset"])
+    if not assignment.paused and not assignment.passed:
+        read_to = max(read_to, statistics["app_offset"])
+    return max(0, statistics["ls_offset"] - read_to)
 
 
 def _family(metric: MetricSpec, rows: Mapping[Labels, float | Histogram]) -> MetricFamily:

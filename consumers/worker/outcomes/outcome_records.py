@@ -71,7 +71,7 @@ class OutcomeRecords:
         """The `started` event. Also prepares the bytes with which the execution's later events begin."""
         read, assignment, at = execution.read, execution.assignment, execution.started_us
         attempt_part = self._attempt_part(
-            read.template.attempt,
+            read.shared.attempt,
             execution.execution_id,
             assignment.partition,
             execution.offset,
@@ -101,7 +101,9 @@ class OutcomeRecords:
             records = self._not_succeeded(execution, again)
         if execution.cancel_command_active and not again:
             command = Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target=execution.job_id)
-            records.append(OutgoingRecord(self._topics.commands, command.key, None, execution.assignment))
+            records.append(
+                OutgoingRecord(self._topics.commands, command.key, None, execution.assignment, execution.offset)
+            )
         return records
 
     def unreadable(
@@ -115,7 +117,11 @@ class OutcomeRecords:
         rss_bytes = execution.rss_bytes or self._memory.rss_bytes
         event = self._succeeded(new_id(), execution.finished_us, execution.run_ms, execution.cpu_ms, rss_bytes)
         return OutgoingRecord(
-            self._events_topic, execution.read.key, execution.event_start + event, execution.assignment
+            self._events_topic,
+            execution.read.key,
+            execution.event_start + event,
+            execution.assignment,
+            execution.offset,
         )
 
     def _not_succeeded(self, execution: Execution, again: bool) -> list[OutgoingRecord]:
@@ -154,7 +160,8 @@ class OutcomeRecords:
         retry = request.model_copy(update={"attempt": request.attempt + 1})
         # The lane it was read from: the one in the request may not exist.
         lane = self._topics.lane(execution.lane.removesuffix(OVERFLOW_SUFFIX))
-        return OutgoingRecord(lane, request.record_key, self._codec.encode(retry), execution.assignment)
+        value = self._codec.encode(retry)
+        return OutgoingRecord(lane, request.record_key, value, execution.assignment, execution.offset)
 
     def _letter(
         self,
@@ -179,11 +186,12 @@ class OutcomeRecords:
             request=request,
         )
         letter_key = request.job_id.encode() if request else key
-        return OutgoingRecord(self._topics.dead, letter_key, self._codec.encode(letter), read_from)
+        return OutgoingRecord(self._topics.dead, letter_key, self._codec.encode(letter), read_from, offset)
 
     def _event(
         self, execution: Execution, kind: EventKind, occurred_at: datetime | int, **fields: Any
     ) -> OutgoingRecord:
         value = execution.event_start + event_part(kind, occurred_at, **fields)
-        assignment = None if kind in _ANY_TIME else execution.assignment
-        return OutgoingRecord(self._events_topic, execution.read.key, value, assignment)
+        if kind in _ANY_TIME:
+            return OutgoingRecord(self._events_topic, execution.read.key, value)
+        return OutgoingRecord(self._events_topic, execution.read.key, value, execution.assignment, execution.offset)

@@ -16,6 +16,10 @@ from millstream.schemas import Codec, DeadLetter, DeadReason, EventKind, JobEven
 log = structlog.get_logger(__name__)
 
 
+LONGEST_KEY = 1_000
+"""Bytes of a key that a shortened dead letter keeps, as its own key and in its field."""
+
+
 class Oversized:
     """Replaces records. Does no I/O."""
 
@@ -36,15 +40,18 @@ class Oversized:
         return written
 
     def replacement(self, record: OutgoingRecord) -> list[OutgoingRecord]:
-        """What to write instead of one record."""
+        """What to write instead of one record; the record itself when it cannot be made smaller."""
         log.error("record_too_large", topic=record.topic, bytes=record.size)
         if record.topic == self._topics.dead:
             letter = shortened(self._codec.decode(record.value, DeadLetter))
-            return [record._replace(value=self._codec.encode(letter))]
+            if len(record.key or b"") > LONGEST_KEY:
+                letter = letter.model_copy(update={"record_key": None})
+                record = record._replace(key=None)
+            return [_smaller(record, record._replace(value=self._codec.encode(letter)))]
         if record.topic == self._topics.events:
             event = self._codec.decode(record.value, JobEvent)
             less = event.model_copy(update={"stack": "", "labels": {}, "error_message": event.error_message[:200]})
-            return [record._replace(value=self._codec.encode(less))]
+            return [_smaller(record, record._replace(value=self._codec.encode(less)))]
         return self._give_up(record)
 
     def _give_up(self, record: OutgoingRecord) -> list[OutgoingRecord]:
@@ -61,7 +68,7 @@ class Oversized:
             worker_id=self._worker_id,
             topic=read_from.topic,
             partition=read_from.partition,
-            offset=-1,
+            offset=record.offset,
             key=record.key,
             value=record.value,
             request=request,
@@ -73,6 +80,10 @@ class Oversized:
         ]
         key = request.job_id.encode()
         return [
-            OutgoingRecord(self._topics.dead, key, self._codec.encode(letter), read_from),
-            *(OutgoingRecord(self._topics.events, key, self._codec.encode(event), read_from) for event in events),
+            record._replace(topic=self._topics.dead, key=key, value=self._codec.encode(letter)),
+            *(record._replace(topic=self._topics.events, key=key, value=self._codec.encode(each)) for each in events),
         ]
+
+
+def _smaller(record: OutgoingRecord, less: OutgoingRecord) -> OutgoingRecord:
+    return less if less.size < record.size else record

@@ -31,11 +31,11 @@ FLOOR_MS = 1.0
 
 
 class AdaptiveLimit:
-    """A limit between `least` and `most`. Not thread-safe."""
+    """A limit between `least` and `most`, which are extended to `start`. Not thread-safe."""
 
     def __init__(self, start: int, least: int, most: int) -> None:
-        self._least, self._most = least, most
-        self._limit = self._start = float(min(max(start, least), most))
+        self._least, self._most = min(start, least), max(start, most)
+        self._limit = self._start = float(start)
         self._latest: dict[str, list[float]] = {}
         self._floors: dict[str, float] = {}
 

@@ -3,7 +3,7 @@
 Jobs of one tenant's ordering key run one after the other, in the order in which they were taken. Pure, not thread-safe.
 """
 
-from collections import deque
+from collections import Counter, deque
 from typing import Generic, Protocol, TypeVar
 
 
@@ -53,5 +53,12 @@ class OrderingKeys(Generic[Job]):
             if not all(job.live for job in behind):
                 self._behind[key] = deque(job for job in behind if job.live)
 
+    def by_tenant(self) -> Counter[str]:
+        """How many jobs wait, by tenant. May be called by any thread; the numbers are a moment old."""
+        waiting: Counter[str] = Counter()
+        for (tenant, _), behind in list(self._behind.items()):
+            waiting[tenant] += len(behind)
+        return +waiting
+
     def __len__(self) -> int:
-        return sum(map(len, self._behind.values()))
+        return sum(map(len, list(self._behind.values())))

@@ -15,6 +15,8 @@ QuotaScope = Literal["tenant", "job_type", "lane"]
 """What a quota may be for; its values are those of `schemas.Scope`."""
 
 MAX_IDLE = 10_000
+"""How many names of tenants and of job types are remembered at least. Above it those without a quota and without jobs
+are forgotten, whenever the names have become twice as many as were left before: a constant cost for each job."""
 
 
 class Quota(BaseModel):
@@ -101,6 +103,7 @@ class Quotas:
             "job_type": self._job_types,
             "lane": self._lanes,
         }
+        self._most_tenants = self._most_job_types = MAX_IDLE
         for (scope, name), quota in self._configured.items():
             self.set(scope, name, quota)
 
@@ -148,9 +151,10 @@ class Quotas:
         self._tenants[tenant].running -= 1
         self._job_types[job_type].running -= 1
         self._lanes[lane].running -= 1
-        for usages in (self._tenants, self._job_types):
-            if len(usages) > MAX_IDLE:
-                _drop_idle(usages)
+        if len(self._tenants) > self._most_tenants:
+            self._most_tenants = _drop_idle(self._tenants)
+        if len(self._job_types) > self._most_job_types:
+            self._most_job_types = _drop_idle(self._job_types)
 
     def _usage(self, scope: QuotaScope, name: str) -> _Usage:
         usages = self._scopes[scope]
@@ -163,8 +167,10 @@ class Quotas:
         return usage
 
 
-def _drop_idle(usages: dict[str, _Usage]) -> None:
+def _drop_idle(usages: dict[str, _Usage]) -> int:
+    """Forget what is not needed; returns how many there may be before the next time."""
     for name in [
         name for name, usage in usages.items() if not (usage.running or usage.limited or usage.quota != UNLIMITED)
     ]:
         del usages[name]
+    return max(MAX_IDLE, 2 * len(usages))

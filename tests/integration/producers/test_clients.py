@@ -1,6 +1,7 @@
 """Submitting on a real broker: an id means Kafka has the job, an error names the jobs it does not have."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +9,9 @@ import pytest
 
 from millstream.local.broker import Broker
 from millstream.producers import AsyncJobClient, InvalidJob, JobClient, NewJob, SubmitError
-from millstream.schemas import EventKind, JobRequest, KafkaConnection, TopicCatalogue
+from millstream.producers.delivery import Receipt, Submission
+from millstream.producers.preparation import Preparation
+from millstream.schemas import Codec, EventKind, JobRequest, KafkaConnection, TopicCatalogue
 from tests.support.eventlog import EventLog, TopicReader
 
 
@@ -69,6 +72,26 @@ def test_an_atomic_batch_is_there_whole(kafka: Broker, topics: TopicCatalogue, l
     assert {request.job_id for request in lane.decoded(JobRequest)} == {*first, *second}
 
 
+def test_an_atomic_batch_that_is_never_finished_holds_up_the_jobs_of_others_for_a_few_seconds(
+    kafka: Broker, topics: TopicCatalogue, lane: TopicReader
+) -> None:
+    connection = KafkaConnection(kafka.bootstrap)
+    # As it is left behind by a producer that dies.
+    died = Submission(
+        connection, topics, linger_ms=1, delivery_timeout_s=30, transactional_id=f"{topics.prefix}producer-died"
+    )
+    died.producer.init_transactions(30)
+    died.producer.begin_transaction()
+    for prepared in Preparation(topics, Codec()).prepare([NewJob("a.b") for _ in range(20)]):
+        died.write(prepared, Receipt(20))
+    assert died.producer.flush(30) == 0
+    with JobClient(connection, topics) as jobs:
+        ids = jobs.submit_many([NewJob("a.b") for _ in range(20)])
+    # The broker aborts the transaction after five seconds, and looks every ten seconds at most.
+    lane.until(lambda: len(lane.values) == 20, within_s=25)
+    assert {request.job_id for request in lane.decoded(JobRequest)} == set(ids)
+
+
 def test_an_atomic_batch_that_cannot_be_written_is_not_there_at_all(
     kafka: Broker, promised: TopicCatalogue, lane: TopicReader
 ) -> None:
@@ -100,8 +123,44 @@ def test_a_lane_that_is_not_in_the_catalogue_is_refused_before_sending(kafka: Br
 
 def test_no_broker_is_an_error_in_time() -> None:
     jobs = JobClient(KafkaConnection("127.0.0.1:1", {"log_level": 0}), delivery_timeout_s=1)
-    with pytest.raises(SubmitError, match="was not accepted"):
+    with pytest.raises(SubmitError, match="may or may not be accepted"):
         jobs.submit("a.b")
+
+
+def test_a_call_ends_at_its_time_however_many_jobs_it_has() -> None:
+    jobs = JobClient(KafkaConnection("127.0.0.1:1", {"log_level": 0}), delivery_timeout_s=1)
+    with pytest.raises(SubmitError) as caught:
+        jobs.submit_many(NewJob("a.b") for _ in range(150_000))
+    assert len(caught.value.failed) == 150_000
+    assert caught.value.not_accepted, "the buffer holds fewer, so the last were never handed over"
+
+
+def test_a_client_that_was_made_before_a_fork_works_in_both_processes(
+    kafka: Broker, topics: TopicCatalogue, lane: TopicReader
+) -> None:
+    with JobClient(KafkaConnection(kafka.bootstrap), topics, delivery_timeout_s=20) as jobs:
+        first = jobs.submit("a.b")
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                os.write(
+                    writing, "".join((jobs.submit("a.b"), *jobs.submit_many([NewJob("a.b")], atomic=True))).encode()
+                )
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            from_child = pipe.read()
+        last = jobs.submit("a.b")
+    lane.until(lambda: len(lane.values) == 4)
+    assert {request.job_id for request in lane.decoded(JobRequest)} == {
+        first,
+        last,
+        from_child[: len(first)],
+        from_child[len(first) :],
+    }
 
 
 def test_a_payload_of_the_largest_size_arrives(kafka: Broker, topics: TopicCatalogue, lane: TopicReader) -> None:

@@ -82,8 +82,12 @@ def test_an_unavailable_or_failing_registry_rejects_no_record(registry_url: str)
             codec.decode(pinned, JobRequest)
 
 
-def test_an_id_that_the_registry_does_not_know_is_a_decode_error(registry_url: str) -> None:
-    codec = Codec(ConfluentRegistry({"url": registry_url}))
+def test_an_id_that_the_registry_does_not_know_is_a_decode_error_once_a_follower_would_know_it(
+    registry_url: str,
+) -> None:
     pinned = Codec().encode(JobRequest(tenant="acme", job_type="a.b"))
+    with pytest.raises(RegistryUnavailable, match="schema id 1"):
+        Codec(ConfluentRegistry({"url": registry_url})).decode(pinned, JobRequest)
+    codec = Codec(ConfluentRegistry({"url": registry_url}, follows_within_s=0.0))
     with pytest.raises(DecodeError, match="schema id 1"):
         codec.decode(pinned, JobRequest)

@@ -1,23 +1,20 @@
 """The tracker on a real broker: its states are right after duplicates, garbage, aborted transactions and kill -9."""
 
-import os
 import random
-import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from millstream.local.broker import Broker
-from millstream.local.ports import free_port
-from millstream.local.process import ChildProcess
-from millstream.schemas import Codec, EventKind, JobEvent, JobState, KafkaConnection, State, TopicCatalogue
+from millstream.schemas import Codec, EventKind, JobEvent, JobState, KafkaConnection, TopicCatalogue
 from millstream.schemas.ids import new_id
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.app import EXIT_STALLED
@@ -25,57 +22,11 @@ from millstream.streams.stall_detector import STALLED_CHECKS, SecondReader
 from millstream.topics import apply_topics
 from tests.support.brokers import set_largest_record
 from tests.support.eventlog import TopicReader
-from tests.support.paths import ROOT
+from tests.support.growth import grow
+from tests.support.running_tracker import RunningTracker
 from tests.support.waiting import eventually
 
 CODEC = Codec()
-
-
-class RunningTracker:
-    """`millstream tracker` as a process of its own."""
-
-    def __init__(
-        self, bootstrap: str, topics: TopicCatalogue, folder: Path, *, program: str = "millstream", **settings: str
-    ) -> None:
-        self.port = free_port()
-        self.process = ChildProcess(
-            [sys.executable, "-m", program, "tracker"],
-            cwd=folder,
-            env={
-                **os.environ,
-                "MILLSTREAM_KAFKA__BOOTSTRAP": bootstrap,
-                "MILLSTREAM_TOPICS__PREFIX": topics.prefix,
-                "MILLSTREAM_TOPICS__PARTITIONS": "4",
-                "MILLSTREAM_TRACKER__PORT": str(self.port),
-                **settings,
-            },
-        )
-
-    def __enter__(self) -> "RunningTracker":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.stop(20)
-
-    def start(self) -> None:
-        self.process.start()
-        eventually(lambda: self.get("/health"), lambda answer: answer is not None and answer.status_code == 200)
-
-    def get(self, path: str) -> httpx.Response | None:
-        assert self.process.is_alive(), self.process.tail
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
-        except httpx.HTTPError:
-            return None
-
-    def json(self, path: str) -> dict[str, Any]:
-        answer = self.get(path)
-        return answer.json() if answer is not None else {}
-
-    def finished(self) -> int:
-        states = self.json("/counts").get("states", {})
-        return sum(states.get(state.value, 0) for state in State if state.terminal)
 
 
 def life(job_id: str, end: EventKind | None = EventKind.SUCCEEDED) -> list[JobEvent]:
@@ -104,6 +55,22 @@ def committed(bootstrap: str, topics: TopicCatalogue) -> int:
     offsets = consumer.committed([TopicPartition(topics.events, number) for number in range(4)], 10)
     consumer.close()
     return sum(max(each.offset, 0) for each in offsets)
+
+
+def partitions_of_states(bootstrap: str, topics: TopicCatalogue) -> dict[bytes, int]:
+    """In how many partitions of the states topic each job has a record that is not deleted."""
+    consumer = Consumer(KafkaConnection(bootstrap).consumer("reader", enable_partition_eof=True))
+    left = set(consumer.list_topics(topics.states, 10).topics[topics.states].partitions)
+    consumer.assign([TopicPartition(topics.states, number, OFFSET_BEGINNING) for number in left])
+    records: dict[tuple[bytes, int], bytes | None] = {}
+    while left:
+        message: Any = consumer.poll(10)
+        if message.error() is not None:
+            left.discard(message.partition())
+        else:
+            records[message.key(), message.partition()] = message.value()
+    consumer.close()
+    return Counter(key for (key, _), value in records.items() if value is not None)
 
 
 class EventWriter:
@@ -169,7 +136,9 @@ def test_aborted_doubled_and_unreadable_events_change_nothing(
             "jobs": 1,
             "events": 11,
             "duplicate_outcomes": 0,
+            "reused_attempts": 0,
             "unreadable": 2,
+            "offset_resets": 0,
         }
         assert tracker.json(f"/jobs/{doubled}")["executions"] == 1
         assert tracker.get(f"/jobs/{aborted}").status_code == 404  # type: ignore[union-attr]
@@ -271,9 +240,7 @@ def test_a_stalled_tracker_exits_and_the_next_one_reads_everything(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
     job_id = new_id()
-    stalled = RunningTracker(
-        kafka.bootstrap, topics, tmp_path, program="tests.support.stalled_tracker", PYTHONPATH=str(ROOT)
-    )
+    stalled = RunningTracker(kafka.bootstrap, topics, tmp_path, program="tests.support.stalled_tracker")
     with stalled:
         # Nothing that it could read is nothing to end for.
         writer.write(life(new_id()), commit=False)
@@ -311,6 +278,101 @@ def test_the_second_reader_finds_what_is_committed_and_not_read_and_nothing_else
     group.commit(offsets=[TopicPartition(topics.events, partition, 7)], asynchronous=False)
     group.close()
     assert reader.unread(beginning) == {}
+
+
+def test_it_stops_at_an_event_of_a_newer_release_until_it_is_upgraded(
+    kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
+) -> None:
+    before, after = new_id(), new_id()
+    writer.write(life(before))
+    with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
+        eventually(lambda: committed(kafka.bootstrap, topics), lambda offsets: offsets >= 3)
+        writer.write([], garbage=b"\0" + (999).to_bytes(4) + b"what a newer release writes")
+        eventually(lambda: tracker.get("/health"), lambda answer: answer is not None and answer.status_code == 503)
+        assert "schema id 999" in tracker.json("/health")["event_of_newer_release"]
+        writer.write(life(after))
+        assert tracker.json(f"/jobs/{before}")["state"] == "succeeded"
+        assert tracker.json("/counts")["unreadable"] == 0
+        assert tracker.process.tail.count("event_of_newer_release") == 1
+    assert tracker.process.returncode == 0
+    # Neither this event nor any behind it was acknowledged.
+    assert committed(kafka.bootstrap, topics) <= 4
+
+
+def test_states_stay_right_over_restarts_when_events_and_states_get_more_partitions(
+    kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
+) -> None:
+    jobs, finished_before = [new_id() for _ in range(60)], [new_id() for _ in range(20)]
+    lives = {job_id: life(job_id) for job_id in jobs}
+    writer.write([event for job_id in jobs for event in lives[job_id][:2]])
+    writer.write([event for job_id in finished_before for event in life(job_id)])
+    with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
+        eventually(
+            lambda: tracker.json("/counts").get("states"), lambda states: states == {"running": 60, "succeeded": 20}
+        )
+        grow(kafka.bootstrap, topics, 8, settle_s=0.0)
+        # The running tracker hears of the new partitions within ten seconds.
+        EventWriter(kafka.bootstrap, topics.events).write([lives[job_id][2] for job_id in jobs])
+        eventually(tracker.finished, lambda count: count == 80)
+    for _ in range(2):
+        with RunningTracker(kafka.bootstrap, topics, tmp_path, MILLSTREAM_TOPICS__PARTITIONS="8") as again:
+            assert again.json("/counts")["states"] == {"succeeded": 80}
+            assert again.json(f"/jobs/{finished_before[0]}")["state"] == "succeeded"
+    assert Counter(partitions_of_states(kafka.bootstrap, topics).values()) == {1: 80}
+
+
+def test_two_trackers_answer_for_all_jobs_when_events_and_states_get_more_partitions(
+    kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
+) -> None:
+    jobs = [new_id() for _ in range(60)]
+    lives = {job_id: life(job_id) for job_id in jobs}
+    with (
+        RunningTracker(kafka.bootstrap, topics, tmp_path) as first,
+        RunningTracker(kafka.bootstrap, topics, tmp_path) as second,
+    ):
+        writer.write([event for job_id in jobs for event in lives[job_id][:2]])
+        grow(kafka.bootstrap, topics, 8, settle_s=0.0)
+        EventWriter(kafka.bootstrap, topics.events).write([lives[job_id][2] for job_id in jobs])
+        eventually(lambda: first.finished() + second.finished(), lambda count: count == len(jobs))
+        for tracker in (first, second):
+            for job_id in jobs:
+                eventually(partial(tracker.json, f"/jobs/{job_id}"), lambda job: job.get("state") == "succeeded")
+
+
+def test_events_that_were_deleted_unread_are_counted_and_named(
+    kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
+) -> None:
+    def delete_all() -> None:
+        every = [TopicPartition(topics.events, number, OFFSET_END) for number in range(4)]
+        for deleted in admin.delete_records(every).values():
+            deleted.result(10)
+
+    admin = AdminClient(KafkaConnection(kafka.bootstrap).client())
+    read, lost = new_id(), new_id()
+    writer.write(life(new_id()))
+    delete_all()
+    writer.write(life(read))
+    with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
+        eventually(tracker.finished, lambda count: count == 1)
+        eventually(lambda: committed(kafka.bootstrap, topics), lambda offsets: offsets >= 3)
+        assert tracker.json("/counts")["offset_resets"] == 0, "a tracker that starts for the first time misses nothing"
+    writer.write([event for job_id in [read, lost] for event in life(job_id)])
+    delete_all()
+    with tracker:
+        eventually(lambda: tracker.json("/counts").get("offset_resets"), lambda count: count == 1)
+        assert "offset_out_of_range" in tracker.process.tail and topics.events in tracker.process.tail
+
+
+def test_a_missing_topic_is_said_once_in_a_while_and_the_log_of_a_tracker_has_no_control_characters(
+    kafka: Broker, topics: TopicCatalogue, tmp_path: Path
+) -> None:
+    admin = AdminClient(KafkaConnection(kafka.bootstrap).client())
+    with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
+        admin.delete_topics([topics.events])[topics.events].result(10)
+        time.sleep(5)
+        lines = [line for line in tracker.process.tail.splitlines() if "not found in cluster metadata" in line]
+    assert len(lines) == 1
+    assert "\x1b[?25h" not in tracker.process.tail
 
 
 def test_two_trackers_answer_for_each_others_jobs_and_the_one_that_is_left_for_all(

@@ -139,7 +139,6 @@ def worker_decides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
     config = WorkerConfig(worker_id="w", concurrency=2)
     journal = CrashJournal(tmp_path_factory.mktemp("worker") / "journal", 50)
     executor = Executor(jobs, config, ["default"], journal)
-    executor.start()
 
     def decide(request: JobRequest) -> Outcome:
         value = codec.encode(request)
@@ -149,8 +148,8 @@ def worker_decides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         assert execution.outcome
         return execution.outcome
 
-    yield decide
-    executor.stop()
+    with executor:
+        yield decide
 
 
 @pytest.mark.parametrize(("job_type", "payload", "fields"), LIKE_A_WORKER)

@@ -46,3 +46,14 @@ def test_every_image_is_pinned_and_every_service_waits_for_what_it_needs() -> No
     for name in ("worker", "tracker", "sink"):
         conditions = {each["condition"] for each in services[name]["depends_on"].values()}
         assert "service_completed_successfully" in conditions, f"{name} starts before topics and tables are there"
+
+
+def test_kafka_writes_to_its_volume() -> None:
+    kafka = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]["kafka"]
+    folders = [volume.split(":")[1] for volume in kafka["volumes"]]
+    assert kafka["environment"]["KAFKA_LOG_DIRS"] in folders
+
+
+def test_a_worker_is_not_process_1_of_its_container() -> None:
+    services = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]
+    assert all(services[name]["init"] is True for name in ("worker", "sink", "tracker"))

@@ -24,9 +24,10 @@ from millstream.schemas import (
     SubmissionBytes,
     job_part,
 )
+from millstream.schemas.codec import HEADER
 from millstream.schemas.ids import new_id
 from millstream.schemas.record import Record
-from millstream.schemas.registry import current_schema, pinned_schemas
+from millstream.schemas.registry import NEWER_IDS, NewerSchema, current_schema, pinned_schemas
 
 CODEC = Codec()
 
@@ -127,6 +128,17 @@ def test_a_truncated_request_is_a_decode_error(request: JobRequest, data: st.Dat
 def test_the_error_says_what_is_wrong_with_the_bytes(data: bytes | None, reason: str) -> None:
     with pytest.raises(DecodeError, match=reason):
         CODEC.decode(data, JobRequest)
+
+
+@pytest.mark.parametrize(("above", "newer"), [(1, True), (NEWER_IDS, True), (NEWER_IDS + 1, False)])
+def test_an_id_a_little_above_the_known_ones_is_a_newer_release_and_one_far_above_is_garbage(
+    above: int, newer: bool
+) -> None:
+    schema_id = max(pinned_schemas()) + above
+    for read in (lambda data: CODEC.decode(data, JobRequest), RequestReader(CODEC).read):
+        with pytest.raises(DecodeError, match="not one of the pinned ones") as caught:
+            read(HEADER.pack(0, schema_id) + b"abc")
+        assert isinstance(caught.value.__cause__, NewerSchema) == newer
 
 
 def test_a_record_of_another_kind_is_refused() -> None:

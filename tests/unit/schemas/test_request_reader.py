@@ -6,45 +6,59 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.schemas import Codec, DecodeError, JobRequest, RequestReader, job_part
+from millstream.schemas import Codec, DecodeError, JobRequest, RequestReader, job_part, request_reader
 from millstream.schemas.ids import new_id
 from millstream.schemas.partial_encoder import long, microseconds
 from millstream.schemas.request_reader import NAMES_KEPT
 
 CODEC = Codec()
 texts = st.text(max_size=12)
+traces = st.sampled_from(["", f"00-{'a' * 32}-{'b' * 16}-01", f"00-{'1' * 32}-{'2' * 16}-00"])
+labels = st.dictionaries(texts, texts, max_size=3)
 kinds = st.builds(
     JobRequest,
     tenant=st.sampled_from(["acme", "globex", "t" * 128]),
     job_type=st.sampled_from(["reports.render", "a"]),
     lane=st.sampled_from(["high", "default"]),
     source=texts,
-    labels=st.dictionaries(texts, texts, max_size=2),
+    labels=labels,
     attempt=st.integers(1, 100),
     timeout_ms=st.none() | st.integers(1, 10**9),
     deadline=st.none() | st.just(datetime(2030, 1, 1, tzinfo=UTC)),
-    traceparent=st.sampled_from(["", f"00-{'a' * 32}-{'b' * 16}-01"]),
+    traceparent=traces,
 )
 moments = st.datetimes(datetime(1960, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 keys = st.text(max_size=256)
 payloads = st.binary(max_size=200)
+differing = st.fixed_dictionaries(
+    {
+        "tenant": st.sampled_from(["acme", "globex", "t" * 128]),
+        "submitted_at": moments,
+        "ordering_key": keys,
+        "payload": payloads,
+        "traceparent": traces,
+        "labels": labels,
+        "not_before": st.none() | moments,
+        "deadline": st.none() | moments,
+    }
+)
 
 
 def like(request: JobRequest, **fields: object) -> JobRequest:
     return request.model_copy(update={"job_id": new_id(), **fields})
 
 
-@given(kind=kinds, others=st.lists(st.tuples(moments, keys, payloads), min_size=1, max_size=5))
-def test_a_request_like_one_before_is_read_as_it_was_written(
-    kind: JobRequest, others: list[tuple[datetime, str, bytes]]
-) -> None:
+@given(kind=kinds, others=st.lists(differing, min_size=1, max_size=5))
+def test_a_request_like_one_before_is_read_as_it_was_written(kind: JobRequest, others: list[dict[str, object]]) -> None:
     reader = RequestReader(CODEC)
-    for moment, key, payload in others:
-        request = like(kind, submitted_at=moment, ordering_key=key, payload=payload)
+    for fields in others:
+        request = like(kind, **fields)
         read = reader.read(CODEC.encode(request))
         assert read.request == request
         assert read.request.model_dump() == request.model_dump()
         assert read.job_part == job_part(request)
+        assert (read.tenant, read.traceparent, read.deadline) == (request.tenant, request.traceparent, request.deadline)
+        assert read.due_us == microseconds(max(request.submitted_at, request.not_before or request.submitted_at))
 
 
 @given(kind=kinds, damage=st.data())
@@ -71,7 +85,17 @@ def test_only_the_first_of_many_is_read_with_care_however_long_the_names(tenant:
     first = JobRequest(tenant=tenant, job_type=job_type)
     reader.read(CODEC.encode(first))
     for second in range(20):
-        again = like(first, submitted_at=datetime(2026, 11, 24, 10, 0, second, 777, UTC), ordering_key=f"key-{second}")
+        now = datetime(2026, 11, 24, 10, 0, second, 777, UTC)
+        again = like(
+            first,
+            tenant=f"{tenant}{second}",
+            submitted_at=now,
+            ordering_key=f"key-{second}",
+            traceparent=f"00-{second:032x}-{second:016x}-01",
+            labels={"order": str(second)},
+            deadline=now,
+            not_before=now,
+        )
         assert reader._read_by_template(CODEC.encode(again)) is not None
 
 
@@ -86,6 +110,16 @@ def test_a_time_that_no_clock_shows_is_found_in_a_request_like_one_before(micros
     for each in (reader, RequestReader(CODEC)):
         with pytest.raises(DecodeError):
             each.read(wrong)
+
+
+def test_a_name_that_is_none_is_found_in_a_request_like_one_before() -> None:
+    reader = RequestReader(CODEC)
+    request = JobRequest(tenant="acme", job_type="a", traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
+    value = CODEC.encode(request)
+    reader.read(value)
+    for right, wrong, field in ((b"acme", b"ac/e", "tenant"), (b"00-aa", b"00-AA", "traceparent")):
+        with pytest.raises(DecodeError, match=field):
+            reader.read(value.replace(right, wrong))
 
 
 def test_a_number_without_end_is_refused_at_once() -> None:
@@ -118,8 +152,11 @@ def test_what_a_handler_does_to_the_labels_of_one_job_is_not_seen_by_another() -
         read.labels["team"] = "changed"
 
 
-def test_tenants_without_end_do_not_fill_the_memory() -> None:
+def test_names_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_reader, "TENANTS_KEPT", 100)
     reader = RequestReader(CODEC)
     for number in range(NAMES_KEPT + 50):
-        reader.read(CODEC.encode(JobRequest(tenant=f"t{number}", job_type="a")))
+        reader.read(CODEC.encode(JobRequest(tenant=f"t{number}", job_type=f"a{number}")))
+        assert reader.read(CODEC.encode(JobRequest(tenant=f"u{number}", job_type=f"a{number}"))).tenant == f"u{number}"
     assert len(reader._templates) == NAMES_KEPT
+    assert len(reader._tenants) <= 100

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from millstream.schemas import EventKind, JobEvent, JobState, State
 from millstream.schemas.ids import new_id
-from millstream.streams.lifecycle import MAX_MARKS, MAX_TEXT, apply
+from millstream.streams.lifecycle import MAX_MARKS, MAX_TEXT, apply, further
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 JOB = new_id()
@@ -67,6 +67,24 @@ histories = st.builds(history, st.integers(1, 4), st.sampled_from(OUTCOMES), st.
 lives_so_far = histories.flatmap(lambda events: st.integers(1, len(events)).map(lambda length: events[:length]))
 
 
+def submitted_again(first: list[JobEvent], again: list[JobEvent], after_s: float, new_attempts: bool) -> list[JobEvent]:
+    """Events of the job's second submission, with attempts of their own or with those of the first once more."""
+    later, last = timedelta(seconds=after_s), max(each.attempt for each in first)
+    return [
+        each.model_copy(
+            update={
+                "event_id": new_id(),
+                "submitted_at": START + later,
+                "occurred_at": each.occurred_at + later,
+                "started_at": each.started_at and each.started_at + later,
+                "execution_id": each.execution_id and f"again-{each.execution_id}",
+                "attempt": each.attempt + last if new_attempts and each.attempt else each.attempt,
+            }
+        )
+        for each in again
+    ]
+
+
 def reported(state: JobState) -> dict[str, object]:
     """Every field but the marks, which keep the order in which they were made."""
     return state.model_dump(exclude={"applied"}) | {"applied": sorted(state.applied)}
@@ -116,6 +134,64 @@ def test_a_finished_job_stays_finished_whatever_comes_late(events: list[JobEvent
     )
     after, _ = apply(finished, [late])
     assert (after.state, after.finished_at) == (finished.state, finished.finished_at)
+
+
+@given(lives_so_far, lives_so_far, st.floats(0.001, 100), st.booleans(), st.randoms(use_true_random=False), st.data())
+@settings(max_examples=300, deadline=None)
+def test_the_state_of_a_job_that_was_submitted_again_is_that_of_its_latest_submission_in_any_order(
+    first: list[JobEvent],
+    again: list[JobEvent],
+    after_s: float,
+    new_attempts: bool,
+    dice: random.Random,
+    data: st.DataObject,
+) -> None:
+    second = submitted_again(first, again, after_s, new_attempts)
+    shuffled = first + second + data.draw(st.lists(st.sampled_from(first + second), max_size=6))
+    dice.shuffle(shuffled)
+    state, findings = apply(None, shuffled)
+    alone, _ = apply(None, second)
+    earlier, _ = apply(None, first)
+    counted = {"applied", "executions", "outcomes", "updated_at"}
+    assert state.model_dump(exclude=counted) == alone.model_dump(exclude=counted)
+    assert state.executions == earlier.executions + alone.executions
+    assert state.outcomes == earlier.outcomes + alone.outcomes
+    reused = 0 if new_attempts else min(earlier.outcomes, alone.outcomes)
+    assert [finding.kind for finding in findings] == ["reused_attempt"] * reused
+
+
+def test_a_finished_job_that_is_submitted_again_waits_then_runs_and_has_a_new_end() -> None:
+    first = history(1, EventKind.FAILED, set())
+    state, _ = apply(None, first)
+    shown = []
+    for each in submitted_again(first, history(1, EventKind.SUCCEEDED, set()), 100, new_attempts=True):
+        state, _ = apply(state, [each, *first])
+        shown.append((state.state, state.attempt, state.finished_at is not None, state.error_type))
+    assert shown == [
+        (State.SUBMITTED, 0, False, ""),
+        (State.RUNNING, 2, False, ""),
+        (State.RUNNING, 2, False, ""),
+        (State.SUCCEEDED, 2, True, ""),
+    ]
+    assert state.finished_at is not None and state.started_at is not None
+    assert state.submitted_at < state.started_at < state.finished_at
+
+
+def test_of_two_states_that_of_the_later_submission_shows_more_of_the_job() -> None:
+    first = history(2, EventKind.FAILED, set())
+    ended, _ = apply(None, first)
+    waiting, _ = apply(None, submitted_again(first, first[:1], 100, new_attempts=True))
+    assert further(ended, waiting) is further(waiting, ended) is waiting
+
+
+def test_an_outcome_that_an_earlier_release_has_marked_is_applied_once() -> None:
+    life = history(1, EventKind.SUCCEEDED, set())
+    state, _ = apply(None, life)
+    marks = [mark.partition("~")[0] for mark in state.applied]
+    state, findings = apply(state.model_copy(update={"applied": marks}), life)
+    assert (state.outcomes, findings) == (1, [])
+    second = event(EventKind.FAILED, 9, 1, "1b", final=True, event_id=new_id())
+    assert [finding.kind for finding in apply(state, [second])[1]] == ["duplicate_outcome"]
 
 
 def test_a_second_outcome_of_an_attempt_is_found_and_changes_nothing() -> None:

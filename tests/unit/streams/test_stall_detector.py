@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from confluent_kafka import OFFSET_BEGINNING
 
-from millstream.streams.stall_detector import STALLED_CHECKS, StallDetector
+from millstream.streams.stall_detector import NOT_READY_CHECKS, STALLED_CHECKS, RecoveryWatch, StallDetector
 
 
 class Kafka:
@@ -74,3 +74,27 @@ async def test_what_is_not_owned_or_not_answered_begins_anew() -> None:
     assert await detector.check((0, 1)) == {}
     kafka.holds = {1: 7}
     assert await looks(detector, STALLED_CHECKS) == {1: 7}
+
+
+async def test_a_recovery_that_stands_still_is_found_when_patience_ends() -> None:
+    watch = RecoveryWatch(lambda: True)
+    assert not await watch.check(False, 1)
+    for _ in range(NOT_READY_CHECKS - 1):
+        assert not await watch.check(False, 1)
+    assert await watch.check(False, 1)
+
+
+async def test_a_recovery_that_goes_on_or_has_ended_is_left_alone() -> None:
+    watch = RecoveryWatch(lambda: True)
+    for offset in (None, -1, None):
+        assert not await watch.check(False, {("states", 0): offset})
+    for count in range(NOT_READY_CHECKS + 1):
+        assert not await watch.check(False, count)
+    for _ in range(NOT_READY_CHECKS + 1):
+        assert not await watch.check(True, 0)
+
+
+async def test_a_recovery_is_left_alone_while_kafka_does_not_answer() -> None:
+    watch = RecoveryWatch(lambda: False)
+    for _ in range(NOT_READY_CHECKS + 2):
+        assert not await watch.check(False, 1)

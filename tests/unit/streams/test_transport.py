@@ -1,16 +1,18 @@
 """A record that Faust would drop stays with the client, which fetches it again; commits end where the work does."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from faust.types import TP
 
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
-from millstream.streams import TrackerConfig, build_app
+from millstream.streams import TrackerConfig, build_app, transport
 
 STATE, EVENT, OTHER_EVENT = TP("states", 0), TP("events", 0), TP("events", 1)
 
@@ -125,3 +127,49 @@ async def test_what_came_since_the_recovery_began_is_kept_when_it_ends_and_what_
     flow.suspend()
     flow.resume()
     assert queue.empty()
+
+
+async def test_a_partition_that_had_no_event_for_a_while_is_no_error(
+    consumer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer._thread.time_started = -10_000.0
+    consumer.verify_event_path(0.0, EVENT)
+    assert caplog.records == []
+
+
+async def test_metadata_that_is_asked_for_again_and_again_is_fetched_once_in_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def update(cluster: str, topics: set[str]) -> str:
+        return f"{cluster} {topics}"
+
+    client = SimpleNamespace(_metadata_update=update)
+    transport.pause_between_metadata_requests(client)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert [await client._metadata_update("c", "t") for _ in range(2)] == ["c t"] * 2
+    assert pauses[0] == 0.0 and 0.0 < pauses[1] <= transport.METADATA_PAUSE_S
+
+
+def test_an_offset_that_is_out_of_range_is_reported_and_other_lines_of_level_info_are_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reported: list[tuple[str, int, int]] = []
+    resets = transport.OffsetResets(lambda *reset: reported.append(reset))
+    fetcher = logging.getLogger("aiokafka.consumer.fetcher")
+    resets.install()
+    try:
+        fetcher.info(
+            "Fetch offset %s is out of range for partition %s, resetting offset", 7, TopicPartition("events", 3)
+        )
+        fetcher.info("anything else")
+        fetcher.warning("a warning")
+    finally:
+        fetcher.removeFilter(resets)
+        fetcher.setLevel(logging.NOTSET)
+    assert reported == [("events", 3, 7)]
+    assert [record.message for record in caplog.records if record.name == fetcher.name] == ["a warning"]

@@ -62,6 +62,11 @@ def test_a_job_that_starts_before_its_key_is_free_is_named() -> None:
     keys = {"k": [A, B]}
     assert guarantee.violations(History([A, B], [ended(A, "x", 1, 0), ended(B, "y", 3, 2)], keys)) == []
     assert len(guarantee.violations(History([A, B], [ended(A, "x", 2, 0), ended(B, "y", 3, 1)], keys))) == 1
+    overlapping = [started(B, "y", 1), ended(A, "x", 2, 0), ended(B, "z", 4, 3)]
+    assert len(guarantee.violations(History([A, B], overlapping, keys))) == 1
+    in_vain = [started(A, "w", 0), started(B, "y", 1), ended(A, "x", 3, 2), ended(B, "z", 5, 4)]
+    assert guarantee.violations(History([A, B], in_vain, keys)) == []
+    assert len(guarantee.violations(History([A, B], in_vain[1:], keys))) == 1
 
 
 def test_a_tenant_that_waits_while_nothing_of_its_own_ends_starves() -> None:

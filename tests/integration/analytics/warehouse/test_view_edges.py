@@ -116,3 +116,23 @@ def test_what_was_not_measured_is_in_no_percentile(clickhouse: Client) -> None:
     ]
     waits = asked(clickhouse, "p50_ms", f"latency_percentiles({HOUR}, by='tenant') WHERE stage = 'queue_wait'")
     assert waits == [(found[0][2],)]
+
+
+def test_a_job_that_was_submitted_again_is_listed_once_in_its_latest_state(clickhouse: Client) -> None:
+    again, once = str(uuid.uuid4()), str(uuid.uuid4())
+    columns = ["job_id", "tenant", "job_type", "submitted_at", "outcome", "executions", "attempts"]
+    rows = [
+        [again, "acme", "reports.render", NOON, "failed", 1, 1],
+        [again, "acme", "reports.render", NOON + timedelta(minutes=5), "succeeded", 1, 1],
+        [once, "acme", "reports.render", NOON + timedelta(minutes=2), "failed", 1, 1],
+    ]
+    clickhouse.insert("jobs", rows, columns)
+    listed = {
+        state: asked(clickhouse, "toString(job_id), state", f"job_list({HOUR}, tenant='acme', state='{state}')")
+        for state in ("", "failed", "succeeded")
+    }
+    assert listed == {
+        "": [(again, "succeeded"), (once, "failed")],
+        "failed": [(once, "failed")],
+        "succeeded": [(again, "succeeded")],
+    }

@@ -1,8 +1,6 @@
 """The sink on a real broker and a real ClickHouse engine."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -11,18 +9,28 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from millstream.analytics.warehouse.reconciliation.disagreements import disagreements
 from millstream.consumers.sink import Sink, SinkConfig
-from millstream.consumers.sink.intent import UnknownIntent
+from millstream.consumers.sink.intent import Intent, UnknownIntent
 from millstream.local.broker import Broker
-from millstream.schemas import DeadLetter, DeadReason, JobRequest, KafkaConnection, TopicCatalogue
+from millstream.schemas import (
+    Codec,
+    DeadLetter,
+    DeadReason,
+    JobRequest,
+    KafkaConnection,
+    PinnedRegistry,
+    TopicCatalogue,
+)
+from millstream.schemas.registry import Schema, pinned_schemas
 from tests.support.job_events import CODEC, life_of_jobs
 from tests.support.rollups import counts
+from tests.support.running_sink import running
 from tests.support.waiting import until
 
 BROKEN = [
     None,
     b"",
     b"not in the wire format",
-    b"\x00\x00\x00\x03\xe7an unknown schema",
+    b"\x00\x7f\xff\xff\xffan unknown schema",
     CODEC.encode(JobRequest(tenant="t", job_type="j")),
 ]
 
@@ -30,19 +38,6 @@ BROKEN = [
 @pytest.fixture
 def connection(kafka: Broker) -> KafkaConnection:
     return KafkaConnection(kafka.bootstrap)
-
-
-@contextmanager
-def running(sink: Sink) -> Iterator[Sink]:
-    stop = threading.Event()
-    thread = threading.Thread(target=sink.run, args=(stop,))
-    thread.start()
-    try:
-        yield sink
-    finally:
-        stop.set()
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 def has_inserted(sink: Sink) -> bool:
@@ -87,10 +82,16 @@ def group_offsets(connection: KafkaConnection, topics: TopicCatalogue) -> dict[i
     return {part.partition: part for part in found}
 
 
-def announce(connection: KafkaConnection, topics: TopicCatalogue, start: int, end: int) -> None:
+def announce(
+    connection: KafkaConnection, topics: TopicCatalogue, start: int, end: int, by_release_before: bool = False
+) -> None:
     """Leave behind what a sink does that dies before the batch [start, end) of partition 0 is acknowledged."""
     consumer = Consumer(connection.consumer(topics.prefix))
-    consumer.commit(offsets=[TopicPartition(topics.events, 0, start, f"v1 until={end}")], asynchronous=False)
+    cluster_id = str(consumer.list_topics(timeout=10).cluster_id)
+    announced = Intent(start, end).announcement(cluster_id, topics.events, 0)
+    if by_release_before:
+        announced = TopicPartition(topics.events, 0, start, f"v1 until={end}")
+    consumer.commit(offsets=[announced], asynchronous=False)
     consumer.close()
 
 
@@ -153,9 +154,14 @@ def test_broken_records_go_to_the_dead_letters_and_everything_else_arrives(
     assert disagreements(clickhouse) == []
 
 
+@pytest.mark.parametrize("by_release_before", [False, True])
 @pytest.mark.parametrize("inserted_before", [True, False])
 def test_an_announced_batch_is_inserted_again_as_it_was(
-    connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client, inserted_before: bool
+    connection: KafkaConnection,
+    topics: TopicCatalogue,
+    clickhouse: Client,
+    inserted_before: bool,
+    by_release_before: bool,
 ) -> None:
     """As after a crash: before or after the insert, but before its acknowledgement."""
     producer = Producer(connection.producer())
@@ -173,7 +179,7 @@ def test_an_announced_batch_is_inserted_again_as_it_was(
             until(lambda: counts(clickhouse)["raw"] == 600)
         clickhouse.command("TRUNCATE TABLE job_events")
     start = 0 if inserted_before else 350
-    announce(connection, topics, start, 600)
+    announce(connection, topics, start, 600, by_release_before)
     for key, value in life_of_jobs(10, seed=2):
         producer.produce(topics.events, value, key, partition=0)
     producer.flush()
@@ -241,16 +247,49 @@ def test_members_that_come_and_go_lose_and_double_nothing(
         producer.flush()
 
     with running(Sink(connection, topics, clickhouse, CODEC, config)) as first:
-        send(2000)
+        send(800)
         until(lambda: first.status.rows_inserted > 0)
         for _ in range(2):
             with running(Sink(connection, topics, clickhouse, CODEC, config)) as second:
-                send(2000)
+                send(800)
                 until(partial(has_inserted, second))
-                send(500)
+                send(200)
         until(lambda: counts(clickhouse)["raw"] >= sent)
     found = counts(clickhouse)
     print("sent:", sent, "ClickHouse:", found)
     assert found["raw"] == found["distinct"] == sent
     assert in_clickhouse(clickhouse) == committed_events(connection, topics)
+    assert disagreements(clickhouse) == []
+
+
+def test_records_of_a_newer_release_wait_for_a_sink_that_can_read_them(
+    connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client
+) -> None:
+    newer_id = max(pinned_schemas()) + 1
+
+    class NextRelease(PinnedRegistry):
+        """Knows one schema more: the events' under a new id."""
+
+        def schema_of(self, schema_id: int) -> Schema:
+            return super().schema_of(self.id_of("JobEvent") if schema_id == newer_id else schema_id)
+
+    def newer(value: bytes) -> bytes:
+        return b"\0" + newer_id.to_bytes(4) + value[5:]
+
+    events = list(life_of_jobs(40))
+    producer = Producer(connection.producer())
+    for number, (key, value) in enumerate(events):
+        producer.produce(topics.events, newer(value) if number % 50 == 20 else value, key, partition=number % 2)
+    producer.flush()
+    # Odd numbers lie in partition 1; the first number of a newer event, 20, is the eleventh of partition 0.
+    before = 60 + 10
+    config = SinkConfig(group=topics.prefix)
+    with running(Sink(connection, topics, clickhouse, CODEC, config)) as sink:
+        until(lambda: sink.status.rows_inserted == before and 0 in sink.status.held)
+        assert "schema id" in sink.status.held[0] and sink.status.dead_records == 0
+    with running(Sink(connection, topics, clickhouse, Codec(NextRelease()), config)) as sink:
+        until(lambda: sink.status.rows_inserted == len(events) - before)
+        assert sink.status.held == {} and sink.status.dead_records == 0
+    found = counts(clickhouse)
+    assert found["raw"] == found["distinct"] == len(events)
     assert disagreements(clickhouse) == []

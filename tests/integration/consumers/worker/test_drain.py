@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from millstream.cli.service import ONE_STOP_S
 from millstream.consumers.worker import Drained
 from millstream.local.broker import Broker
 from millstream.local.ports import free_port
@@ -64,8 +65,10 @@ def test_a_second_sigterm_ends_the_grace_period_and_the_exit_code_is_4(
     try:
         job_id = client.submit("well-behaved", {"seconds": 600})
         until_started(log, job_id)
+        # A service manager signals each process of a group, and so does the worker's supervisor.
         worker.terminate()
-        time.sleep(1)
+        worker.terminate()
+        time.sleep(ONE_STOP_S + 0.5)
         assert worker.is_alive(), "it waits for what runs"
         worker.terminate()
         assert worker.wait(30) == 4, worker.tail

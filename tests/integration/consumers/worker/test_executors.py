@@ -1,19 +1,28 @@
 """Executors: what a handler does to its thread or process stays its own."""
 
+import asyncio
+import contextlib
+import gc
+import threading
 import time
 from itertools import pairwise
 
+import psutil
 import pytest
+from confluent_kafka import Producer
 
+from millstream.consumers.kafka.transaction import ProducerLost
 from millstream.consumers.worker import Worker, WorkerConfig
 from millstream.consumers.worker.execution.registry import JobTypes
-from millstream.consumers.worker.loop_guard import EventLoopBlocked
+from millstream.consumers.worker.loop_guard import EventLoopBlocked, LoopGuard, TooManyStuckHandlers
+from millstream.consumers.worker.transactions import transactional_id
 from millstream.local.broker import Broker
 from millstream.producers import JobClient, NewJob
 from millstream.schemas import EventKind, JobEvent, KafkaConnection, TopicCatalogue
 from tests.integration.consumers.worker.handlers import jobs
 from tests.support.eventlog import EventLog
 from tests.support.running_worker import RunningWorker
+from tests.support.waiting import until
 
 MIB = 1024 * 1024
 
@@ -122,6 +131,120 @@ def test_a_quick_kind_of_handler_does_not_wait_behind_a_slow_one(
         begun = time.monotonic()
         log.until_finished(quick)
         assert not set(log.finished) - set(quick) or time.monotonic() - begun > 3
+
+
+def test_what_handlers_keep_outlives_a_session_and_nothing_of_the_session_is_left(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, loops = psutil.Process(), set[int]()
+    cancelled: list[int] = []
+    own = JobTypes()
+
+    @own.job("notes-its-loop")
+    async def notes_its_loop() -> None:
+        loops.add(id(asyncio.get_running_loop()))
+
+    @own.job("waits-first")
+    async def waits_first() -> None:
+        try:
+            await asyncio.sleep(0 if cancelled else 600)
+        except asyncio.CancelledError:
+            cancelled.append(1)
+            raise
+
+    lost, check = threading.Event(), LoopGuard.check
+
+    def check_or_lose(guard: LoopGuard) -> None:
+        if lost.is_set():
+            lost.clear()
+            raise ProducerLost("as the test wants it")
+        check(guard)
+
+    monkeypatch.setattr(LoopGuard, "check", check_or_lose)
+
+    def start_over(running: RunningWorker) -> tuple[int, int]:
+        """Have the worker start over; its descriptors and threads afterwards."""
+        before = running.worker.status.restarts
+        lost.set()
+        until(lambda: running.worker.status.restarts > before)
+        log.until_finished([client.submit("notes-its-loop", None)])
+        return process.num_fds(), process.num_threads()
+
+    gc.disable()  # a worker process collects rarely
+    try:
+        with RunningWorker(kafka.bootstrap, topics, own) as running:
+            waiting = client.submit("waits-first", None)
+            until(lambda: running.worker.status.load is not None and running.worker.status.load.running == 1)
+            fds, threads = start_over(running)
+            log.until_finished([waiting])
+            assert cancelled == [1], "its session cancelled it, the next one ran it again"
+            for _ in range(3):
+                more_fds, more_threads = start_over(running)
+    finally:
+        gc.enable()
+    assert len(loops) == 1
+    assert more_fds - fds < 6 and more_threads - threads < 6
+
+
+def test_a_producer_that_is_fenced_again_and_again_ends_nothing_that_runs_and_leaves_nothing_behind(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    process, loops = psutil.Process(), set[int]()
+    goes_on = threading.Event()
+    own = JobTypes()
+
+    @own.job("notes-its-loop")
+    async def notes_its_loop() -> None:
+        loops.add(id(asyncio.get_running_loop()))
+
+    @own.job("waits")
+    async def waits() -> None:
+        while not goes_on.is_set():  # noqa: ASYNC110 (set by another thread)
+            await asyncio.sleep(0.05)
+
+    def fence_and_run() -> tuple[int, int]:
+        """Have the worker lose its producer; its descriptors and threads afterwards."""
+        settings = KafkaConnection(kafka.bootstrap).producer(transactional_id=transactional_id(topics, "w1"))
+        Producer(settings).init_transactions(10)
+        log.until_finished([client.submit("notes-its-loop", None)])
+        return process.num_fds(), process.num_threads()
+
+    gc.disable()  # a worker process collects rarely
+    try:
+        with RunningWorker(kafka.bootstrap, topics, own) as running:
+            waiting = client.submit("waits", None)
+            until(lambda: len(running.worker.status.load.running_now() if running.worker.status.load else ()) == 1)
+            fds, threads = fence_and_run()
+            for _ in range(3):
+                more_fds, more_threads = fence_and_run()
+            goes_on.set()
+            log.until_finished([waiting])
+    finally:
+        gc.enable()
+    assert log.started[waiting] == 1, "what ran went on"
+    assert len(loops) == 1
+    assert more_fds - fds < 6 and more_threads - threads < 6
+
+
+def test_handlers_that_cannot_be_stopped_end_the_worker_once_they_are_too_many(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    own, released = JobTypes(), threading.Event()
+
+    @own.job("never-stops", timeout_s=0.1)
+    async def never_stops() -> None:
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+
+    config = WorkerConfig(worker_id="w1", group=f"{topics.prefix}workers", max_stuck_handlers=3)
+    worker = Worker(KafkaConnection(kafka.bootstrap), topics, config, own)
+    ids = client.submit_many([NewJob("never-stops") for _ in range(4)])
+    with pytest.raises(TooManyStuckHandlers, match="4 of them of job type 'never-stops'"):
+        worker.run()
+    released.set()
+    log.until_finished(ids)
+    assert {outcomes(log)[job_id].kind for job_id in ids} == {EventKind.TIMED_OUT}
 
 
 def test_a_handler_that_a_process_would_not_find_is_refused() -> None:

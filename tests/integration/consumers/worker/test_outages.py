@@ -1,13 +1,16 @@
 """What a worker does while Kafka or the Schema Registry is away, and with requests that fit nowhere."""
 
+import asyncio
 import os
 import time
 from typing import Any
 
+import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
 from millstream.consumers.worker import Drained, JobTypes
-from millstream.local.broker import Broker
+from millstream.local.broker import ApacheKafka, Broker
 from millstream.local.ports import free_port
 from millstream.producers import JobClient, NewJob
 from millstream.schemas import (
@@ -21,9 +24,11 @@ from millstream.schemas import (
     RegistryUnavailable,
     TopicCatalogue,
 )
+from millstream.topics import apply_topics
 from tests.support.brokers import set_largest_record
 from tests.support.eventlog import EventLog, TopicReader
 from tests.support.running_worker import RunningWorker
+from tests.support.waiting import until
 
 OTHER_ID = 77
 
@@ -110,3 +115,51 @@ def test_another_attempt_that_fits_nowhere_is_the_end_of_its_job_with_its_cause(
         (EventKind.DEAD_LETTERED, 2, False),
     ]
     dead.close()
+
+
+def test_a_missing_topic_costs_the_jobs_that_need_it_their_outcomes_and_no_others(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    connection = KafkaConnection(kafka.bootstrap)
+    with RunningWorker(kafka.bootstrap, topics, handlers()) as running:
+        admin = AdminClient(connection.client())
+        admin.delete_topics([topics.dead])[topics.dead].result(10)
+        bad = client.submit("fails", {})
+        others = client.submit_many([NewJob("ok", {"number": n}) for n in range(50)])
+        log.until_finished(others)
+        writing = running.worker.status.writing
+        until(lambda: writing.parked == 1)
+        assert list(writing.unwritable) == [topics.dead]
+        assert bad not in log.finished
+        apply_topics(connection, topics)
+        log.until_finished([bad])
+        until(lambda: writing.problems() == [])
+    assert running.drained is Drained.CLEAN
+    log.read(0.5)
+    assert set(log.started.values()) == {1}, "nothing ran again meanwhile"
+    assert set(log.outcomes.values()) == {1}
+
+
+def test_a_broker_that_stands_still_beyond_the_session_makes_no_job_run_again(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    if not isinstance(kafka, ApacheKafka):
+        pytest.skip("needs a broker that can be suspended")
+    jobs = JobTypes()
+
+    @jobs.job("waits")
+    async def waits(payload: dict[str, Any]) -> None:
+        await asyncio.sleep(payload["seconds"])
+
+    with RunningWorker(kafka.bootstrap, topics, jobs, concurrency=20) as running:
+        ids = client.submit_many([NewJob("waits", {"seconds": 10 if n < 10 else 0.1}) for n in range(200)])
+        while len(log.started) < 30:
+            log.read(0.1)
+        kafka.node(1).suspend()
+        time.sleep(8)
+        kafka.node(1).resume()
+        log.until_finished(ids)
+    assert running.worker.status.restarts == 0
+    log.read(0.5)
+    assert {each: count for each, count in log.started.items() if count > 1} == {}
+    assert set(log.outcomes.values()) == {1}

@@ -100,6 +100,20 @@ def test_an_outcome_holds_every_dimension_and_measure_of_its_attempt(
     assert started.execution_id == outcome.execution_id is not None
 
 
+def test_a_job_of_a_type_that_only_the_next_release_knows_waits_for_a_worker_of_that_release(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    with RunningWorker(kafka.bootstrap, topics, handlers(), "old"):
+        new = client.submit("new", {}, tenant="acme")
+        after = client.submit("ok", {"number": 1}, tenant="acme")
+        log.until_finished([after])
+    both = handlers()
+    both.job("new")(lambda: None)
+    with RunningWorker(kafka.bootstrap, topics, both, "next"):
+        log.until_finished([new])
+    assert log.kinds_of(new) == [EventKind.SUBMITTED, EventKind.STARTED, EventKind.SUCCEEDED]
+
+
 @pytest.mark.parametrize(
     ("job_type", "payload", "kind", "reason", "error"),
     [
@@ -121,7 +135,7 @@ def test_a_job_that_fails_is_dead_lettered_with_its_complete_cause(
     reason: DeadReason,
     error: str,
 ) -> None:
-    with RunningWorker(kafka.bootstrap, topics, handlers()):
+    with RunningWorker(kafka.bootstrap, topics, handlers(), unknown_type_grace_s=0):
         job_id = client.submit(job_type, payload, tenant="acme")
         after = client.submit("ok", {"number": 1}, tenant="acme")
         log.until_finished([job_id, after])
@@ -140,7 +154,7 @@ def test_a_job_that_fails_is_dead_lettered_with_its_complete_cause(
 def test_a_record_that_is_no_request_goes_to_the_dead_letters_and_stops_nothing(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    garbage = [b"", b"not ours", b"\x00\x00\x00\x03\xe7junk", b"\x00\x00\x00\x00\x01\xff\xff\xff"]
+    garbage = [b"", b"not ours", b"\x00\x7f\xff\xff\xffjunk", b"\x00\x00\x00\x00\x01\xff\xff\xff"]
     producer = Producer(KafkaConnection(kafka.bootstrap).producer())
     lane = topics.lane("default")
     ids = []

@@ -1,15 +1,24 @@
 """The offset ledger: never commits past an unfinished offset, never re-runs a finished one, never loses one."""
 
+import base64
 import itertools
 import random
 import tracemalloc
+import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from structlog.testing import capture_logs
 
-from millstream.consumers.kafka.offset_ledger import METADATA_LIMIT, Checkpoint, OffsetLedger, UnknownOffset
+from millstream.consumers.kafka.offset_ledger import (
+    FETCH_MARGIN,
+    METADATA_LIMIT,
+    Checkpoint,
+    OffsetLedger,
+    UnknownOffset,
+)
 
 
 def test_commits_the_contiguous_watermark() -> None:
@@ -108,6 +117,88 @@ def test_no_metadata_is_fatal(text: str) -> None:
         assert OffsetLedger(Checkpoint(0, prefix + text)).checkpoint() is not None
 
 
+def half_finished(place: str = "c/jobs.default/3", start: int = 100) -> Checkpoint:
+    """A commit that says that every second offset above `start` is finished."""
+    ledger = OffsetLedger(place=place)
+    for offset in range(start, start + 20):
+        ledger.take(offset)
+    for offset in range(start + 1, start + 20, 2):
+        ledger.finish(offset)
+    checkpoint = ledger.checkpoint()
+    assert checkpoint is not None
+    return checkpoint
+
+
+def run_again(checkpoint: Checkpoint, place: str) -> list[int]:
+    ledger = OffsetLedger(checkpoint, place=place)
+    return [offset for offset in range(checkpoint.offset, checkpoint.offset + 20) if ledger.take(offset)]
+
+
+def test_metadata_at_its_own_place_is_believed() -> None:
+    assert run_again(half_finished(), "c/jobs.default/3") == list(range(100, 120, 2))
+
+
+@pytest.mark.parametrize(
+    ("place", "moved"), [("c/jobs.default/2", 0), ("other/jobs.default/3", 0), ("c/jobs.default/3", -1)]
+)
+def test_metadata_of_another_partition_cluster_or_offset_is_ignored_and_every_job_runs(place: str, moved: int) -> None:
+    written = half_finished()
+    copied = Checkpoint(written.offset + moved, written.metadata)
+    assert run_again(copied, place) == list(range(copied.offset, copied.offset + 20))
+
+
+def test_metadata_of_another_place_is_told_with_how_many_offsets_it_says_are_finished() -> None:
+    written = half_finished()
+    with capture_logs() as lines:
+        OffsetLedger(Checkpoint(written.offset - 3, written.metadata), place="b/jobs.default/3")
+    (line,) = lines
+    assert (line["event"], line["log_level"]) == ("commit_metadata_ignored", "warning")
+    assert (line["place"], line["offset"], line["finished"]) == ("b/jobs.default/3", 97, 10)
+
+
+def test_metadata_without_an_address_was_written_here_by_an_older_release() -> None:
+    written = half_finished()
+    packed = base64.b85decode(written.metadata[4:])
+    old = Checkpoint(written.offset, written.metadata[:4] + base64.b85encode(packed[:-4]).decode())
+    assert run_again(old, "c/jobs.default/3") == list(range(100, 120, 2))
+
+
+def test_a_release_that_knows_no_address_reads_the_same_offsets() -> None:
+    packed = base64.b85decode(half_finished().metadata[4:])
+    assert zlib.decompress(packed) == zlib.decompress(packed[:-4])
+
+
+@given(st.data(), st.integers(200, 4095))
+@settings(max_examples=40, deadline=None)
+def test_while_the_ledger_is_not_nearly_full_a_fetch_of_offsets_always_fits_into_a_commit(
+    data: st.DataObject, limit: int
+) -> None:
+    dice = random.Random(data.draw(st.integers(0, 2**32)))
+    finishes = data.draw(st.floats(0, 1))
+    ledger = OffsetLedger(metadata_limit=limit, place="c/jobs.default/3")
+    in_flight: list[int] = [0]
+    ledger.take(0)
+    offset = 1
+    for _ in range(60):
+        if not ledger.nearly_full:
+            for _ in range(FETCH_MARGIN):
+                ledger.take(offset)
+                in_flight.append(offset)
+                offset += 1
+        # The job at the watermark runs for the whole time.
+        rest = in_flight[1:]
+        dice.shuffle(rest)
+        done = int(len(rest) * finishes)
+        for each in rest[:done]:
+            ledger.finish(each)
+        in_flight = [0, *sorted(rest[done:])]
+        checkpoint = ledger.checkpoint()
+        assert checkpoint is not None
+        assert len(checkpoint.metadata) <= limit
+        again = OffsetLedger(checkpoint, place="c/jobs.default/3")
+        assert [each for each in range(offset) if again.take(each)] == in_flight
+
+
 @given(st.sets(st.integers(0, 20_000), min_size=1, max_size=9_000))
 @settings(max_examples=30, deadline=None)
 def test_metadata_never_exceeds_the_limit_and_forgetting_never_skips_work(finished: set[int]) -> None:
@@ -120,12 +211,12 @@ def test_metadata_never_exceeds_the_limit_and_forgetting_never_skips_work(finish
     assert checkpoint is not None
     assert len(checkpoint.metadata.encode()) <= METADATA_LIMIT
     again = OffsetLedger(checkpoint)
-    run_again = {offset for offset in range(checkpoint.offset, 20_001) if again.take(offset)}
-    assert run_again >= set(range(20_001)) - finished
+    delivered = {offset for offset in range(checkpoint.offset, 20_001) if again.take(offset)}
+    assert delivered >= set(range(20_001)) - finished
 
 
-def test_a_warning_is_logged_when_the_metadata_nears_the_limit() -> None:
-    ledger = OffsetLedger(metadata_limit=40)
+def test_a_ledger_is_nearly_full_until_enough_has_finished() -> None:
+    ledger = OffsetLedger(metadata_limit=200)
     for offset in range(2_000):
         ledger.take(offset)
     finished = set(random.Random(7).sample(range(1, 2_000), 900))
@@ -137,6 +228,18 @@ def test_a_warning_is_logged_when_the_metadata_nears_the_limit() -> None:
         ledger.finish(offset)
     ledger.checkpoint()
     assert not ledger.nearly_full
+
+
+def test_an_outcome_written_elsewhere_is_finished_whether_or_not_the_commit_knew_the_offset() -> None:
+    written = half_finished()
+    ledger = OffsetLedger(written, place="c/jobs.default/3")
+    for offset in (102, 130):
+        assert not ledger.is_finished(offset)
+        ledger.finish_elsewhere(offset)
+        assert ledger.is_finished(offset)
+    assert ledger.finished_ahead == {130}
+    assert [each for each in range(100, 132) if ledger.take(each)] == [100, *range(104, 120, 2), *range(120, 130), 131]
+    assert ledger.finished_ahead == set()
 
 
 class LedgerLife(RuleBasedStateMachine):
@@ -207,3 +310,19 @@ class LedgerLife(RuleBasedStateMachine):
 
 TestLedgerLife = LedgerLife.TestCase
 TestLedgerLife.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_a_finished_offset_that_is_reopened_holds_the_watermark_until_it_is_finished_again() -> None:
+    ledger = OffsetLedger()
+    for offset in range(4):
+        ledger.take(offset)
+        ledger.finish(offset)
+    assert ledger.checkpoint() == Checkpoint(4)
+    ledger.reopen([1, 2])
+    reopened = ledger.checkpoint()
+    assert reopened is not None and reopened.offset == 1
+    resumed = OffsetLedger(reopened)
+    assert [resumed.take(offset) for offset in range(1, 4)] == [True, True, False]
+    for offset in (2, 1):
+        ledger.finish(offset)
+    assert ledger.checkpoint() == Checkpoint(4)

@@ -1,6 +1,7 @@
 """Writing on a thread of its own: one batch at a time, and none for ever."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -19,9 +20,14 @@ class Scripted:
 
     def __init__(self, raises: Exception | None = None, hangs: bool = False) -> None:
         self.unblock = threading.Event()
+        self.waiting_since = 0.0
+        self.abandoned = False
         self.written: list[Sequence[OutgoingRecord]] = []
         self._raises = raises
         self._hangs = hangs
+
+    def abandon(self) -> None:
+        self.abandoned = True
 
     def open(self, topic: str, keep_waiting: Callable[[], bool]) -> bool:
         if self._hangs:
@@ -38,8 +44,10 @@ class Scripted:
         self.written.append(records)
 
 
-def writing_thread(writer: Scripted, limit_s: float = 10.0) -> TransactionThread:
-    return TransactionThread(cast(TransactionWriter, writer), limit_s)
+def writing_thread(*writers: Scripted, limit_s: float = 10.0) -> TransactionThread:
+    """A thread that has the first writer, and the others one after the other when it is renewed."""
+    made = iter(writers)
+    return TransactionThread(lambda: cast(TransactionWriter, next(made)), limit_s)
 
 
 def test_a_batch_is_written_and_the_next_may_begin() -> None:
@@ -101,6 +109,46 @@ def test_a_client_call_that_never_returns_loses_the_producer_and_does_not_block_
     writer = Scripted(hangs=True)
     writing = writing_thread(writer, limit_s=0.05)
     writing.begin(BATCH)
-    with pytest.raises(ProducerLost, match=r"not written within 0\.05 s"):
+    with pytest.raises(ProducerLost, match=r"did not return within 0\.05 s"):
         writing.finish()
     writer.unblock.set()
+
+
+def test_a_call_that_is_repeated_while_no_broker_answers_is_not_given_up() -> None:
+    writer = Scripted(hangs=True)
+    writing = writing_thread(writer, limit_s=0.2)
+    writing.begin(BATCH)
+    for _ in range(6):
+        time.sleep(0.05)
+        writer.waiting_since = time.monotonic()
+        assert not writing.done
+    writer.unblock.set()
+    writing.finish()
+    assert writer.written == [BATCH.records]
+
+
+def test_a_renewed_thread_writes_with_another_producer_while_the_lost_one_hangs() -> None:
+    lost, other = Scripted(hangs=True), Scripted()
+    writing = writing_thread(lost, other, limit_s=0.05)
+    lost.unblock.set()
+    writing.open("events", lambda: True)
+    until(lambda: not writing.opening())
+    lost.unblock.clear()
+    writing.begin(BATCH)
+    with pytest.raises(ProducerLost):
+        writing.finish()
+    writing.renew()
+    until(lambda: not writing.opening())
+    writing.begin(BATCH)
+    writing.finish()
+    assert (other.written, lost.written, lost.abandoned) == ([BATCH.records], [], True)
+    lost.unblock.set()
+
+
+def test_how_long_a_committed_transaction_took_is_reported() -> None:
+    writing = writing_thread(Scripted())
+    took: list[float] = []
+    writing.on_committed = took.append
+    writing.begin(BATCH)
+    writing.finish()
+    assert len(took) == 1 and took[0] >= 0

@@ -1,113 +1,18 @@
 """The parts of a sink on a scripted consumer: what is announced, inserted, acknowledged, and repeated by the next
 owner."""
 
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from structlog.testing import capture_logs
 
-from millstream.consumers.sink import SinkConfig
 from millstream.consumers.sink import reading as reading_module
-from millstream.consumers.sink.batch import InsertBatch
-from millstream.consumers.sink.insert_cycle import InsertCycle
-from millstream.consumers.sink.intent import UnknownIntent
-from millstream.consumers.sink.ownership import Ownership
-from millstream.consumers.sink.partitions import SinkCommits
-from millstream.consumers.sink.reading import Reading
+from millstream.consumers.sink.intent import Intent, UnknownIntent
 from millstream.consumers.sink.rejected import RejectedRecord
-from millstream.consumers.sink.status import SinkStatus
-from millstream.consumers.sink.writer import InsertResult, Writer
-from tests.support.scripted_group import ScriptedConsumer, ScriptedMessage
-from tests.support.waiting import until
-
-TOPIC = "jobs.events"
-
-
-class ScriptedWriter:
-    """Inserts nothing. `fails`: how many tries fail first. `blocks`: inserts wait until `unblock` is set."""
-
-    def __init__(self) -> None:
-        self.written: list[tuple[int, int, int]] = []
-        self.fails = 0
-        self.rejects: list[RejectedRecord] = []
-        self.blocks = False
-        self.unblock = threading.Event()
-
-    def write(self, partition: int, batch: InsertBatch) -> InsertResult:
-        if self.fails:
-            self.fails -= 1
-            raise ConnectionError("ClickHouse is away")
-        if self.blocks:
-            self.unblock.wait(10)
-        self.written.append((partition, batch.range.start, batch.range.end))
-        return InsertResult(len(batch.records) - len(self.rejects), self.rejects)
-
-
-class ScriptedLetters:
-    """Takes dead letters."""
-
-    def __init__(self) -> None:
-        self.sent: list[RejectedRecord] = []
-
-    def send(self, partition: int, rejected: list[RejectedRecord]) -> None:
-        self.sent += rejected
-
-
-@dataclass
-class Parts:
-    """A sink without its loop."""
-
-    config: SinkConfig = field(default_factory=lambda: SinkConfig(min_age_s=0, max_age_s=0, acknowledge_after_s=0))
-    consumer: ScriptedConsumer = field(default_factory=ScriptedConsumer)
-    status: SinkStatus = field(default_factory=SinkStatus)
-    writer: ScriptedWriter = field(default_factory=ScriptedWriter)
-    letters: ScriptedLetters = field(default_factory=ScriptedLetters)
-    stop: threading.Event = field(default_factory=threading.Event)
-    max_buffered_bytes: int = 10**9
-
-    def __post_init__(self) -> None:
-        consumer = cast(Consumer, self.consumer)
-        self.pool = ThreadPoolExecutor(2)
-        self.commits = SinkCommits(consumer, TOPIC, self.status)
-        letters: Any = self.letters
-        self.inserts = InsertCycle(self.config, self.pool, self.commits, letters, self.status)
-        self.owned = Ownership(TOPIC, self.commits, self.inserts, self.status, self.stop, 0.1, self._new_writer)
-        self.reading = Reading(consumer, TOPIC, self.owned.partitions, self.status, self.max_buffered_bytes)
-
-    def _new_writer(self) -> None:
-        self.inserts.writer = cast(Writer, self.writer)
-
-    def assign(self, *numbers: int) -> None:
-        self.owned.on_assign(cast(Consumer, self.consumer), [TopicPartition(TOPIC, each) for each in numbers])
-
-    def revoke(self, *numbers: int) -> None:
-        self.owned.on_revoke(cast(Consumer, self.consumer), [TopicPartition(TOPIC, each) for each in numbers])
-
-    def arrive(self, partition: int, first_offset: int, count: int) -> None:
-        rows = [ScriptedMessage(TOPIC, partition, first_offset + n, b"value") for n in range(count)]
-        self.consumer.arriving.append(rows)
-        self.reading.read()
-
-    def turn(self) -> None:
-        """One round of the poll loop without reading."""
-        partitions = self.owned.partitions.values()
-        self.inserts.collect(partitions)
-        self.inserts.start(partitions)
-        self.inserts.acknowledge(partitions)
-
-    def inserted(self, batches: int) -> None:
-        def done() -> bool:
-            self.turn()
-            return self.status.batches == batches
-
-        until(done)
-
-    def commits_made(self) -> list[tuple[int, int, str | None]]:
-        return [what for name, what in self.consumer.calls if name == "commit"]
+from tests.support.scripted_group import CLUSTER, ScriptedMessage
+from tests.support.scripted_sink import TOPIC, Parts
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +28,7 @@ def test_a_batch_is_announced_before_it_is_inserted_and_acknowledged_after() -> 
     parts.arrive(0, 5, 3)
     parts.writer.blocks = True
     parts.turn()
-    assert parts.commits_made() == [(0, 5, "v1 until=8")] and parts.writer.written == []
+    assert parts.commits_made() == [(0, 5, f"v1 until={8:019d}")] and parts.writer.written == []
     parts.writer.unblock.set()
     parts.inserted(1)
     parts.turn()
@@ -176,6 +81,118 @@ def test_an_announced_range_is_read_and_inserted_exactly_before_anything_else() 
     assert parts.writer.written[1] == (0, 14, 19)
 
 
+def test_a_range_that_was_announced_elsewhere_is_ignored_with_one_warning_and_no_record_is_skipped() -> None:
+    parts = Parts()
+    announced = Intent(3, 14).announcement(CLUSTER, TOPIC, 0)
+    copied = TopicPartition(TOPIC, 0, 10, announced.metadata, leader_epoch=announced.leader_epoch)
+    parts.consumer.commits[TOPIC, 0] = copied
+    with capture_logs() as lines:
+        parts.assign(0)
+    (warning,) = (line for line in lines if line["log_level"] == "warning")
+    assert (warning["event"], warning["partition"], warning["offset"]) == ("commit_metadata_ignored", 0, 10)
+    parts.arrive(0, 10, 9)
+    parts.inserted(1)
+    assert parts.writer.written == [(0, 10, 19)] and parts.status.repeated_batches == 0
+
+
+def test_what_a_sink_announced_is_repeated_by_the_next_owner() -> None:
+    parts = Parts()
+    parts.writer.blocks = True
+    parts.assign(0)
+    parts.arrive(0, 4, 3)
+    parts.turn()
+    parts.revoke(0)
+    parts.writer.unblock.set()
+    parts.assign(0)
+    parts.arrive(0, 4, 9)
+    parts.inserted(1)
+    assert parts.writer.written[-1] == (0, 4, 7) and parts.status.repeated_batches == 1
+
+
+@pytest.mark.parametrize(
+    ("commit", "log", "read_from", "missing"),
+    [
+        (TopicPartition(TOPIC, 0, 10, "v1 until=14"), (12, 90), 12, 2),
+        (TopicPartition(TOPIC, 0, 10, "v1 until=14"), (40, 90), 40, 30),
+        (TopicPartition(TOPIC, 0, 10, "v1 until=14"), (2, 8), 2, 2),
+        (TopicPartition(TOPIC, 0, 10, "v1 until=14"), (2, 12), 2, 0),
+    ],
+)
+def test_a_commit_outside_of_the_log_is_said_counted_and_read_from_the_beginning_of_the_log(
+    commit: TopicPartition, log: tuple[int, int], read_from: int, missing: int
+) -> None:
+    parts = Parts()
+    parts.consumer.commits[TOPIC, 0], parts.consumer.logs[TOPIC, 0] = commit, log
+    with capture_logs() as lines:
+        parts.assign(0)
+    assert parts.consumer.calls == [("assign", [(0, read_from)])]
+    assert parts.status.records_missing == missing
+    (error,) = (line for line in lines if line["log_level"] == "error")
+    found = {name: error[name] for name in ("topic", "partition", "committed", "log_start", "log_end", "missing")}
+    assert tuple(found.values()) == (TOPIC, 0, 10, *log, missing)
+
+
+def test_what_retention_left_of_an_announced_range_is_inserted_as_that_range() -> None:
+    parts = Parts()
+    parts.consumer.commits[TOPIC, 0] = TopicPartition(TOPIC, 0, 10, "v1 until=14")
+    parts.consumer.logs[TOPIC, 0] = (12, 90)
+    parts.assign(0)
+    parts.arrive(0, 12, 5)
+    parts.inserted(2)
+    assert parts.writer.written == [(0, 10, 14), (0, 14, 17)]
+
+
+def test_a_living_sink_that_retention_overtook_keeps_what_it_has_and_goes_on_at_the_beginning_of_the_log() -> None:
+    parts = Parts()
+    parts.writer.blocks = True
+    parts.assign(0)
+    parts.arrive(0, 0, 5)
+    parts.consumer.logs[TOPIC, 0] = (60, 90)
+    parts.out_of_range(0)
+    assert parts.consumer.calls[-2:] == [("unassign", [0]), ("assign", [(0, 60)])]
+    assert parts.status.records_missing == 55
+    parts.arrive(0, 60, 2)
+    parts.writer.unblock.set()
+    parts.inserted(1)
+    assert parts.writer.written == [(0, 0, 62)]
+
+
+def test_a_topic_that_was_made_again_is_read_from_its_beginning_and_nothing_is_taken_for_inserted() -> None:
+    parts = Parts()
+    parts.assign(0)
+    parts.arrive(0, 0, 5)
+    parts.inserted(1)
+    parts.topic_id = "second"
+    parts.consumer.logs[TOPIC, 0] = (0, 900)
+    parts.out_of_range(0, KafkaError.UNKNOWN_TOPIC_ID)
+    assert parts.consumer.calls[-1] == ("assign", [(0, 0)])
+    parts.turn()
+    assert parts.commits_made()[-1][:2] == (0, 0)
+    parts.arrive(0, 0, 2)
+    parts.inserted(2)
+    assert parts.writer.written[-1] == (0, 0, 2)
+
+
+def test_a_log_that_became_shorter_under_a_living_sink_is_read_from_its_beginning() -> None:
+    parts = Parts()
+    parts.assign(0)
+    parts.arrive(0, 0, 5)
+    parts.inserted(1)
+    parts.consumer.logs[TOPIC, 0] = (0, 3)
+    parts.out_of_range(0)
+    assert parts.consumer.calls[-1] == ("assign", [(0, 0)]) and parts.status.records_missing == 2
+
+
+def test_a_partition_whose_log_has_changed_may_be_taken_away_before_it_is_known() -> None:
+    parts = Parts()
+    parts.assign(0, 1)
+    parts.owned.log_changed(cast(Consumer, parts.consumer), 0)
+    parts.revoke(0, 1)
+    assert parts.consumer.calls[-2:] == [("unassign", [0]), ("unassign", [1])]
+    parts.owned.go_on(cast(Consumer, parts.consumer))
+    assert parts.consumer.calls[-1] == ("unassign", [1])
+
+
 def test_metadata_of_something_else_ends_the_sink_rather_than_lose_or_duplicate_events() -> None:
     parts = Parts()
     parts.consumer.commits[TOPIC, 0] = TopicPartition(TOPIC, 0, 10, "somebody else's")
@@ -200,7 +217,7 @@ def test_an_insert_that_outlasts_the_grace_period_stays_announced_for_the_next_o
     parts.arrive(0, 0, 2)
     parts.turn()
     parts.revoke(0)
-    assert parts.consumer.commits[TOPIC, 0].metadata == "v1 until=2"
+    assert parts.consumer.commits[TOPIC, 0].metadata == f"v1 until={2:019d}"
     parts.writer.unblock.set()
 
 

@@ -8,16 +8,18 @@ from typing import Any
 import fastavro
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from clickhouse_connect.driver.summary import QuerySummary
 from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.consumers.sink.avro_file import RECORD_END
 from millstream.consumers.sink.batch import InsertBatch
 from millstream.consumers.sink.intent import Intent
+from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.rejected import find_rejected
 from millstream.consumers.sink.sources import EVENTS
-from millstream.consumers.sink.writer import Writer
+from millstream.consumers.sink.writer import UnconfirmedInsert, Writer
 from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry, RegistryUnavailable
 
 codec = Codec()
@@ -35,11 +37,15 @@ class ScriptedClickHouse:
         self.rows: list[tuple[int, int]] = []
         self.tokens: list[str] = []
         self.down = False
+        self.unconfirmed: list[dict[str, str]] = []
+        """Summaries of the next answers, which are lies: nothing is inserted."""
 
     def query(self, text: str) -> Any:
         return SimpleNamespace(result_rows=[(name,) for name in self.columns])
 
-    def raw_insert(self, table: str, columns: Sequence[str], block: bytes, settings: Any, fmt: str) -> None:
+    def raw_insert(self, table: str, columns: Sequence[str], block: bytes, settings: Any, fmt: str) -> QuerySummary:
+        if self.unconfirmed:
+            return QuerySummary(self.unconfirmed.pop(0))
         if self.down:
             raise OperationalError("connection refused")
         if self.errors:
@@ -57,6 +63,7 @@ class ScriptedClickHouse:
         if token is not None and token not in self.tokens:
             self.tokens.append(token)
             self.rows += [(row["kafka_partition"], row["read_offset"]) for row in rows]
+        return QuerySummary({"written_rows": str(len(rows))})
 
 
 def event() -> bytes:
@@ -87,7 +94,7 @@ BAD = [
     b"",
     b"\x00\x00",
     b"\x07garbage",
-    b"\x00\x00\x00\x03\xe7body",
+    b"\x00\x7f\xff\xff\xffbody",
     b"\x00\x00\x00\x00\x01request",
     GOOD + b"\x00",
 ]
@@ -101,7 +108,7 @@ def batch_of(values: Sequence[bytes | None]) -> InsertBatch:
 
 def writer_to(clickhouse: ScriptedClickHouse) -> Writer:
     client: Any = clickhouse
-    return Writer(client, TwoVersions(), EVENTS, "jobs.events", "id")
+    return Writer(client, RecordSchemas(TwoVersions(), EVENTS.record), EVENTS, "jobs.events", "id")
 
 
 @given(st.lists(st.sampled_from([GOOD, GOOD, GOOD, *BAD]), min_size=1, max_size=25))
@@ -146,7 +153,7 @@ def test_an_unavailable_registry_rejects_no_record() -> None:
     clickhouse: Any = ScriptedClickHouse()
     registry = TwoVersions()
     registry.away = True
-    writer = Writer(clickhouse, registry, EVENTS, "jobs.events", "id")
+    writer = Writer(clickhouse, RecordSchemas(registry, EVENTS.record), EVENTS, "jobs.events", "id")
     with pytest.raises(RegistryUnavailable):
         writer.write(0, batch_of([GOOD]))
     registry.away = False
@@ -192,11 +199,22 @@ def test_an_unreachable_clickhouse_rejects_no_record() -> None:
 
 def test_an_unhealthy_clickhouse_that_rejects_every_insert_rejects_no_record() -> None:
     class Unhealthy(ScriptedClickHouse):
-        def raw_insert(self, *_: Any, **__: Any) -> None:
+        def raw_insert(self, *_: Any, **__: Any) -> QuerySummary:
             raise DatabaseError("too many parts", code=252)
 
     with pytest.raises(DatabaseError, match="too many parts"):
         writer_to(Unhealthy()).write(0, batch_of([GOOD, GOOD]))
+
+
+@pytest.mark.parametrize("summary", [{}, {"written_rows": "0"}, {"written_rows": "1"}])
+def test_an_answer_that_does_not_confirm_every_row_is_no_insert(summary: dict[str, str]) -> None:
+    clickhouse = ScriptedClickHouse()
+    clickhouse.unconfirmed = [summary]
+    writer = writer_to(clickhouse)
+    with pytest.raises(UnconfirmedInsert, match="of 2 rows"):
+        writer.write(0, batch_of([GOOD, GOOD]))
+    assert writer.write(0, batch_of([GOOD, GOOD])).rows == 2
+    assert len(clickhouse.rows) == 2
 
 
 @given(st.sets(st.integers(0, 99)), st.integers(1, 100))

@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import TopicPartition
 
-from millstream.consumers.kafka.offset_ledger import Checkpoint, OffsetLedger
+from millstream.consumers.kafka.offset_ledger import Checkpoint
 from millstream.consumers.kafka.transaction import ProducerLost
 from millstream.consumers.worker import handover
 from tests.unit.consumers.worker.conftest import TOPIC, Parts
@@ -17,7 +17,7 @@ def commit(checkpoint: Checkpoint | None) -> TopicPartition:
 
 
 def test_reading_starts_at_the_commit_and_skips_what_had_finished_above_it(parts: Parts) -> None:
-    ledger = OffsetLedger()
+    ledger = parts.ledger()
     for offset in range(7, 10):
         ledger.take(offset)
     ledger.finish(8)
@@ -29,7 +29,7 @@ def test_reading_starts_at_the_commit_and_skips_what_had_finished_above_it(parts
 
 
 def test_offsets_that_had_finished_above_the_watermark_do_not_run_again(parts: Parts) -> None:
-    ledger = OffsetLedger()
+    ledger = parts.ledger()
     for offset in range(3):
         ledger.take(offset)
     ledger.finish(1)
@@ -59,20 +59,6 @@ def test_a_worker_that_is_stopped_before_its_producer_is_open_starts_nothing(par
     parts.transactions.opens_after = 10**6
     parts.status.stopping.set()
     parts.assign(0)
-    assert parts.member.assignments == {}
-
-
-def test_an_assignment_waits_until_the_commits_can_be_read(parts: Parts) -> None:
-    parts.consumer.unknown = 2
-    parts.assign(0)
-    assert [name for name, _ in parts.consumer.calls].count("assign") == 1
-
-
-def test_a_worker_that_is_stopped_while_the_commits_cannot_be_read_starts_nothing(parts: Parts) -> None:
-    parts.consumer.unknown = 100
-    parts.status.keep_waiting = lambda: False  # type: ignore[method-assign]
-    with pytest.raises(ProducerLost, match="offsets"):
-        parts.assign(0)
     assert parts.member.assignments == {}
 
 
@@ -128,10 +114,64 @@ def test_after_the_session_has_ended_rebalances_have_no_effect(parts: Parts) -> 
     assert parts.consumer.calls == []
 
 
-def test_a_partition_that_comes_back_is_a_new_assignment(parts: Parts) -> None:
+def test_a_partition_that_comes_back_after_a_revocation_is_a_new_assignment(parts: Parts) -> None:
     parts.assign(0)
     before = parts.member.assignments[TOPIC, 0]
-    parts.handover.on_lost(parts.member, PARTITION)
+    parts.handover.on_revoke(parts.member, PARTITION)
     parts.assign(0)
     assert parts.member.assignments[TOPIC, 0] is not before
     assert not before.held
+
+
+def test_a_lost_partition_that_comes_back_goes_on_with_its_jobs(parts: Parts) -> None:
+    parts.assign(0)
+    running, queued = parts.take_requests(2)
+    parts.start(running)
+    parts.handover.on_lost(parts.member, PARTITION)
+    parts.succeed(running)
+    parts.commit_loop.write_all()
+    assert (parts.cancelled, parts.committed()) == (0, {}), "what runs goes on, and nothing of it is written"
+    parts.assign(0)
+    assert queued.live and parts.resumed == 1
+    assert parts.consumer.calls[-1] == ("assign", [(0, 2)]), "nothing is read again"
+    parts.commit_loop.write_all()
+    assert parts.committed() == {0: 1}
+    parts.start(queued)
+    parts.succeed(queued)
+    parts.commit_loop.write_all()
+    assert parts.committed() == {0: 2}
+
+
+def test_a_lost_partition_that_another_worker_has_had_is_read_anew_and_its_jobs_are_cancelled(parts: Parts) -> None:
+    parts.assign(0)
+    (running,) = parts.take_requests(1)
+    parts.start(running)
+    before = parts.member.assignments[TOPIC, 0]
+    parts.handover.on_lost(parts.member, PARTITION)
+    parts.consumer.commits[TOPIC, 0] = TopicPartition(TOPIC, 0, 1)
+    parts.assign(0)
+    assert parts.member.assignments[TOPIC, 0] is not before
+    assert not before.held and parts.cancelled == 1
+    assert parts.consumer.calls[-1] == ("assign", [(0, 1)])
+
+
+def test_a_lost_partition_waits_for_its_last_transaction_before_it_is_resumed(parts: Parts) -> None:
+    parts.assign(0)
+    before = parts.member.assignments[TOPIC, 0]
+    (finished,) = parts.take_requests(1)
+    parts.start(finished)
+    parts.succeed(finished)
+    parts.transactions.hangs = True
+    parts.commit_loop.run_once()
+    parts.handover.on_lost(parts.member, PARTITION)
+    parts.assign(0)
+    assert parts.member.assignments == {}, "its commit says nothing yet"
+    assert parts.consumer.calls[-1] == ("assign", []), "else the client would assign it by itself"
+    parts.transactions.hangs = False
+    parts.commit_loop.run_once()
+    parts.consumer.commits[TOPIC, 0] = TopicPartition(TOPIC, 0, 1)
+    for held_back in parts.takeover._held_back.values():
+        held_back.asked_at = 0.0
+    parts.handover.run_once()
+    parts.handover.run_once()
+    assert parts.member.assignments == {(TOPIC, 0): before} and before.writable

@@ -21,13 +21,13 @@ def test_jobs_of_released_partitions_make_room_and_others_stay(parts: Parts) -> 
     parts.in_flight.drop_released()
     assert parts.in_flight.admission.records == 1
     kept.begin()
-    assert parts.in_flight.any_started([kept.assignment])
+    assert parts.in_flight.started([kept.assignment])
 
 
 def test_only_a_started_job_counts_as_started(parts: Parts) -> None:
     parts.assign(0)
     (execution,) = parts.take_requests(1)
-    assert not parts.in_flight.any_started([execution.assignment])
+    assert not parts.in_flight.started([execution.assignment])
     execution.begin()
-    assert parts.in_flight.any_started([execution.assignment])
-    assert not parts.in_flight.any_started([])
+    assert parts.in_flight.started([execution.assignment])
+    assert not parts.in_flight.started([])

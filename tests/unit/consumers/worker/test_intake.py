@@ -6,7 +6,11 @@ import pytest
 from confluent_kafka import KafkaError, Message
 
 from millstream.consumers.kafka.transaction import ProducerLost
+from millstream.consumers.worker import deferred_partitions
 from millstream.consumers.worker import intake as intake_module
+from millstream.consumers.worker.execution.execution import Execution
+from millstream.schemas.codec import HEADER
+from millstream.schemas.registry import pinned_schemas
 from tests.support.scripted_group import ScriptedMessage, request
 from tests.unit.consumers.worker.conftest import TOPIC, Parts
 
@@ -38,9 +42,45 @@ def test_an_unreadable_record_becomes_a_dead_letter_and_stops_nothing(parts: Par
     assert parts.committed() == {0: 6}
 
 
+NEWER = HEADER.pack(0, max(pinned_schemas()) + 1) + b"a body of the next release"
+
+
+def test_a_record_of_a_newer_release_holds_its_partition_until_a_worker_can_read_it(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.assign(0, 1)
+    submitted = parts.take(request(parts.codec), NEWER, request(parts.codec))
+    assert [each.offset for each in submitted] == [0], "what is behind the record waits with it"
+    assert parts.take(request(parts.codec), first_offset=3) == []
+    assert len(parts.take(request(parts.codec), partition=1)) == 1, "other partitions go on"
+    parts.intake.pause_or_resume()
+    assert parts.consumer.paused == {(TOPIC, 0)}
+    assert parts.metrics.deferred == 1
+    parts.start(submitted[0])
+    parts.succeed(submitted[0])
+    parts.commit_loop.write_all()
+    assert "jobs.dead" not in [topic for topic, _ in parts.written()]
+    assert parts.committed() == {0: 1}, "the next owner reads from the record on"
+    later = time.monotonic() + 2 * deferred_partitions.RETRY_S
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    parts.intake.pause_or_resume()
+    assert parts.consumer.paused == set()
+    assert parts.consumer.calls[-1] == ("seek", (0, 1))
+    assert [each.offset for each in parts.take(request(parts.codec), request(parts.codec), first_offset=1)] == [1, 2]
+
+
+def test_a_partition_that_was_taken_away_is_not_waited_for(parts: Parts) -> None:
+    parts.assign(0)
+    parts.take(NEWER)
+    parts.handover.on_revoke(parts.member, [parts.consumer_partition(0)])
+    parts.intake.pause_or_resume()
+    assert parts.metrics.deferred == 0
+
+
 def test_a_tenant_over_its_share_is_moved_to_the_overflow_topic_and_its_offsets_are_done() -> None:
     parts = Parts(admitted=10)
-    parts.assign(0)
+    parts.assign(0, 1)
+    parts.take(request(parts.codec, tenant="small"), partition=1)
     parts.take_requests(6, tenant="flood")
     admission = parts.in_flight.admission
     now = time.monotonic()
@@ -55,13 +95,73 @@ def test_a_tenant_over_its_share_is_moved_to_the_overflow_topic_and_its_offsets_
 
 def test_jobs_with_an_ordering_key_are_never_moved() -> None:
     parts = Parts(admitted=10)
-    parts.assign(0)
+    parts.assign(0, 1)
+    parts.take(request(parts.codec, tenant="small"), partition=1)
     parts.take_requests(6, tenant="flood")
     now = time.monotonic()
     parts.in_flight.admission.moves("flood", now)
     assert parts.in_flight.admission.moves("flood", now + 2)
     value = request(parts.codec, tenant="flood", ordering_key="k")
     assert [each.ordering_key for each in parts.take(value, first_offset=6)] == ["k"]
+
+
+def alone(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> list[Execution]:
+    """A tenant fills admission with jobs that do not end, and has the worker to itself."""
+    monkeypatch.setattr(intake_module, "PAUSE_AFTER_S", 0.0)
+    executions = parts.take_requests(10, tenant="flood")
+    began = time.monotonic()
+    parts.intake.poll()
+    monkeypatch.setattr(time, "monotonic", lambda: began + 2)
+    parts.intake.poll()
+    parts.intake.pause_or_resume()
+    return executions
+
+
+def arrive(parts: Parts, offset: int, *tenants: str, partition: int = 0) -> None:
+    """Let the intake have records, which it takes or looks at, and go round."""
+    values = [request(parts.codec, tenant=tenant) for tenant in tenants]
+    parts.take(*values, partition=partition, first_offset=offset)
+    parts.intake.poll()
+    parts.intake.pause_or_resume()
+
+
+def seeks(parts: Parts) -> list[tuple[int, int]]:
+    return [where for call, where in parts.consumer.calls if call == "seek"]
+
+
+def test_a_tenant_that_is_alone_is_not_moved_and_what_was_only_looked_at_is_taken_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = Parts(admitted=10)
+    parts.assign(0, 1)
+    executions = alone(parts, monkeypatch)
+    assert parts.consumer.paused == set(), "it looks for others"
+    arrive(parts, 10, "flood", "flood", "flood")
+    assert len(parts.submitted) == 10 and parts.metrics.moved == 0
+    for execution in executions[:5]:
+        parts.start(execution)
+        parts.succeed(execution)
+    parts.commit_loop.write_all()
+    arrive(parts, 13)
+    assert seeks(parts) == [(0, 10)], "what was passed is read again"
+    arrive(parts, 10, "flood", "flood", "flood")
+    assert [each.offset for each in parts.submitted[10:]] == [10, 11, 12]
+    assert parts.metrics.moved == 0
+
+
+def test_jobs_of_a_tenant_that_is_alone_are_moved_when_another_tenants_job_is_found_behind_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = Parts(admitted=10)
+    parts.assign(0, 1)
+    alone(parts, monkeypatch)
+    arrive(parts, 0, "flood", partition=1)
+    arrive(parts, 10, "flood", "small", "flood")
+    assert sorted(seeks(parts)) == [(0, 10), (1, 0)], "every partition is read again from where it was taken"
+    arrive(parts, 10, "flood", "small", "flood")
+    arrive(parts, 0, "flood", partition=1)
+    assert [each.tenant for each in parts.submitted[10:]] == ["small"]
+    assert parts.metrics.moved == 3
 
 
 def test_a_fatal_error_of_the_consumer_ends_the_session_and_another_one_does_not(parts: Parts) -> None:

@@ -2,9 +2,13 @@
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from millstream.consumers.worker.execution.execution import Execution
+from millstream.consumers.worker.loop_guard import TooManyStuckHandlers
 from millstream.consumers.worker.session import Drained, WorkerSession
 from tests.support.scripted_group import ScriptedMessage, request
 from tests.support.waiting import until
@@ -19,18 +23,26 @@ class ScriptedExecutor:
         self.starting = True
         self.stopped = False
 
+    def running_now(self) -> list[Any]:
+        return [SimpleNamespace(retained=False)] * self.running
+
     def stop_starting(self) -> None:
         self.starting = False
 
-    def stop(self) -> None:
+    def cancel_all(self, within_s: float) -> None:
         self.stopped = True
 
 
 class Nothing:
     """A part with nothing to do."""
 
+    stuck: TooManyStuckHandlers | None = None
+
     def check(self) -> None:
         return
+
+    def too_many_stuck(self) -> TooManyStuckHandlers | None:
+        return self.stuck
 
     def run_once(self) -> None:
         return
@@ -45,14 +57,19 @@ class Running:
         self.result: Drained | None = None
         self._grace_s = grace_s
         executor: Any = self.executor
-        nothing: Any = Nothing()
+        self.guard = Nothing()
+        self.error: TooManyStuckHandlers | None = None
+        nothing: Any = self.guard
         self.session = WorkerSession(
             parts.status, [parts.member], executor, parts.intake, parts.commit_loop, parts.handover, nothing, nothing
         )
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        self.result = self.session.run(self._grace_s)
+        try:
+            self.result = self.session.run(self._grace_s)
+        except TooManyStuckHandlers as error:
+            self.error = error
 
     def __enter__(self) -> "Running":
         self._thread.start()
@@ -135,3 +152,47 @@ def test_a_session_that_ended_executes_nothing_and_has_left_its_groups(parts: Pa
     running.session.leave_groups()
     assert running.executor.stopped and not execution.live
     assert parts.consumer.calls[-1] == ("close", None)
+
+
+def test_a_worker_with_too_many_stuck_handlers_drains_and_ends_with_their_error(parts: Parts) -> None:
+    parts.assign(0)
+    with Running(parts) as running:
+        execution = running.taken()
+        running.executor.running = 1
+        parts.start(execution)
+        running.guard.stuck = TooManyStuckHandlers("of type 'reports.render'")
+        until(lambda: not running.executor.starting)
+        parts.succeed(execution)
+        running.executor.running = 0
+        until(lambda: running.error is not None)
+    assert running.error is running.guard.stuck
+    assert parts.committed() == {0: 1}
+
+
+def test_the_members_are_polled_while_nothing_can_be_written(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts.assign(0)
+    parts.unwritten.unwritable["jobs.events"] = parts.access.unwritable["jobs.events"] = "unknown topic"
+    polls: list[float] = []
+    poll = parts.consumer.poll
+
+    def counted(timeout: float) -> ScriptedMessage | None:
+        polls.append(timeout)
+        return poll(timeout)
+
+    monkeypatch.setattr(parts.consumer, "poll", counted)
+    with Running(parts):
+        until(lambda: parts.consumer.paused == {(TOPIC, 0)})
+        before = len(polls)
+        until(lambda: len(polls) > before + 3)
+    assert parts.submitted == []
+
+
+def test_a_stop_is_obeyed_while_nothing_can_be_written(parts: Parts) -> None:
+    parts.assign(0)
+    with Running(parts, grace_s=0.2) as running:
+        execution = running.taken()
+        parts.unwritten.unwritable["jobs.events"] = parts.access.unwritable["jobs.events"] = "unknown topic"
+        parts.start(execution)
+        parts.succeed(execution)
+        assert running.finish() is Drained.CUT_SHORT
+    assert parts.committed() == {}

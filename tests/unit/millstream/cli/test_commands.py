@@ -3,9 +3,11 @@
 import pytest
 from typer.testing import CliRunner
 
+from millstream.cli import commands
 from millstream.cli.commands import app, send
 from millstream.cli.failure import Failure
-from millstream.schemas import Action, Scope
+from millstream.producers import CommandsUnreadable
+from millstream.schemas import Action, Command, Scope
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,32 @@ def test_a_quota_command_names_the_missing_option(options: list[str], said: str)
     ran = CliRunner().invoke(app, ["quota", "tenant", "acme", *options])
     assert isinstance(ran.exception, Failure)
     assert said in str(ran.exception)
+
+
+@pytest.mark.parametrize("target", ["acme", "other"])
+def test_only_a_command_that_is_active_can_be_revoked(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    active = [Command(action=Action.PAUSE, scope=Scope.TENANT, target="acme")]
+    revoked: list[str] = []
+    monkeypatch.setattr(commands, "active_commands", lambda *_: active)
+    monkeypatch.setattr(commands, "revoke_command", lambda action, scope, name, *_: revoked.append(name))
+    monkeypatch.setattr(commands, "remove_expired_cancellations", lambda *_: 0)
+    ran = CliRunner().invoke(app, ["revoke", "pause", "tenant", target])
+    assert revoked == (["acme"] if target == "acme" else [])
+    assert (ran.exception is None) == (target == "acme")
+    if ran.exception is not None:
+        assert isinstance(ran.exception, Failure)
+
+
+def test_a_command_that_was_sent_is_no_failure_when_expired_ones_cannot_be_removed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent: list[str] = []
+
+    def unreadable(*_: object) -> int:
+        raise CommandsUnreadable("jobs.commands: not authorized")
+
+    monkeypatch.setattr(commands, "send_command", lambda command, *_: sent.append(command.target))
+    monkeypatch.setattr(commands, "remove_expired_cancellations", unreadable)
+    send(Action.PAUSE, Scope.TENANT, "acme", reason="")
+    assert sent == ["acme"]
+    assert "expired cancellations were not removed" in capsys.readouterr().err

@@ -1,6 +1,9 @@
 """Orders: what an operator says is done by every worker, at once and after a restart."""
 
 import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +15,14 @@ from millstream.consumers.worker.execution.executor import Executor
 from millstream.consumers.worker.scheduling.adaptive_limit import AdaptiveLimit
 from millstream.local.broker import Broker
 from millstream.local.ports import free_port
-from millstream.producers import JobClient, NewJob, active_commands, send_command
+from millstream.producers import (
+    JobClient,
+    NewJob,
+    active_commands,
+    remove_expired_cancellations,
+    revoke_command,
+    send_command,
+)
 from millstream.schemas import (
     Action,
     Command,
@@ -23,10 +33,11 @@ from millstream.schemas import (
     TopicCatalogue,
     WorkerState,
 )
+from millstream.schemas.ids import new_id
 from tests.integration.consumers.worker.handlers import jobs
 from tests.support.eventlog import EventLog, TopicReader
 from tests.support.running_worker import RunningWorker
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 LITTLE_ROOM: dict[str, Any] = {"admission_jobs": 100, "limit": "fixed", "concurrency": 10, "overflow_after_ms": 20}
 """A worker that a flood fills at once."""
@@ -79,6 +90,28 @@ def test_a_paused_tenant_stays_paused_over_a_restart_until_it_is_resumed(
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
 
 
+def test_a_cancellation_that_was_taken_back_or_is_older_than_the_job_cancels_nothing(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    connection = KafkaConnection(kafka.bootstrap)
+    revoked, resubmitted, cancelled = client.submit_many([NewJob("sleep", {}) for _ in range(3)])
+    for job_id, age_s in ((revoked, 0), (resubmitted, 3600), (cancelled, 0)):
+        issued_at = datetime.now(UTC) - timedelta(seconds=age_s)
+        order = Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target=job_id, issued_at=issued_at)
+        send_command(order, connection, topics)
+    revoke_command(Action.CANCEL_JOB, Scope.JOB, revoked, connection, topics)
+    with RunningWorker(kafka.bootstrap, topics, jobs):
+        log.until_finished([revoked, resubmitted, cancelled])
+    kinds = {event.job_id: event.kind for event in log.events if event.final}
+    assert kinds == {
+        revoked: EventKind.SUCCEEDED,
+        resubmitted: EventKind.SUCCEEDED,
+        cancelled: EventKind.CANCELLED,
+    }
+    # With the end of the jobs the orders are gone.
+    assert standing(kafka, topics) == []
+
+
 def test_a_quota_that_was_ordered_holds_and_is_lifted_again(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
@@ -123,9 +156,10 @@ def test_a_worker_applies_all_commands_before_its_first_job_though_the_topic_end
     waited: list[bool] = []
     apply_to = ActiveCommands.apply_to
 
-    def recorded(self: ActiveCommands, executor: Executor) -> None:
-        apply_to(self, executor)
+    def recorded(self: ActiveCommands, executor: Executor, keep_waiting: Callable[[], bool]) -> bool:
+        applied = apply_to(self, executor, keep_waiting)
         waited.append(self.caught_up.is_set())
+        return applied
 
     monkeypatch.setattr(ActiveCommands, "apply_to", recorded)
     cancelled = client.submit("sleep", {"seconds": 600})
@@ -148,6 +182,30 @@ def test_a_flooding_tenant_is_moved_to_the_overflow_topic_and_still_every_job_ru
         assert not set(flood) <= log.finished
         log.until_finished(flood)
         assert running.worker.metrics.moved > 0
+    log.read(0.5)
+    assert set(log.outcomes.values()) == {1}
+    assert set(log.started.values()) == {1}
+
+
+def starts_by_worker(log: EventLog) -> Counter[str]:
+    """How many executions each worker has started."""
+    log.read()
+    return Counter(event.worker_id for event in log.starts)
+
+
+def test_a_flood_of_the_only_tenant_is_shared_by_all_workers_and_moved_when_another_tenant_comes(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    workers = [RunningWorker(kafka.bootstrap, topics, jobs, name, **LITTLE_ROOM) for name in ("w1", "w2")]
+    with workers[0], workers[1]:
+        flood = client.submit_many([NewJob("sleep", {"seconds": 0.05}, tenant="flood") for _ in range(2400)])
+        eventually(lambda: starts_by_worker(log), lambda ran: min(ran["w1"], ran["w2"]) >= 60)
+        assert [each.worker.metrics.moved for each in workers] == [0, 0]
+        small = client.submit_many([NewJob("sleep", {}, tenant="small") for _ in range(20)])
+        log.until_finished(small)
+        assert not set(flood) <= log.finished
+        log.until_finished(flood)
+        assert sum(each.worker.metrics.moved for each in workers) > 0
     log.read(0.5)
     assert set(log.outcomes.values()) == {1}
     assert set(log.started.values()) == {1}
@@ -191,7 +249,6 @@ def test_heartbeats_and_health_endpoints_report_what_a_worker_does(
         log.until_finished([job_id])
         metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     assert 'millstream_job_outcomes_total{job_type="sleep",kind="succeeded"} 1.0' in metrics
-    assert "messaging_kafka_consumer_lag" in metrics
     heartbeats = TopicReader(kafka.bootstrap, topics.heartbeats)
     heartbeats.until(lambda: any(each.state is WorkerState.STOPPED for each in heartbeats.decoded(Heartbeat)))
     received = heartbeats.decoded(Heartbeat)
@@ -199,6 +256,30 @@ def test_heartbeats_and_health_endpoints_report_what_a_worker_does(
     running = [each for each in received if each.state is WorkerState.RUNNING]
     assert all(each.region == "eu" and each.rss_bytes > 0 and each.capacity > 0 for each in running)
     heartbeats.close()
+
+
+def test_the_lag_of_every_partition_is_exposed_and_0_when_nothing_waits(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    port = free_port()
+
+    def lag() -> dict[str, float]:
+        lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+        samples = [line.rsplit(" ", 1) for line in lines if line.startswith("messaging_kafka_consumer_lag{")]
+        return {labels: float(value) for labels, value in samples if f'"{topics.lane("default")}"' in labels}
+
+    with RunningWorker(
+        kafka.bootstrap, topics, jobs, health_port=port, limit="fixed", concurrency=1, admission_jobs=10
+    ):
+        # A marker of the transaction is the last record of each partition.
+        first = client.submit_many([NewJob("sleep", {"seconds": 0}) for _ in range(100)], atomic=True)
+        log.until_finished(first)
+        eventually(lag, lambda found: len(found) == 4 and not any(found.values()))
+        # Of these it takes one fetch.
+        waiting = client.submit_many([NewJob("sleep", {"seconds": 0.005}) for _ in range(3000)])
+        eventually(lag, lambda found: 1000 < sum(found.values()) <= 3000)
+        log.until_finished(waiting)
+        eventually(lag, lambda found: not any(found.values()))
 
 
 def test_the_adaptive_limit_measures_successes_on_the_event_loop_and_nothing_else(
@@ -212,10 +293,25 @@ def test_the_adaptive_limit_measures_successes_on_the_event_loop_and_nothing_els
         return update(self, samples, *use)  # type: ignore[arg-type]
 
     monkeypatch.setattr(AdaptiveLimit, "update", recording)
-    with RunningWorker(kafka.bootstrap, topics, jobs):
+    with RunningWorker(kafka.bootstrap, topics, jobs, unknown_type_grace_s=0.0):
         ids = [client.submit(kind, {"seconds": 0.01}) for kind in ("sleep", "thread", "process", "sleep")]
         ids.append(client.submit("sleep", {"seconds": "not a number"}))
         ids.append(client.submit("nobody.knows", {}))
         log.until_finished(ids)
         time.sleep(1)
     assert [name for name, _ in sampled] == ["sleep", "sleep"]
+
+
+def test_expired_cancellations_are_removed_from_the_topic_once_and_other_commands_stay(
+    kafka: Broker, topics: TopicCatalogue
+) -> None:
+    # Requests of this catalogue live for a second, so its cancellations expire as soon.
+    connection = KafkaConnection(kafka.bootstrap)
+    short_lived = TopicCatalogue(topics.prefix, retention_days=1 / 86_400)
+    for _ in range(20):
+        send(kafka, topics, Action.CANCEL_JOB, Scope.JOB, new_id())
+    send(kafka, topics, Action.PAUSE, Scope.TENANT, "acme")
+    time.sleep(1.5)
+    removed = [remove_expired_cancellations(connection, short_lived) for _ in range(2)]
+    assert removed == [20, 0]
+    assert standing(kafka, topics) == [Action.PAUSE]

@@ -1,17 +1,21 @@
 """Commands: what a worker applies of what it reads on the command topic."""
 
 import math
+import time
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from millstream.consumers.worker.coordination import commands as module
 from millstream.consumers.worker.coordination.commands import ActiveCommands
+from millstream.consumers.worker.execution.cancellations import Cancellation, Unread
 from millstream.consumers.worker.scheduling.quotas import Quota, Quotas
 from millstream.schemas import Action, Codec, Command, DecodeError, Scope
 
 CODEC = Codec()
+WEEK_S = 7 * 24 * 3600.0
 
 
 class ScriptedExecutor:
@@ -24,8 +28,12 @@ class ScriptedExecutor:
     def change_quotas(self, change: Any) -> None:
         change(self.quotas)
 
-    def cancel(self, job_id: str, reason: str) -> None:
+    def cancel(self, job_id: str, reason: str, issued_us: float) -> None:
         self.cancelled.append(job_id)
+
+    def cancel_unread(self, records: dict[str, bytes], read: Unread) -> None:
+        self.cancelled += records
+        self.read = read
 
     def revoke_cancellation(self, job_id: str) -> None:
         self.cancelled.remove(job_id)
@@ -35,15 +43,15 @@ class CaughtUp:
     """Active commands of a topic that has been read to its end."""
 
     def __init__(self) -> None:
-        self.commands = ActiveCommands(CODEC)
+        self.commands = ActiveCommands(CODEC, WEEK_S)
         self.commands.caught_up.set()
 
-    def read(self, value: bytes | None, key: bytes = b"tenant:acme:set_quota") -> None:
-        self.commands.receive(key, value)
+    def read(self, value: bytes | None, key: bytes = b"tenant:acme:set_quota", age_s: float = 0.0) -> None:
+        self.commands.receive(key, value, time.time() - age_s)
 
     def apply(self, quotas: Quotas | None = None) -> ScriptedExecutor:
         executor: Any = ScriptedExecutor(quotas)
-        self.commands.apply_to(executor)
+        assert self.commands.apply_to(executor, lambda: True)
         applied: ScriptedExecutor = executor
         return applied
 
@@ -94,27 +102,62 @@ def test_a_command_that_the_executor_rejects_blocks_no_other_command() -> None:
     assert [each["target"] for each in logs if each["log_level"] == "error"] == ["acme"]
 
 
-def test_a_revoked_command_is_undone_now_and_not_applied_in_the_next_session() -> None:
-    caught_up = CaughtUp()
+def test_a_revoked_command_is_undone_now_and_not_applied_by_the_next_worker() -> None:
+    caught_up, next_one = CaughtUp(), CaughtUp()
     sent = [
         Command(action=Action.SET_QUOTA, scope=Scope.TENANT, target="acme", max_concurrency=1),
         Command(action=Action.PAUSE, scope=Scope.LANE, target="bulk"),
         Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target="j"),
     ]
     for command in sent:
-        caught_up.read(CODEC.encode(command), command.key)
+        for each in (caught_up, next_one):
+            each.read(CODEC.encode(command), command.key)
     configured = Quota(max_concurrency=7)
     executor = caught_up.apply(Quotas({("tenant", "acme"): configured}))
     assert executor.quotas.quota("tenant", "acme") == Quota(max_concurrency=1)
     assert executor.quotas.wait("lane", "bulk", 0) == math.inf
     assert executor.cancelled == ["j"]
     for command in sent:
-        caught_up.read(None, command.key)
-    later = caught_up.apply(Quotas({("tenant", "acme"): configured}))
-    for each in (executor, later):
-        assert each.quotas.quota("tenant", "acme") == configured
-        assert each.quotas.wait("lane", "bulk", 0) == 0
-        assert each.cancelled == []
+        for each in (caught_up, next_one):
+            each.read(None, command.key)
+    for applied in (executor, next_one.apply(Quotas({("tenant", "acme"): configured}))):
+        assert applied.quotas.quota("tenant", "acme") == configured
+        assert applied.quotas.wait("lane", "bulk", 0) == 0
+        assert applied.cancelled == []
+
+
+def cancel_command(job_id: str, **fields: Any) -> Command:
+    return Command(action=Action.CANCEL_JOB, scope=Scope.JOB, target=job_id, **fields)
+
+
+def test_old_commands_to_cancel_are_not_decoded_until_their_job_starts() -> None:
+    caught_up, command = CaughtUp(), cancel_command("j", reason="not needed")
+    caught_up.read(CODEC.encode(command), command.key)
+    caught_up.read(b"damaged", cancel_command("k").key)
+    executor = caught_up.apply()
+    assert executor.cancelled == ["j", "k"]
+    issued_us = round(command.issued_at.timestamp() * 1_000_000)
+    assert executor.read(CODEC.encode(command)) == Cancellation("not needed", issued_us)
+    with capture_logs() as logs:
+        assert executor.read(b"damaged") is None
+    assert [each["event"] for each in logs] == ["command_rejected"]
+
+
+def test_a_command_to_cancel_is_out_of_use_when_no_lane_can_hold_its_job_any_more() -> None:
+    caught_up, command = CaughtUp(), cancel_command("j")
+    pause = Command(action=Action.PAUSE, scope=Scope.LANE, target="bulk")
+    for each in (command, pause):
+        caught_up.read(CODEC.encode(each), each.key, age_s=WEEK_S + 1)
+    executor = caught_up.apply()
+    assert executor.cancelled == []
+    assert executor.quotas.wait("lane", "bulk", 0) == math.inf, "a pause holds until it is revoked"
+
+
+def test_a_command_to_cancel_that_arrives_is_applied_at_once() -> None:
+    caught_up, command = CaughtUp(), cancel_command("j")
+    executor = caught_up.apply()
+    caught_up.read(CODEC.encode(command), command.key)
+    assert executor.cancelled == ["j"]
 
 
 def test_a_quota_sent_later_replaces_the_earlier_one_as_it_does_after_a_restart() -> None:
@@ -155,3 +198,29 @@ def test_a_command_of_a_newer_release_changes_nothing_and_blocks_no_other_comman
     assert executor.quotas.wait("tenant", "acme", 0) == 0
     assert executor.quotas.quota("tenant", "other") == Quota(max_concurrency=3)
     assert [each["event"] for each in logs if each["log_level"] == "error"] == ["command_rejected"]
+
+
+def test_no_job_starts_before_the_commands_are_read_however_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ASK_S", 0.001)
+    monkeypatch.setattr(module, "SAY_S", 0.005)
+    commands = ActiveCommands(CODEC, WEEK_S)
+    executor: Any = ScriptedExecutor()
+    asked: list[int] = []
+
+    def keep_waiting() -> bool:
+        asked.append(1)
+        if len(asked) == 50:
+            pause = Command(action=Action.PAUSE, scope=Scope.TENANT, target="acme")
+            commands.receive(pause.key, CODEC.encode(pause), time.time())
+            commands.caught_up.set()
+        return True
+
+    with capture_logs() as logs:
+        assert commands.apply_to(executor, keep_waiting)
+    assert executor.quotas.wait("tenant", "acme", 0) == math.inf
+    assert "waiting_for_commands" in {each["event"] for each in logs}
+
+
+def test_a_worker_that_is_to_stop_does_not_wait_for_the_commands() -> None:
+    executor: Any = ScriptedExecutor()
+    assert not ActiveCommands(CODEC, WEEK_S).apply_to(executor, lambda: False)

@@ -4,10 +4,11 @@ import threading
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
 from millstream.consumers.kafka import topic_tail as module
+from millstream.consumers.worker.coordination import listener
 from millstream.consumers.worker.coordination.listener import CoordinationListener
 from millstream.schemas import DecodeError, RegistryUnavailable, TopicCatalogue
 from tests.support.scripted_group import ScriptedMessage
@@ -23,11 +24,18 @@ class ScriptedConsumer:
     def __init__(self, arriving: list[ScriptedMessage]) -> None:
         self.arriving = arriving
         self.closed = False
+        self.refuses = 0
 
     def list_topics(self, topic: str, timeout_s: float) -> None:
         assert topic in (TOPICS.commands, TOPICS.heartbeats)
 
+    def offsets_for_times(self, moments: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+        return [TopicPartition(each.topic, each.partition, OFFSET_END) for each in moments]
+
     def assign(self, partitions: list[Any]) -> None:
+        if self.refuses:
+            self.refuses -= 1
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         assert {each.topic for each in partitions} == {TOPICS.commands, TOPICS.heartbeats}
 
     def poll(self, timeout_s: float) -> ScriptedMessage | None:
@@ -44,6 +52,10 @@ class Recorder:
         self.received: list[Any] = []
         self.raises = list(raises)
         self.caught_up = threading.Event()
+        self.up_to_date = False
+
+    def reached_end(self) -> None:
+        self.up_to_date = True
 
     def receive(self, *record: Any) -> None:
         if self.raises:
@@ -51,12 +63,15 @@ class Recorder:
         self.received.append(record)
 
 
-def listening(monkeypatch: pytest.MonkeyPatch, arriving: list[ScriptedMessage], *raises: Exception) -> Recorder:
+def listening(
+    monkeypatch: pytest.MonkeyPatch, arriving: list[ScriptedMessage], *raises: Exception, refuses: int = 0
+) -> Recorder:
     """Run a listener until it has read everything."""
     consumer, recorder = ScriptedConsumer(arriving), Recorder(*raises)
+    consumer.refuses = refuses
     monkeypatch.setattr(module, "Consumer", lambda settings: consumer)
     receiver: Any = recorder
-    with CoordinationListener({}, TOPICS, receiver, receiver):
+    with CoordinationListener({}, TOPICS, receiver, receiver, receiver):
         until(lambda: not arriving)
     assert consumer.closed
     return recorder
@@ -70,9 +85,11 @@ def test_commands_and_heartbeats_are_delivered_and_the_end_of_the_commands_is_re
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     end = ScriptedMessage(TOPICS.commands, 0, 1, None, END)
-    recorder = listening(monkeypatch, [command(), ScriptedMessage(TOPICS.heartbeats, 0, 0, b"heartbeat"), end])
-    assert recorder.received == [(b"", b"command"), (b"heartbeat",)]
+    message = ScriptedMessage(TOPICS.heartbeats, 0, 0, b"heartbeat")
+    recorder = listening(monkeypatch, [command(), message, end])
+    assert recorder.received == [(b"", b"command", 0.0), (message,)]
     assert recorder.caught_up.is_set()
+    assert not recorder.up_to_date
 
 
 def test_an_unreadable_record_is_logged_with_its_place_and_the_next_one_is_delivered(
@@ -80,16 +97,23 @@ def test_an_unreadable_record_is_logged_with_its_place_and_the_next_one_is_deliv
 ) -> None:
     with capture_logs() as logs:
         recorder = listening(monkeypatch, [command(), command(b"next")], DecodeError("not ours"))
-    assert recorder.received == [(b"", b"next")]
+    assert recorder.received == [(b"", b"next", 0.0)]
     (logged,) = [each for each in logs if each["event"] == "coordination_record_unreadable"]
     assert (logged["topic"], logged["offset"], logged["reason"]) == (TOPICS.commands, 0, "not ours")
 
 
 def test_a_record_is_delivered_once_the_schema_registry_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = listening(monkeypatch, [command(), command(b"next")], RegistryUnavailable("no route"))
-    assert recorder.received == [(b"", b"command"), (b"", b"next")]
+    assert recorder.received == [(b"", b"command", 0.0), (b"", b"next", 0.0)]
 
 
 def test_a_passing_error_of_the_consumer_does_not_end_the_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = ScriptedMessage(TOPICS.commands, 0, 0, None, KafkaError(KafkaError._TRANSPORT, "a broker went away"))
-    assert listening(monkeypatch, [lost, command()]).received == [(b"", b"command")]
+    assert listening(monkeypatch, [lost, command()]).received == [(b"", b"command", 0.0)]
+
+
+def test_topics_that_cannot_be_read_are_tried_again_and_are_not_taken_for_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "AGAIN_S", 0.01)
+    recorder = listening(monkeypatch, [command()], refuses=2)
+    assert recorder.received == [(b"", b"command", 0.0)]
+    assert not recorder.caught_up.is_set()

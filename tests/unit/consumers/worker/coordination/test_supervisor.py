@@ -13,10 +13,12 @@ from tests.support.waiting import until
 class Children:
     """A supervisor of Python children that run `code`, each of which notes its start in a file of its name."""
 
-    def __init__(self, folder: Path, names: Sequence[str], code: str) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str], code: str, grace_s: float = 30.0, end_within_s: float = 30.0
+    ) -> None:
         self._folder = folder
         self._code = f"import os, signal, sys, time\nopen(sys.argv[1], 'a').write(f'{{os.getpid()}} ')\n{code}"
-        self.supervisor = Supervisor(names, self._command)
+        self.supervisor = Supervisor(names, self._command, grace_s, end_within_s)
         self.exit_code: int | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -79,3 +81,18 @@ def test_a_second_stop_reaches_the_children_too(tmp_path: Path) -> None:
     children.supervisor.stop()
     until((tmp_path / "a.1").exists)
     assert children.stop() == 4
+
+
+def test_a_child_that_does_not_end_within_its_grace_period_is_killed(tmp_path: Path) -> None:
+    code = "signal.signal(15, signal.SIG_IGN)\nopen(sys.argv[1] + '.set', 'w')\ntime.sleep(600)"
+    children = Children(tmp_path, ["a"], code, grace_s=0.1, end_within_s=0.1)
+    until((tmp_path / "a.set").exists)
+    assert children.stop() == 128 + 9
+
+
+def test_a_child_that_does_not_end_after_a_second_stop_is_killed_before_its_grace_period_ends(tmp_path: Path) -> None:
+    code = "signal.signal(15, signal.SIG_IGN)\nopen(sys.argv[1] + '.set', 'w')\ntime.sleep(600)"
+    children = Children(tmp_path, ["a"], code, grace_s=600, end_within_s=0.2)
+    until((tmp_path / "a.set").exists)
+    children.supervisor.stop()
+    assert children.stop() == 128 + 9

@@ -1,8 +1,12 @@
 """The journal: what ran when a process died is known to the next one of its name."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from millstream.consumers.worker.execution.crash_journal import CrashJournal
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.consumers.worker.execution.crash_journal import MOST_SUSPECTS, SUSPECT_AFTER, CrashJournal
 from millstream.schemas.ids import new_id
 
 EXECUTION = new_id()
@@ -40,6 +44,38 @@ def test_a_suspect_that_ends_is_none_any_more(tmp_path: Path) -> None:
     contains.begin(job_id.encode(), EXECUTION)
     contains.end(EXECUTION)
     assert CrashJournal(tmp_path / "w", 10).poison_suspects == set()
+
+
+def test_two_restarts_of_a_host_make_few_of_many_jobs_suspects(tmp_path: Path) -> None:
+    ids = [new_id() for _ in range(400)]
+    for _ in range(2):
+        dies = CrashJournal(tmp_path / "w", 500)
+        for job_id in ids:
+            dies.begin(job_id.encode(), job_id)
+    assert CrashJournal(tmp_path / "w", 500).poison_suspects == set(ids[-MOST_SUSPECTS:]), "the newest"
+
+
+@given(poison=st.integers(0, 399))
+def test_of_many_jobs_the_one_that_ends_its_process_is_a_suspect_within_a_few_more_deaths(poison: int) -> None:
+    ids = [new_id() for _ in range(400)]
+    with TemporaryDirectory() as folder:
+        deaths = 0
+        while ids[poison] not in (journal := CrashJournal(Path(folder) / "w", 500)).poison_suspects:
+            for job_id in ids:
+                journal.begin(job_id.encode(), job_id, apart=job_id in journal.poison_suspects)
+            deaths += 1
+    assert SUSPECT_AFTER <= deaths <= SUSPECT_AFTER + 6
+
+
+def test_a_death_counts_against_no_job_that_ran_in_a_process_of_its_own(tmp_path: Path) -> None:
+    suspect, other = new_id(), new_id()
+    for _ in range(2):
+        CrashJournal(tmp_path / "w", 10).begin(suspect.encode(), suspect)
+    dies = CrashJournal(tmp_path / "w", 10)
+    dies.begin(suspect.encode(), suspect, apart=True)
+    dies.begin(other.encode(), other, apart=True)
+    assert CrashJournal(tmp_path / "w", 10).poison_suspects == {suspect}
+    assert (tmp_path / "w").read_bytes().count(bytes((2,))) == 1
 
 
 def test_jobs_that_have_not_run_yet_leave_room_for_those_that_run(tmp_path: Path) -> None:
@@ -112,7 +148,6 @@ def test_a_process_that_ends_because_of_one_job_leaves_no_suspicion_on_the_other
         ends.freeze("blamed")
         ends.end("blamed")
         ends.begin(new_id().encode(), "late")
-        ends.clear()
         ends.close()
     assert CrashJournal(tmp_path / "w", 3).poison_suspects == {blamed}
 
@@ -126,3 +161,21 @@ def test_when_no_job_is_blamed_all_that_ran_are_suspects(tmp_path: Path) -> None
         ends.freeze(None)
         ends.close()
     assert CrashJournal(tmp_path / "w", 3).poison_suspects == ids
+
+
+def test_a_job_is_blamed_without_a_death_and_the_next_process_knows_it(tmp_path: Path) -> None:
+    job_id = new_id()
+    goes_on = CrashJournal(tmp_path / "w", 10)
+    assert not goes_on.blame(job_id.encode())
+    assert goes_on.poison_suspects == set()
+    goes_on.begin(job_id.encode(), EXECUTION)
+    assert CrashJournal(tmp_path / "w", 10).poison_suspects == {job_id}, (
+        "it ran when this one died, and was blamed once"
+    )
+
+
+def test_a_job_that_is_blamed_twice_is_suspect_in_the_same_process(tmp_path: Path) -> None:
+    job_id = new_id()
+    goes_on = CrashJournal(tmp_path / "w", 10)
+    assert [goes_on.blame(job_id.encode()) for _ in range(2)] == [False, True]
+    assert goes_on.poison_suspects == {job_id}

@@ -1,10 +1,12 @@
 """Running coroutines one after the other in one task: each is as if it had a task of its own."""
 
 import asyncio
+import contextlib
 import contextvars
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -81,6 +83,73 @@ async def exits_in_a_task() -> None:
         group.create_task(exits())
 
 
+@jobs.job("goes-on", timeout_s=0.05)
+async def goes_on() -> None:
+    while not released.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
+
+
+released = threading.Event()
+
+
+@jobs.job("goes-on-in-a-thread", timeout_s=0.05)
+def goes_on_in_a_thread() -> None:
+    released.wait(30)
+
+
+@jobs.job("goes-on-in-silence", heartbeat_s=0.05)
+async def goes_on_in_silence() -> None:
+    await goes_on()
+
+
+@jobs.job("leaves-a-timeout")
+async def leaves_a_timeout() -> None:
+    async def pages() -> AsyncIterator[int]:
+        async with asyncio.timeout(0.05):
+            yield 1
+            yield 2
+
+    left = pages()
+    kept.append(left)
+    async for _ in left:
+        await asyncio.sleep(0)
+        break
+
+
+kept: list[AsyncIterator[int]] = []
+
+
+@jobs.job("cancels-all")
+async def cancels_all() -> None:
+    for task in asyncio.all_tasks():
+        if task is not asyncio.current_task():
+            task.cancel()
+
+
+@jobs.job("waits-a-moment")
+async def waits_a_moment() -> None:
+    await asyncio.sleep(0.2)
+
+
+@jobs.job("cleans-up")
+async def cleans_up() -> None:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(0.2)
+        cleaned.append("coroutine")
+
+
+cleaned: list[str] = []
+loops: list[asyncio.AbstractEventLoop] = []
+
+
+@jobs.job("notes-its-loop")
+async def notes_its_loop() -> None:
+    loops.append(asyncio.get_running_loop())
+
+
 @jobs.job("blocks")
 async def blocks() -> None:
     time.sleep(0.6)  # noqa: ASYNC251
@@ -108,10 +177,8 @@ def waits_in_a_thread() -> None:
 @pytest.fixture
 def executor(tmp_path: Path) -> Iterator[Executor]:
     config = WorkerConfig(worker_id="w", concurrency=LIMIT)
-    running = Executor(jobs, config, ["default"], CrashJournal(tmp_path / "journal", 50))
-    running.start()
-    yield running
-    running.stop()
+    with Executor(jobs, config, ["default"], CrashJournal(tmp_path / "journal", 50)) as running:
+        yield running
 
 
 def finished(executor: Executor) -> list[Execution]:
@@ -155,11 +222,7 @@ def test_one_that_is_cancelled_or_cancels_itself_or_times_out_ends_no_other(exec
     for each in stuck:
         executor.cancel(each.job_id, "cancelled")
     until(lambda: len(finished(executor)) == LIMIT + 50)
-    kinds: dict[str, set[EventKind]] = {}
-    for each in finished(executor):
-        assert each.outcome is not None
-        kinds.setdefault(each.job_type, set()).add(each.outcome.kind)
-    assert kinds == {
+    assert kinds(executor) == {
         "waits-long": {EventKind.CANCELLED},
         "at-once": {EventKind.SUCCEEDED},
         "cancels-itself": {EventKind.SUCCEEDED},
@@ -252,3 +315,83 @@ def test_what_waits_for_a_released_partition_is_dropped_even_while_its_tenant_is
     executor.cancel_lost()
     until(lambda: executor.waiting == 0)
     assert not executor.queued_by_tenant()
+
+
+def kinds(executor: Executor) -> dict[str, set[EventKind]]:
+    """The outcomes so far, by job type."""
+    found: dict[str, set[EventKind]] = {}
+    for each in finished(executor):
+        assert each.outcome is not None
+        found.setdefault(each.job_type, set()).add(each.outcome.kind)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["goes-on", "goes-on-in-a-thread", "goes-on-in-silence"])
+def test_a_handler_that_goes_on_past_its_limit_is_timed_out_frees_its_slot_and_is_counted_until_it_ends(
+    executor: Executor, kind: str
+) -> None:
+    released.clear()
+    executor.submit(executions(*[kind] * LIMIT))
+    until(lambda: executor.stuck_by_type()[kind] == LIMIT)
+    assert executor.running == 0
+    executor.submit(executions(*["waits"] * LIMIT))
+    until(lambda: len(finished(executor)) == 2 * LIMIT)
+    released.set()
+    until(lambda: not executor.stuck_by_type())
+    assert kinds(executor) == {kind: {EventKind.TIMED_OUT}, "waits": {EventKind.SUCCEEDED}}
+    assert len(finished(executor)) == 2 * LIMIT
+
+
+def test_a_handler_that_goes_on_when_its_job_is_cancelled_frees_its_slot(executor: Executor) -> None:
+    released.clear()
+    stubborn = executions("goes-on", timeout_ms=None)[0]
+    executor.submit([stubborn])
+    until(lambda: executor.running == 1)
+    executor.cancel(stubborn.job_id, "not needed")
+    until(lambda: executor.stuck_by_type().total() == 1)
+    released.set()
+    until(lambda: not executor.stuck_by_type())
+    assert kinds(executor) == {"goes-on": {EventKind.CANCELLED}}
+
+
+def test_a_timeout_that_a_job_leaves_behind_ends_no_other_job(executor: Executor) -> None:
+    executor.set_concurrency(1)
+    executor.submit(executions("leaves-a-timeout", "waits-a-moment"))
+    until(lambda: len(finished(executor)) == 2)
+    assert set().union(*kinds(executor).values()) == {EventKind.SUCCEEDED}
+    kept.clear()
+
+
+def test_a_job_that_cancels_all_tasks_fails_no_other_job(executor: Executor) -> None:
+    executor.submit(executions("waits-a-moment", "waits-a-moment", "waits-in-a-thread", "waits-in-a-thread"))
+    until(lambda: executor.running == 4)
+    executor.submit(executions("cancels-all", "waits", "waits"))
+    until(lambda: len(finished(executor)) == 7)
+    assert set().union(*kinds(executor).values()) == {EventKind.SUCCEEDED}
+    assert executor.running == 0
+
+
+def test_finally_blocks_run_when_the_executor_stops(executor: Executor) -> None:
+    cleaned.clear()
+    executor.submit(executions(*["cleans-up"] * LIMIT))
+    until(lambda: executor.running == LIMIT)
+    executor.stop(5)
+    assert cleaned == ["coroutine"] * LIMIT
+    assert not executor.alive
+
+
+def test_a_session_that_ends_cancels_its_jobs_and_the_next_one_has_the_same_event_loop_and_all_slots(
+    executor: Executor,
+) -> None:
+    loops.clear()
+    old = executions("notes-its-loop", *["waits-long"] * 2 * LIMIT)
+    executor.submit(old)
+    until(lambda: executor.running == LIMIT and executor.waiting == LIMIT)
+    old[0].assignment.release()
+    executor.cancel_all(5)
+    assert executor.running == executor.waiting == 0
+    executor.facts.clear()
+    executor.start_again()
+    executor.submit(executions("notes-its-loop", *["waits"] * LIMIT))
+    until(lambda: len(finished(executor)) == LIMIT + 1)
+    assert loops[0] is loops[1]

@@ -1,5 +1,9 @@
 """Handlers: what may be one, and what it is called with."""
 
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
 import pytest
 from pydantic import BaseModel, ValidationError
 
@@ -46,6 +50,36 @@ def test_handlers_may_take_less() -> None:
     assert by_name["raw"].arguments(b"\xff", context()) == (b"\xff",)
     assert by_name["untyped"].arguments(b"[1, 2]", context()) == ([1, 2],)
     assert by_name["nothing"].runs_on == "thread"
+
+
+class Service:
+    async def __call__(self, report: Report) -> None: ...
+
+
+async def render_for(tenant: str, report: Report) -> None: ...
+
+
+async def pages(report: Report) -> AsyncIterator[int]:
+    yield report.number
+
+
+def lines(report: Report) -> Iterator[int]:
+    yield report.number
+
+
+@pytest.mark.parametrize("handler", [pages, lines, functools.partial(lines)])
+def test_a_handler_of_which_a_call_runs_nothing_is_refused(handler: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="yield"):
+        JobTypes().job("reports.render")(handler)
+
+
+@pytest.mark.parametrize("handler", [Service(), functools.partial(render_for, "acme")])
+def test_an_object_or_partial_that_is_called_as_a_coroutine_runs_on_the_event_loop(handler: Callable[..., Any]) -> None:
+    jobs = JobTypes()
+    jobs.job("reports.render")(handler)
+    described = jobs.get("reports.render")
+    assert described is not None
+    assert described.runs_on == "loop"
 
 
 def test_a_payload_that_the_handler_does_not_take_is_refused() -> None:

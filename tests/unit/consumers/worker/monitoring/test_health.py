@@ -7,15 +7,21 @@ import urllib.request
 
 from millstream.consumers.worker.monitoring.health import STUCK_AFTER_S, HealthServer
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
-from millstream.consumers.worker.status import WorkerStatus
+from millstream.consumers.worker.status import NOT_LIVE_AFTER_S, WorkerStatus
 from millstream.local.ports import free_port
 
 
 def answer(port: int, path: str) -> int:
+    return told(port, path)[0]
+
+
+def told(port: int, path: str) -> tuple[int, list[str]]:
+    """Status and lines of an answer."""
     try:
-        return int(urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=3).status)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=3) as response:
+            return int(response.status), response.read().decode().splitlines()
     except urllib.error.HTTPError as error:
-        return error.code
+        return error.code, error.read().decode().splitlines()
 
 
 def test_a_client_that_connects_and_sends_nothing_delays_no_probe() -> None:
@@ -49,3 +55,34 @@ def test_a_worker_whose_poll_thread_or_event_loop_is_blocked_is_not_live() -> No
         status.loop_blocked.set()
         assert answer(port, "/live") == 503
         assert answer(port, "/elsewhere") == 404
+
+
+def test_a_worker_whose_outcomes_are_not_written_is_not_ready_and_says_why() -> None:
+    port, status = free_port(), WorkerStatus()
+    status.ready.set()
+    with HealthServer("127.0.0.1", port, status, WorkerMetrics(status)):
+        status.writing.unwritable = {"jobs.dead": "unknown topic"}
+        status.writing.parked = 3
+        assert told(port, "/ready") == (
+            503,
+            [
+                "starting",
+                "jobs.dead cannot be written: unknown topic",
+                "3 outcomes cannot be written now and are kept",
+            ],
+        )
+        assert answer(port, "/live") == 200, "a restart would not bring the topic back"
+
+
+def test_only_a_stop_of_all_transactions_without_a_known_cause_calls_for_a_restart() -> None:
+    port, status = free_port(), WorkerStatus()
+    writing = status.writing
+    with HealthServer("127.0.0.1", port, status, WorkerMetrics(status)):
+        writing.waits(True)
+        writing._waiting_since = time.monotonic() - NOT_LIVE_AFTER_S - 1
+        assert answer(port, "/live") == 503
+        writing.kafka_away = True
+        assert answer(port, "/live") == 200
+        writing.committed()
+        assert not writing.kafka_away
+        assert answer(port, "/live") == 200

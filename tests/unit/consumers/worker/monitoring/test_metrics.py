@@ -1,5 +1,6 @@
 """The metrics that a worker exposes are exactly those of the list."""
 
+import json
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from millstream.consumers.kafka.assignment import Assignment
+from millstream.consumers.kafka.offset_ledger import Checkpoint, OffsetLedger
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, cancelled
 from millstream.consumers.worker.monitoring.metrics import METRICS, OTHER, MetricSpec, WorkerMetrics
@@ -27,6 +29,13 @@ def ended(job_type: str, outcome: Any = SUCCEEDED) -> Execution:
     return execution
 
 
+def statistics(**partition: int) -> str:
+    """What librdkafka says of a consumer that was assigned the partition 0 of `jobs.default`."""
+    partitions = {"0": {"consumer_lag": -1, "lo_offset": 0, **partition}, "-1": {"consumer_lag": -1}}
+    brokers = {"b": {"nodename": "host:1", "rtt": {"avg": 1500, "cnt": 2}}}
+    return json.dumps({"topics": {"jobs.default": {"partitions": partitions}}, "brokers": brokers})
+
+
 @pytest.fixture
 def changed() -> WorkerMetrics:
     """WorkerMetrics that have all changed."""
@@ -36,10 +45,11 @@ def changed() -> WorkerMetrics:
     metrics = WorkerMetrics(status, ["mail.send"])
     metrics.ended(ended("mail.send"))
     metrics.transactions.observe(0.02)
+    metrics.stuck = {"mail.send": 1}
     metrics.read_statistics(
         "default",
-        '{"topics": {"jobs.default": {"partitions": {"0": {"consumer_lag": 7}, "-1": {"consumer_lag": -1}}}},'
-        ' "brokers": {"b": {"nodename": "host:1", "rtt": {"avg": 1500, "cnt": 2}}}}',
+        statistics(ls_offset=10, app_offset=3),
+        {("jobs.default", 0): Assignment("jobs.default", 0)},
     )
     return metrics
 
@@ -61,6 +71,30 @@ def test_seconds_are_named_and_counted_in_seconds(changed: WorkerMetrics) -> Non
     assert exposed["millstream_job_cpu_seconds_total"] == 2
     assert exposed["messaging_kafka_broker_rtt_seconds"] == 0.0015
     assert exposed["messaging_kafka_consumer_lag"] == 7
+
+
+@pytest.mark.parametrize(
+    ("state", "partition", "lag"),
+    [
+        ({}, {"ls_offset": 20, "app_offset": 20}, 0),
+        ({"passed": True}, {"ls_offset": 20, "app_offset": 20}, 10),
+        ({"paused": True}, {"ls_offset": 20, "app_offset": 20}, 10),
+        ({}, {"ls_offset": 20, "app_offset": -1001}, 10),
+        ({}, {"ls_offset": 20, "app_offset": 12, "lo_offset": 15}, 5),
+        ({}, {"ls_offset": -1001, "app_offset": -1001}, 0),
+    ],
+    ids=["markers at the end", "only looked at", "paused", "nothing delivered yet", "deleted unread", "not asked yet"],
+)
+def test_the_lag_is_what_was_not_taken_and_0_when_only_markers_of_transactions_follow(
+    state: dict[str, Any], partition: dict[str, int], lag: int
+) -> None:
+    metrics = WorkerMetrics(WorkerStatus())
+    assignment = Assignment("jobs.default", 0, ledger=OffsetLedger(Checkpoint(10)), **state)
+    metrics.read_statistics("default", statistics(**partition), {assignment.topic_partition: assignment})
+    (found,) = [family for family in metrics.collect() if family.name == "messaging_kafka_consumer_lag"]
+    assert [(sample.labels, sample.value) for sample in found.samples] == [
+        ({"topic": "jobs.default", "partition": "0"}, lag)
+    ]
 
 
 def test_job_types_that_no_handler_has_share_one_label() -> None:

@@ -67,3 +67,18 @@ def test_only_records_as_large_as_a_rejected_one_of_their_topic_are_replaced() -
 def test_without_rejected_records_everything_is_written_as_it_was() -> None:
     batch = [event(), event(stack="s" * 5000)]
     assert OVERSIZED.fitting(batch, []) == batch
+
+
+def test_a_dead_letter_whose_key_is_long_loses_it() -> None:
+    key = b"k" * 90_000
+    letter = DeadLetter(reason=DeadReason.UNREADABLE, topic="jobs.default", partition=2, offset=9, record_key=key)
+    (less,) = OVERSIZED.replacement(OutgoingRecord(TOPICS.dead, key, CODEC.encode(letter), HELD, 9))
+    written = CODEC.decode(less.value, DeadLetter)
+    assert (less.key, written.record_key) == (None, None)
+    assert (less.offset, less.size < 1_000) == (9, True)
+
+
+def test_what_cannot_be_made_smaller_stays_as_it_is() -> None:
+    large = event(stack="s" * 5000)
+    (less,) = OVERSIZED.replacement(large)
+    assert OVERSIZED.replacement(less) == [less]

@@ -97,3 +97,10 @@ def test_it_never_leaves_its_bounds(rounds: list[tuple[float, int, float, float,
     limit = AdaptiveLimit(50, 7, 300)
     for run_ms, busiest, cpu, memory, samples in rounds:
         assert 7 <= limit.update([("a", run_ms)] * samples, busiest, cpu, memory) <= 300
+
+
+@pytest.mark.parametrize("start", [5, 1000])
+def test_a_start_beyond_the_bounds_is_honoured(start: int) -> None:
+    limit = AdaptiveLimit(start, 10, 400)
+    assert limit.limit == start
+    assert limit.update([], busiest=0, cpu=0.1, memory=0.1) == start

@@ -1,15 +1,27 @@
 """Admission control: what may be taken, and whose records are moved."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.consumers.worker.scheduling.admission import KEYED_FACTOR, MEASURED_OVER_S, Admission
+from millstream.consumers.worker.scheduling.admission import (
+    KEYED_FACTOR,
+    MEASURED_OVER_S,
+    MOST_KEYS,
+    RECORDS_A_KEY,
+    Admission,
+)
+from millstream.consumers.worker.scheduling.latest_jobs import ALONE_AFTER_S
 
 
-def flooded(tenant: str = "flood", records: int = 60) -> Admission:
+def flooded(tenant: str = "flood", records: int = 60, alone: bool = False) -> Admission:
     admission = Admission(100, 10**6, slow_after_s=0.15, slots=10)
     for _ in range(records):
         admission.take(tenant, 10)
+    admission.latest.note("flood", "default", "a", 10.0)
+    if not alone:
+        admission.latest.note("small", "default", "a", 10.0)
     return admission
 
 
@@ -116,6 +128,69 @@ def test_a_quarter_of_the_bytes_is_for_what_comes_back_from_the_overflow() -> No
     assert admission.overflow_full and not admission.full
     admission.finish("a", 99, overflow=True)
     assert not admission.overflow_full
+
+
+def test_a_tenant_that_is_alone_is_not_moved_until_somebody_else_comes() -> None:
+    admission = flooded(records=100, alone=True)
+    admission.moves("flood", 10.0)
+    assert admission.moves("flood", 12.0) and admission.alone
+    assert admission.full, "there is nobody to take more for"
+    admission.latest.note("small", "default", "a", 13.0)
+    admission.settle(13.0)
+    assert not admission.alone and not admission.full
+    admission.latest.note("flood", "default", "a", 13.1)
+    admission.settle(13.2 + ALONE_AFTER_S)
+    assert admission.alone and admission.full
+
+
+def test_a_tenant_with_jobs_in_two_lanes_is_not_alone() -> None:
+    admission = flooded(alone=True)
+    admission.latest.note("flood", "high", "a", 10.5)
+    admission.moves("flood", 10.0)
+    assert admission.moves("flood", 12.0) and not admission.alone
+    assert admission.is_other("flood", "default", "a")
+
+
+def test_jobs_that_something_holds_back_while_slots_are_free_do_not_hold_back_other_types_of_a_tenant_alone() -> None:
+    all_used = True
+    admission = Admission(100, 10**6, slow_after_s=0.15, slots=10, all_slots_used=lambda: all_used)
+    for _ in range(100):
+        admission.take("flood", 10)
+    for second in range(10, 13):
+        admission.latest.note("flood", "default", "a" if second == 10 else "b", second)
+        admission.moves("flood", second)
+        admission.settle(second)
+    assert admission.alone and not admission.is_other("flood", "default", "c"), "only slots are short"
+    all_used = False
+    admission.settle(13.5)
+    assert not admission.alone
+    assert admission.is_other("flood", "default", "c")
+
+
+def test_a_large_flood_is_spread_over_partitions_and_what_never_ends_is_not() -> None:
+    admission = flooded()
+    admission.moves("flood", 10.0)
+    admission.moves("flood", 12.0)
+    assert {admission.overflow_key("flood") for _ in range(10_000)} == {"flood"}
+    flowing = flooded()
+    flowing.moves("flood", 10.0)
+    flowing.finish("flood", 10)
+    flowing.moves("flood", 12.0)
+    keys = [flowing.overflow_key("flood") for _ in range(10_000)]
+    assert set(keys[:RECORDS_A_KEY]) == {"flood"}
+    assert len(set(keys)) == MOST_KEYS
+    assert max(Counter(keys[2_000:]).values()) <= 8_000 / MOST_KEYS + 1
+
+
+def test_one_of_very_many_tenants_holds_a_few_jobs_without_being_over_its_share() -> None:
+    admission = Admission(2_000, 10**6, slow_after_s=0.15, slots=10)
+    for number in range(1_900):
+        admission.take(f"t{number}", 10)
+        assert not admission.moves(f"t{number}", 10.0)
+    for _ in range(5):
+        admission.take("t0", 10)
+        assert not admission.moves("t0", 20.0)
+    assert not admission._excess
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50), st.booleans()), max_size=100))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from millstream.consumers.worker.scheduling import quotas as quotas_module
 from millstream.consumers.worker.scheduling.quotas import MAX_IDLE, Quota, Quotas
 
 
@@ -81,3 +82,24 @@ def test_idle_tenants_are_removed() -> None:
         quotas.enter(f"t{number}", "t", "l")
         quotas.leave(f"t{number}", "t", "l")
     assert len(quotas._tenants) <= MAX_IDLE + 3
+
+
+def test_the_names_are_looked_through_once_for_as_many_jobs_as_there_are_names_with_a_quota(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_through = 0
+    drop_idle = quotas_module._drop_idle
+
+    def counted(usages: dict[str, quotas_module._Usage]) -> int:
+        nonlocal looked_through
+        looked_through += len(usages)
+        return drop_idle(usages)
+
+    monkeypatch.setattr(quotas_module, "_drop_idle", counted)
+    names = 3 * MAX_IDLE
+    quotas = Quotas({("tenant", f"t{number}"): Quota(weight=2) for number in range(names)})
+    for number in range(names):
+        quotas.enter(f"t{number}", "t", "l")
+        quotas.leave(f"t{number}", "t", "l")
+    assert looked_through <= 2 * names
+    assert quotas.weight("t0") == 2

@@ -1,0 +1,86 @@
+"""Asks a broker whether topics can be written: a topic may be missing, or the right to write it."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from functools import cached_property
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient
+
+from millstream.consumers.threads import ThreadPool
+from millstream.schemas import KafkaConnection
+
+ANSWER_WITHIN_S = 2.0
+UNWRITABLE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+NO_RIGHT = "no right to write"
+
+Unwritable = dict[str, str] | None
+"""The topics that cannot be written, with the cause; None when no broker says."""
+
+
+class TopicAccess:
+    """What a broker says about topics, asked on a thread of its own. Used by one thread."""
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection = connection
+        self._thread = ThreadPool(1, "millstream-topic-access")
+
+    def ask(self, topics: Iterable[str]) -> "TopicAnswers":
+        """Start to ask about these; returns at once."""
+        names = sorted(set(topics))
+        answer: Future[Unwritable] = Future()
+
+        def work() -> None:
+            try:
+                answer.set_result(self._ask(names) if names else {})
+            except BaseException as error:
+                answer.set_exception(error)
+
+        self._thread.submit(work)
+        return TopicAnswers(answer)
+
+    def _ask(self, names: Sequence[str]) -> Unwritable:
+        try:
+            # An admin request that waits while its broker goes away can end the process, so ask for metadata first.
+            self._admin.list_topics(timeout=ANSWER_WITHIN_S)
+            answers = self._admin.describe_topics(
+                TopicCollection(list(names)), include_authorized_operations=True, request_timeout=ANSWER_WITHIN_S
+            )
+        except KafkaException:
+            return None
+        found: dict[str, str] = {}
+        for topic, answer in answers.items():
+            try:
+                operations = answer.result(2 * ANSWER_WITHIN_S).authorized_operations
+            except KafkaException as error:
+                cause: KafkaError = error.args[0]
+                if cause.code() not in UNWRITABLE:
+                    return None
+                found[topic] = cause.str()
+            except TimeoutError:
+                return None
+            else:
+                # Not every broker says what a client may do.
+                if operations and AclOperation.WRITE not in operations:
+                    found[topic] = NO_RIGHT
+        return found
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        return AdminClient(self._connection.quiet.client())
+
+
+class TopicAnswers:
+    """An answer that is on its way."""
+
+    def __init__(self, answer: "Future[Unwritable]") -> None:
+        self._answer = answer
+
+    @property
+    def done(self) -> bool:
+        """Whether `unwritable` returns at once."""
+        return self._answer.done()
+
+    def unwritable(self) -> Unwritable:
+        """The topics that cannot be written. Blocks until the answer is there."""
+        return self._answer.result()

@@ -1,0 +1,81 @@
+"""The Prometheus metrics of a process's sinks, each with the label `topic`. They are read from the sinks' statuses when
+Prometheus scrapes them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from millstream.consumers.sink.status import SinkStatus
+
+
+@dataclass(frozen=True)
+class SinkMetric:
+    """One metric. `name` is without the suffix that its type adds."""
+
+    name: str
+    type: Literal["counter", "gauge"]
+    meaning: str
+    read: Callable[[SinkStatus], float]
+
+
+METRICS = (
+    SinkMetric(
+        "millstream_sink_rows_inserted",
+        "counter",
+        "Records that are in ClickHouse; changes with each insert.",
+        lambda status: status.rows_inserted,
+    ),
+    SinkMetric(
+        "millstream_sink_records_rejected",
+        "counter",
+        "Records that ClickHouse cannot read; each is a dead letter.",
+        lambda status: status.dead_records,
+    ),
+    SinkMetric(
+        "millstream_sink_records_missing",
+        "counter",
+        "Offsets that were deleted or truncated before they were read; should be 0 for ever.",
+        lambda status: status.records_missing,
+    ),
+    SinkMetric(
+        "millstream_sink_batches_repeated",
+        "counter",
+        "Batches that another sink had announced and this one inserted again; changes after a crash or a rebalance.",
+        lambda status: status.repeated_batches,
+    ),
+    SinkMetric(
+        "millstream_sink_partitions_held",
+        "gauge",
+        "Partitions that wait at a record which cannot be inserted yet.",
+        lambda status: len(status.held),
+    ),
+)
+
+
+class SinkMetrics(Collector):
+    """The metrics of sinks by their topics."""
+
+    def __init__(self, statuses: Mapping[str, SinkStatus]) -> None:
+        self._statuses = statuses
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """The samples of every metric."""
+        for metric in METRICS:
+            family = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}[metric.type]
+            found = family(metric.name, metric.meaning, labels=["topic"])
+            for topic, status in self._statuses.items():
+                found.add_metric([topic], metric.read(status))
+            yield found
+
+
+def serve_metrics(host: str, port: int, statuses: Mapping[str, SinkStatus]) -> None:
+    """Serve `/metrics` for as long as the process lives; not at all when `port` is 0. Raises OSError when the port is
+    taken."""
+    if port:
+        registry = CollectorRegistry()
+        registry.register(SinkMetrics(statuses))
+        start_http_server(port, host, registry)

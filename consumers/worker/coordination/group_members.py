@@ -1,0 +1,53 @@
+"""Which workers are members of their consumer groups, asked of Kafka by a process of its own.
+
+librdkafka's admin requests to a group's coordinator can end the process when that coordinator goes away while they
+wait; this is asked when something has just failed.
+"""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from millstream.schemas import KafkaConnection
+from millstream.schemas.connection import for_another_process
+
+log = structlog.get_logger(__name__)
+
+ANSWER_WITHIN_S = 10.0
+
+
+def group_members(connection: KafkaConnection, groups: Sequence[str]) -> Counter[str] | None:
+    """The client ids of the members of these groups, each with the most members that one group has of it; None when
+    that cannot be found out now, or when Kafka knows none of the groups: the request that is made finds no group of the
+    protocol `consumer` (KIP-848). Blocks."""
+    question = json.dumps({"client": for_another_process(connection.quiet.client()), "groups": list(groups)})
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-m", __name__], input=question, capture_output=True, text=True, timeout=30, check=True
+        )
+        return Counter(json.loads(asked.stdout)) or None
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        log.warning("group_members_unknown", reason=str(error)[:200])
+        return None
+
+
+def _ask() -> None:
+    question = json.load(sys.stdin)
+    admin = AdminClient(question["client"])
+    members: Counter[str] = Counter()
+    for future in admin.describe_consumer_groups(question["groups"], request_timeout=ANSWER_WITHIN_S).values():
+        members |= Counter(each.client_id for each in future.result(ANSWER_WITHIN_S + 1).members)
+    json.dump(members, sys.stdout)
+
+
+if __name__ == "__main__":
+    try:
+        _ask()
+    except KafkaException as error:
+        sys.exit(error.args[0].str())

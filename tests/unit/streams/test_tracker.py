@@ -1,0 +1,222 @@
+"""What the tracker keeps, forgets, moves, and where it stops, on a table in memory."""
+
+import asyncio
+import struct
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+from millstream.schemas import Codec, EventKind, JobEvent, JobState, State
+from millstream.schemas.ids import new_id
+from millstream.streams import tracker as module
+from millstream.streams.state_table import StateStore, StateTable
+from millstream.streams.tracker import Tracker
+
+CODEC = Codec()
+NOW = datetime.now(UTC)
+
+
+class Table:
+    """Faust's table without Kafka: every change of the changelog, acknowledged at once."""
+
+    def __init__(self) -> None:
+        self.states = StateStore("memory://", cast(Any, None), cast(Any, SimpleNamespace(name="states")))
+        self.changelog: list[tuple[int | None, bytes, bytes | None]] = []
+
+    async def send_changelog(self, partition: int | None, key: bytes, value: bytes | None) -> None:
+        self.changelog.append((partition, key, value))
+
+    def read(self, records: Iterable[tuple[int, bytes, bytes | None]]) -> None:
+        """Read records of the changelog, as at a start."""
+        events = [
+            SimpleNamespace(key=key, value=value, message=SimpleNamespace(partition=partition, value=value))
+            for partition, key, value in records
+        ]
+        self.states.apply_changelog_batch(events, lambda key: key, lambda value: value)
+
+
+class Placement:
+    """Every key belongs to one partition, which a test may change."""
+
+    def __init__(self, belongs: int = 0, owned: tuple[int, ...] = (0, 1)) -> None:
+        self.belongs = belongs
+        self.assigned = set(owned)
+
+    def partition(self, key: bytes) -> int:
+        return self.belongs
+
+    def owned(self) -> set[int]:
+        return self.assigned
+
+
+def tracker_of(table: Table, placement: Placement | None = None, retention_s: float = 60.0) -> Tracker:
+    return Tracker(cast(StateTable, table), placement or Placement(), CODEC, retention_s)
+
+
+def event(job_id: str, kind: EventKind, at: datetime = NOW) -> bytes:
+    final = kind is EventKind.SUCCEEDED
+    return CODEC.encode(
+        JobEvent(
+            kind=kind,
+            job_id=job_id,
+            tenant="acme",
+            job_type="a",
+            lane="default",
+            submitted_at=at,
+            occurred_at=at,
+            attempt=1,
+            execution_id=new_id(),
+            started_at=at,
+            final=final,
+        )
+    )
+
+
+def message(value: bytes, partition: int = 0, offset: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(topic="events", partition=partition, offset=offset, value=value)
+
+
+def state(job_id: str, state: State) -> bytes:
+    finished_at = NOW if state.terminal else None
+    return CODEC.encode(
+        JobState(
+            job_id=job_id,
+            tenant="acme",
+            job_type="a",
+            lane="default",
+            state=state,
+            attempt=1,
+            submitted_at=NOW,
+            updated_at=NOW,
+            finished_at=finished_at,
+        )
+    )
+
+
+def newer(value: bytes) -> bytes:
+    """The record as a release would write it whose schema id this one does not have."""
+    return b"\0" + struct.pack(">I", 999) + value[5:]
+
+
+async def test_it_stops_at_an_event_of_a_newer_release_and_applies_the_others_that_it_has_read() -> None:
+    tracker, known, job_id = tracker_of(Table()), new_id(), new_id()
+    await tracker.apply_batch(
+        [
+            message(event(job_id, EventKind.STARTED)),
+            message(newer(event(job_id, EventKind.SUCCEEDED)), partition=3, offset=17),
+            message(event(known, EventKind.STARTED)),
+        ]
+    )
+    assert "events[3] 17" in tracker.newer_event and "999" in tracker.newer_event
+    assert tracker.unreadable == 0, "a newer tracker can read it"
+    assert {tracker.state(each).state for each in (job_id, known)} == {State.RUNNING}  # type: ignore[union-attr]
+
+
+async def test_an_id_that_is_not_of_a_newer_release_is_unreadable_and_stops_nothing() -> None:
+    tracker = tracker_of(Table())
+    await tracker.apply_batch([message(b"\0\0\0\0\0abc"), message(b"garbage"), message(b"")])
+    assert (tracker.newer_event, tracker.unreadable) == ("", 3)
+
+
+async def test_every_job_that_is_due_is_evicted_at_once_and_others_have_their_turn_meanwhile() -> None:
+    table, others = Table(), 0
+    tracker = tracker_of(table, retention_s=3_600.0)
+    count, long_ago = 3 * module.TURN + 7, NOW - timedelta(hours=2)
+    done, recent, running = [new_id() for _ in range(count)], new_id(), new_id()
+    await tracker.apply_batch([message(event(each, EventKind.SUCCEEDED, long_ago)) for each in done])
+    await tracker.apply_batch(
+        [message(event(recent, EventKind.SUCCEEDED)), message(event(running, EventKind.STARTED, long_ago))]
+    )
+    table.changelog.clear()
+
+    async def count_turns() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(count_turns())
+    assert await tracker.evict() == count
+    beside.cancel()
+    assert others >= 3
+    assert {key.decode() for _, key, value in table.changelog if value is None} == set(done)
+    assert tracker.jobs == 2 and tracker.by_state[State.SUCCEEDED] == 1
+    assert await tracker.evict() == 0
+
+
+async def test_states_that_were_recovered_are_evicted_too() -> None:
+    table, job_id = Table(), new_id()
+    table.read([(0, job_id.encode(), state(job_id, State.SUCCEEDED))])
+    tracker = tracker_of(table, retention_s=0.001)
+    await tracker.restore()
+    await asyncio.sleep(0.01)
+    assert await tracker.evict() == 1
+    assert (tracker.jobs, list(table.states.records())) == (0, [])
+
+
+async def test_of_two_records_of_a_job_the_one_that_shows_more_counts_in_whatever_order_they_are_read() -> None:
+    job_id = new_id()
+    key, running, done = job_id.encode(), state(job_id, State.RUNNING), state(job_id, State.SUCCEEDED)
+    for records in ([(0, key, running), (1, key, done)], [(1, key, done), (0, key, running)]):
+        table = Table()
+        table.read(records)
+        tracker = tracker_of(table, Placement(belongs=1))
+        await tracker.restore()
+        assert tracker.state(job_id).state is State.SUCCEEDED  # type: ignore[union-attr]
+        assert table.changelog == [(1, key, done), (0, key, None)], "the next start finds one record"
+
+
+async def test_a_state_in_the_partition_that_its_key_had_is_moved_to_the_one_that_it_has() -> None:
+    table, job_id = Table(), new_id()
+    key, value = job_id.encode(), state(job_id, State.SUCCEEDED)
+    table.read([(0, key, value)])
+    tracker = tracker_of(table, Placement(belongs=1))
+    await tracker.restore()
+    assert table.changelog == [(1, key, value), (0, key, None)]
+    # What is in memory is the record in its new place: a second recovery moves nothing.
+    await tracker.restore()
+    assert len(table.changelog) == 2 and tracker.jobs == 1
+
+
+async def test_a_state_that_belongs_to_another_tracker_is_neither_shown_nor_changed() -> None:
+    table, job_id = Table(), new_id()
+    table.read([(0, job_id.encode(), state(job_id, State.RUNNING))])
+    tracker = tracker_of(table, Placement(belongs=1, owned=(0,)))
+    await tracker.restore()
+    assert (tracker.state(job_id), table.changelog) == (None, [])
+    assert tracker.recovered
+
+
+async def test_a_late_event_in_the_former_partition_is_kept_there_when_another_tracker_owns_the_new_one() -> None:
+    job_id = new_id()
+    for owned, written_to in (((0,), 0), ((0, 1), 1)):
+        table = Table()
+        tracker = tracker_of(table, Placement(belongs=1, owned=owned))
+        await tracker.apply_batch([message(event(job_id, EventKind.SUCCEEDED), partition=0)])
+        assert [partition for partition, _, _ in table.changelog] == [written_to]
+
+
+def test_a_tombstone_removes_the_record_of_its_own_partition_only() -> None:
+    table = Table()
+    table.read([(0, b"k", b"old"), (1, b"k", b"new"), (0, b"k", None)])
+    assert list(table.states.records()) == [(b"k", {1: b"new"})]
+    table.read([(0, b"k", b"old"), (0, b"k", None)])
+    assert list(table.states.records()) == [(b"k", {1: b"new"})]
+    table.read([(1, b"k", None)])
+    assert list(table.states.records()) == []
+
+
+async def test_records_of_partitions_that_are_given_away_are_dropped() -> None:
+    table = Table()
+    table.read([(0, b"both", b"zero"), (1, b"both", b"one"), (0, b"gone", b"zero"), (1, b"kept", b"one")])
+    await table.states.on_recovery_completed({("states", 1)}, set())
+    assert dict(table.states.records()) == {b"both": {1: b"one"}, b"kept": {1: b"one"}}
+
+
+def test_a_missing_offset_that_each_rebalance_reports_again_counts_once() -> None:
+    tracker = tracker_of(Table())
+    for offset in (7, 7, 9):
+        tracker.offset_reset("events", 1, offset)
+    tracker.offset_reset("events", 2, 7)
+    assert tracker.offset_resets == 3
