@@ -42,7 +42,8 @@ class Handover:
 
     `cancel_lost` ends what runs for partitions that are no longer held. `may_announce`: whether every worker
     understands announcements. `handover_grace_s`: how long jobs go on here after their partition was given back;
-    `revoke_grace_s`: how long it is held for jobs that cannot be announced. After `close` rebalances have no effect.
+    `revoke_grace_s`: how long it is held for jobs that cannot be announced. After `release_all` rebalances have no
+    effect.
     """
 
     def __init__(
@@ -108,10 +109,17 @@ class Handover:
         """Cancel what goes on here for partitions that were given back: the grace period is over."""
         self._retained.cancel()
 
-    def close(self) -> None:
-        """The session has ended: nothing is read or written for the partitions any more."""
+    def release_all(self, members: Sequence[GroupMember]) -> None:
+        """The session has ended: nothing of any partition starts or is written any more. Lost ones are among them: a job
+        of theirs that still looked live would keep its ordering key when the executor drops what waits."""
         self._closed = True
         self._lost.release_all()
+        for member in members:
+            for assignment in member.assignments.values():
+                assignment.release()
+
+    def close(self) -> None:
+        """Give back what goes on here for other workers."""
         self._retained.close(GIVE_BACK_WITHIN_S)
 
     def on_assign(self, member: GroupMember, partitions: list[TopicPartition]) -> None:

@@ -94,9 +94,7 @@ class WorkerSession:
     def stop_executing(self) -> None:
         """Cancel what runs, and let it end for at most `CANCEL_WITHIN_S` seconds. Whatever has no committed outcome is
         redelivered."""
-        for member in self._members:
-            for assignment in member.assignments.values():
-                assignment.release()
+        self._handover.release_all(self._members)
         self._executor.cancel_all(CANCEL_WITHIN_S)
         self._handover.close()
 

@@ -109,7 +109,7 @@ def test_nothing_of_a_lost_partition_is_committed(parts: Parts) -> None:
 
 
 def test_after_the_session_has_ended_rebalances_have_no_effect(parts: Parts) -> None:
-    parts.handover.close()
+    parts.handover.release_all([parts.member])
     parts.assign(0)
     assert parts.consumer.calls == []
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.loop_guard import TooManyStuckHandlers
@@ -16,12 +17,14 @@ from tests.unit.consumers.worker.conftest import TOPIC, Parts
 
 
 class ScriptedExecutor:
-    """Executes nothing by itself."""
+    """Executes nothing by itself. `kept`: what of `submitted` was live when it was told to cancel everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, submitted: list[Execution]) -> None:
         self.running = 0
         self.starting = True
         self.stopped = False
+        self.kept: list[Execution] = []
+        self._submitted = submitted
 
     def running_now(self) -> list[Any]:
         return [SimpleNamespace(retained=False)] * self.running
@@ -31,6 +34,7 @@ class ScriptedExecutor:
 
     def cancel_all(self, within_s: float) -> None:
         self.stopped = True
+        self.kept = [each for each in self._submitted if each.live]
 
 
 class Nothing:
@@ -53,7 +57,8 @@ class Running:
 
     def __init__(self, parts: Parts, grace_s: float = 5.0) -> None:
         self.parts = parts
-        self.executor = ScriptedExecutor()
+        self.executor = ScriptedExecutor(parts.submitted)
+        parts.member.rejoining = False
         self.result: Drained | None = None
         self._grace_s = grace_s
         executor: Any = self.executor
@@ -152,6 +157,17 @@ def test_a_session_that_ended_executes_nothing_and_has_left_its_groups(parts: Pa
     running.session.leave_groups()
     assert running.executor.stopped and not execution.live
     assert parts.consumer.calls[-1] == ("close", None)
+
+
+def test_the_executor_keeps_nothing_of_lost_partitions_for_the_next_session(parts: Parts) -> None:
+    """It did, and the ordering keys of those jobs stood still until the next rebalance."""
+    parts.assign(0)
+    (lost,) = parts.take_requests(1, ordering_key="invoice-7")
+    running = Running(parts)
+    parts.handover.on_lost(parts.member, [TopicPartition(TOPIC, 0)])
+    assert lost.live, "it may go on while nobody else has the partition"
+    running.session.stop_executing()
+    assert running.executor.stopped and running.executor.kept == []
 
 
 def test_a_worker_with_too_many_stuck_handlers_drains_and_ends_with_their_error(parts: Parts) -> None:
