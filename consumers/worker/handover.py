@@ -110,8 +110,8 @@ class Handover:
         self._retained.cancel()
 
     def release_all(self, members: Sequence[GroupMember]) -> None:
-        """The session has ended: nothing of any partition starts or is written any more. Lost ones are among them: a job
-        of theirs that still looked live would keep its ordering key when the executor drops what waits."""
+        """The session has ended: nothing of any partition starts or is written any more. Lost ones are among them: a
+        job of theirs that still looked live would keep its ordering key when the executor drops what waits."""
         self._closed = True
         self._lost.release_all()
         for member in members:

@@ -8,7 +8,6 @@ through a deque. Transactions are written by a third thread, one at a time, so t
 import enum
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
@@ -16,6 +15,7 @@ from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.worker.commit_loop import CommitLoop
 from millstream.consumers.worker.concurrency import ConcurrencyControl
 from millstream.consumers.worker.execution.executor import Executor
+from millstream.consumers.worker.frozen_process import run_or_exit
 from millstream.consumers.worker.handover import Handover
 from millstream.consumers.worker.intake import Intake
 from millstream.consumers.worker.loop_guard import LoopGuard, TooManyStuckHandlers
@@ -100,8 +100,7 @@ class WorkerSession:
 
     def leave_groups(self) -> None:
         """Leave all groups at once: leaving one waits for a join that is under way."""
-        with ThreadPoolExecutor(len(self._members)) as leaving:
-            list(leaving.map(GroupMember.close, self._members))
+        run_or_exit([member.close for member in self._members])
 
     def _set_ready(self) -> None:
         ready = self._status.ready
