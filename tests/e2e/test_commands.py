@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -143,12 +144,18 @@ def test_a_wrong_command_says_what_is_wrong_and_exits_with_a_code(
 
 def test_without_a_stack_the_commands_say_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     nowhere = {"MILLSTREAM_KAFKA__BOOTSTRAP": "127.0.0.1:1", "MILLSTREAM_CLICKHOUSE__URL": "http://127.0.0.1:1"}
-    printed = millstream(tmp_path, "doctor", code=1, **nowhere)
-    assert "does not respond" in printed and "millstream up" in printed
-    printed = millstream(tmp_path, "report", code=3, **nowhere)
-    assert "127.0.0.1:1" in printed and "Traceback" not in printed
-    for words in (["topics", "list"], ["commands", "list"], ["commands", "pause", "tenant", "acme"]):
-        printed = millstream(tmp_path, *words, code=3, **nowhere)
+    def run(words: list[str], code: int) -> str:
+        return millstream(tmp_path, *words, code=code, **nowhere)
+
+    commands = [["topics", "list"], ["commands", "list"], ["commands", "pause", "tenant", "acme"]]
+    # Each waits some seconds for an answer.
+    with ThreadPoolExecutor() as side_by_side:
+        doctor = side_by_side.submit(run, ["doctor"], 1)
+        report = side_by_side.submit(run, ["report"], 3)
+        others = [side_by_side.submit(run, words, 3) for words in commands]
+    assert "does not respond" in doctor.result() and "millstream up" in doctor.result()
+    assert "127.0.0.1:1" in report.result() and "Traceback" not in report.result()
+    for printed in (each.result() for each in others):
         assert "Kafka" in printed and "doctor" in printed and "Traceback" not in printed
         assert len(printed.splitlines()) < 10
 

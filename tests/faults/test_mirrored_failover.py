@@ -170,8 +170,7 @@ def work_until_lost(fleet: Fleet, mirror: Mirror, gate: Path, rounds: int, abort
     """Jobs arrive and run, some go on and hold up others of their keys, and then all workers die at once."""
     accepted = Accepted()
     fleet.start(WORKERS, handlers="tests.support.gated")
-    accepted.submit(fleet, [sleeps(fleet) for _ in range(50)])
-    fleet.await_everyone()
+    fleet.await_everyone(lambda: accepted.submit(fleet, [sleeps(fleet) for _ in range(5)]))
     first = rounds // 3
     for turn in range(rounds):
         holds_up = turn >= first and (turn - first) % max(1, (rounds - first) // GATES) == 0

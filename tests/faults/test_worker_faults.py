@@ -151,7 +151,7 @@ def test_handlers_that_hang_eat_memory_and_exit_cost_only_themselves(
         assert all("exited with code 7" in ended[job_id].error_message for job_id in bad[2::4])
 
 
-@lengths("restarts", short=4, full=16)
+@lengths("restarts", short=2, full=16)
 def test_a_rebalance_storm_loses_nothing(
     kafka: Broker, topic_prefix: str, tmp_path: Path, scenario: Scenario, restarts: int
 ) -> None:

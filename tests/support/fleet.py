@@ -97,11 +97,13 @@ class Fleet:
             assert time.monotonic() < deadline, self._report(f"only {len(self._log.finished)} of {wanted} jobs ended")
             self._log.read()
 
-    def await_everyone(self) -> None:
-        """Read until each worker has sent another event."""
+    def await_everyone(self, submit_more: Callable[[], None] = lambda: None) -> None:
+        """Read until each worker has sent another event. `submit_more` is for jobs that do not come by themselves:
+        those of the beginning may all have run before the last worker has its partitions."""
         seen, deadline = len(self._log.events), time.monotonic() + 120
         while idle := self._names - {event.worker_id for event in self._log.events[seen:]}:
             assert time.monotonic() < deadline, self._report(f"no job was run by {', '.join(sorted(idle))}")
+            submit_more()
             self._log.read()
 
     def await_line(self, worker: ChildProcess, text: str) -> None:
