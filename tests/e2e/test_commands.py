@@ -144,6 +144,7 @@ def test_a_wrong_command_says_what_is_wrong_and_exits_with_a_code(
 
 def test_without_a_stack_the_commands_say_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     nowhere = {"MILLSTREAM_KAFKA__BOOTSTRAP": "127.0.0.1:1", "MILLSTREAM_CLICKHOUSE__URL": "http://127.0.0.1:1"}
+
     def run(words: list[str], code: int) -> str:
         return millstream(tmp_path, *words, code=code, **nowhere)
 

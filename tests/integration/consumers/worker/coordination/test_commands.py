@@ -276,8 +276,8 @@ def test_the_lag_of_every_partition_is_exposed_and_0_when_nothing_waits(
         log.until_finished(first)
         eventually(lag, lambda found: len(found) == 4 and not any(found.values()))
         # Of these it takes one fetch.
-        waiting = client.submit_many([NewJob("sleep", {"seconds": 0.005}) for _ in range(1200)])
-        eventually(lag, lambda found: 300 < sum(found.values()) <= 1200)
+        waiting = client.submit_many([NewJob("sleep", {"seconds": 0.005}) for _ in range(2000)])
+        eventually(lag, lambda found: 300 < sum(found.values()) <= 2000)
         log.until_finished(waiting)
         eventually(lag, lambda found: not any(found.values()))
 
