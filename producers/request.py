@@ -27,7 +27,7 @@ class InvalidJob(ValueError):
     """The job cannot be submitted. The message names the field, its value and what is allowed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to submit. `payload` is a pydantic model or anything JSON can hold; `bytes` are sent as they are.
 
