@@ -16,7 +16,7 @@ from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.outcome import Outcome
 from millstream.consumers.worker.execution.registry import JobType, JobTypes, RunsOn
-from millstream.consumers.worker.execution.runners import LoopRunner, ThreadRunner
+from millstream.consumers.worker.execution.runners import LoopRunner, ThreadCall, ThreadRunner
 from millstream.consumers.worker.execution.stopping import Stopping
 from millstream.schemas import Codec, EventKind, JobRequest, RequestReader
 from millstream.testing.context import RecordingContext
@@ -101,6 +101,8 @@ class LocalAttempt:
     def _leave_behind(self, execution: Execution) -> bool:
         assert execution.ends_as is not None
         self._attempts.conclude(execution, execution.ends_as)
+        if execution.on_left_behind is not None:
+            execution.on_left_behind()
         self._left.set_result(None)
         return True
 
@@ -179,6 +181,11 @@ class _RecordingThreadRunner(ThreadRunner):
 
     def _context(self, execution: Execution) -> JobContext:
         return self._recorder
+
+    def _leave_behind(self, call: ThreadCall[object]) -> None:
+        super()._leave_behind(call)
+        # The event loop of a test waits for every task before it closes.
+        call.abandon()
 
 
 def _ignore_progress(execution: Execution, fraction: float, text: str) -> None:

@@ -118,10 +118,13 @@ class ThreadRunner(_InProcess):
 
     async def _call(self, job_type: JobType, execution: Execution, arguments: tuple[object, ...]) -> object:
         context = contextvars.copy_context()
-        call = _ThreadCall(self._loop, partial(context.run, metered_call, execution, job_type.handler, *arguments))
+        call = ThreadCall(self._loop, partial(context.run, metered_call, execution, job_type.handler, *arguments))
         _submit(self._threads, call)
-        execution.on_left_behind = partial(self._threads.replace_stuck, call)
+        execution.on_left_behind = partial(self._leave_behind, call)
         return await call.returned()
+
+    def _leave_behind(self, call: "ThreadCall[object]") -> None:
+        self._threads.replace_stuck(call)
 
     def stop(self) -> None:
         self._threads.stop()
@@ -163,7 +166,7 @@ class ProcessRunner:
             execution.stop_clock()
             return answer
 
-        call = _ThreadCall(self._loop, wait)
+        call = ThreadCall(self._loop, wait)
         with attempt_span(execution.read):
             try:
                 _submit(self._waiting_threads, call)
@@ -181,7 +184,7 @@ class ProcessRunner:
         self._waiting_threads.stop()
 
 
-class _ThreadCall(Generic[T]):
+class ThreadCall(Generic[T]):
     """A function that runs in a thread, awaited on the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> None:
@@ -215,6 +218,11 @@ class _ThreadCall(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._result[0]
+
+    def abandon(self) -> None:
+        """Let `returned` raise `TimeoutError` now, although the function goes on. Called on the event loop."""
+        self._error = TimeoutError("the function goes on in its thread")
+        self._end()
 
     def _end(self) -> None:
         if not self._ended.done():

@@ -228,10 +228,12 @@ def test_a_function_that_ignores_its_end_is_reported(monkeypatch: pytest.MonkeyP
     end = threading.Event()
 
     def stubborn() -> None:
-        end.wait(10)
+        end.wait(300)
 
-    result = run_handler(stubborn, timeout_s=0.02)
-    end.set()
+    try:
+        result = run_handler(stubborn, timeout_s=0.02)
+    finally:
+        end.set()
     assert result.timed_out
     assert result.still_running
 
