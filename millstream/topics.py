@@ -13,7 +13,6 @@ from confluent_kafka.admin import (
     ConfigResource,
     NewTopic,
     ResourceType,
-    TopicMetadata,
 )
 
 from millstream.schemas import KafkaConnection, Topic, TopicCatalogue
@@ -45,15 +44,7 @@ class TopicStatus:
 def inspect_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replication: int = -1) -> list[TopicStatus]:
     """Compare every topic of the catalogue with the broker's; `replication` is the wanted number of replicas, -1 for
     any. Raises KafkaException when the broker cannot be reached."""
-    admin = AdminClient(connection.client())
-    existing = admin.list_topics(timeout=REACH_WITHIN_S).topics
-    configs = _configs(admin, [topic for topic in catalogue if topic.name in existing])
-    return [
-        _compare(topic, existing[topic.name], configs[topic.name], replication)
-        if topic.name in existing
-        else TopicStatus(topic, "missing", ("does not exist",))
-        for topic in catalogue
-    ]
+    return _inspect(AdminClient(connection.client()), catalogue, replication)[0]
 
 
 def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replication: int = -1) -> list[TopicStatus]:
@@ -74,15 +65,19 @@ def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replica
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
         _await_leaders(admin, {topic.name for topic in missing})
-    # Only now the replicas of new topics are known, which may be the broker's default.
-    wrong = [each for each in inspect_topics(connection, catalogue, replication) if each.status == "differs"]
-    if not wrong:
-        return inspect_topics(connection, catalogue, replication)
-    configs = _configs(admin, [each.topic for each in wrong])
-    for each in wrong:
-        _correct(admin, each, configs[each.topic.name])
-    _await_settings(admin, wrong)
-    return inspect_topics(connection, catalogue, replication)
+    corrected: dict[str, dict[str, str]] = {}
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        # Only now the replicas of new topics are known, which may be the broker's default. The broker that responds may
+        # not have heard from the controller, and may be another one each time.
+        statuses, wrong = _inspect(admin, catalogue, replication)
+        for name, settings in wrong.items():
+            if corrected.get(name) != settings:
+                _correct(admin, name, settings)
+                corrected[name] = settings
+        if not (wrong or any(each.status == "missing" for each in statuses)) or time.monotonic() > deadline:
+            return statuses
+        time.sleep(0.05)
 
 
 def wrong_settings(topic: Topic, replicas: int, actual: Mapping[str, str | None]) -> dict[str, str]:
@@ -95,18 +90,36 @@ def wrong_settings(topic: Topic, replicas: int, actual: Mapping[str, str | None]
     return wrong
 
 
-def _compare(topic: Topic, existing: TopicMetadata, actual: Mapping[str, str | None], replication: int) -> TopicStatus:
-    partitions = len(existing.partitions)
-    replicas = min((len(each.replicas) for each in existing.partitions.values()), default=0)
+def _inspect(
+    admin: AdminClient, catalogue: TopicCatalogue, replication: int
+) -> tuple[list[TopicStatus], dict[str, dict[str, str]]]:
+    """The status of every topic, and by topic the settings to correct with their right values."""
+    existing = admin.list_topics(timeout=REACH_WITHIN_S).topics
+    configs = _configs(admin, [topic for topic in catalogue if topic.name in existing])
+    statuses: list[TopicStatus] = []
+    wrong: dict[str, dict[str, str]] = {}
+    for topic in catalogue:
+        if topic.name not in existing:
+            statuses.append(TopicStatus(topic, "missing", ("does not exist",)))
+            continue
+        actual, partitions = configs[topic.name], existing[topic.name].partitions
+        replicas = min((len(each.replicas) for each in partitions.values()), default=0)
+        if settings := wrong_settings(topic, replicas, actual):
+            wrong[topic.name] = settings
+        problems = _problems(topic, len(partitions), replicas, replication)
+        problems += [f"{name}={actual[name]}, should be {wanted}" for name, wanted in settings.items()]
+        status: Literal["ok", "differs"] = "differs" if problems else "ok"
+        statuses.append(TopicStatus(topic, status, tuple(problems), len(partitions), replicas))
+    return statuses, wrong
+
+
+def _problems(topic: Topic, partitions: int, replicas: int, replication: int) -> list[str]:
     problems = []
     if partitions != topic.partitions:
         problems.append(f"{partitions} partitions, should be {topic.partitions}")
     if replication > 0 and replicas != replication:
         problems.append(f"{replicas} replicas, should be {replication} (kafka-reassign-partitions.sh moves them)")
-    problems += [
-        f"{name}={actual[name]}, should be {wanted}" for name, wanted in wrong_settings(topic, replicas, actual).items()
-    ]
-    return TopicStatus(topic, "differs" if problems else "ok", tuple(problems), partitions, replicas)
+    return problems
 
 
 def _await_leaders(admin: AdminClient, names: set[str]) -> None:
@@ -125,25 +138,13 @@ def _await_leaders(admin: AdminClient, names: set[str]) -> None:
             time.sleep(0.05)
 
 
-def _correct(admin: AdminClient, status: TopicStatus, actual: Mapping[str, str | None]) -> None:
-    wrong = wrong_settings(status.topic, status.replicas, actual)
-    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wrong.items()]
-    if not entries:
-        return
-    resource = ConfigResource(ResourceType.TOPIC, status.topic.name, incremental_configs=entries)
+def _correct(admin: AdminClient, topic: str, settings: Mapping[str, str]) -> None:
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     for future in admin.incremental_alter_configs([resource]).values():
         future.result()
-
-
-def _await_settings(admin: AdminClient, corrected: list[TopicStatus]) -> None:
-    """Wait until the corrected settings are told: the broker that responds may not have heard from the controller."""
-    deadline = time.monotonic() + TIMEOUT_S
-    topics = [each.topic for each in corrected]
-    while time.monotonic() < deadline:
-        configs = _configs(admin, topics)
-        if not any(wrong_settings(each.topic, each.replicas, configs[each.topic.name]) for each in corrected):
-            return
-        time.sleep(0.05)
 
 
 def _configs(admin: AdminClient, topics: list[Topic]) -> dict[str, dict[str, str | None]]:

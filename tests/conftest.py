@@ -16,6 +16,7 @@ from tests.support.scenarios import Figures
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("JAVA_TOOL_OPTIONS", brokers.JAVA_OPTIONS)
     config.pluginmanager.register(brokers.BrokerCount(), "millstream-broker-count")
     config.pluginmanager.register(Figures(), "millstream-figures")
 

@@ -23,6 +23,9 @@ BROKER_FIXTURES = {
     "stock_kafka": "apache x1 stock",
     "tansu": "tansu",
 }
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
+"""Brokers of tests live for minutes: Java's optimising compiler would cost them more CPU time than it saves."""
+
 PROPERTY = "broker"
 """The property of a test's report that names the broker it ran on."""
 
