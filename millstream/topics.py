@@ -99,7 +99,7 @@ def _inspect(
     statuses: list[TopicStatus] = []
     wrong: dict[str, dict[str, str]] = {}
     for topic in catalogue:
-        if topic.name not in existing:
+        if topic.name not in configs:
             statuses.append(TopicStatus(topic, "missing", ("does not exist",)))
             continue
         actual, partitions = configs[topic.name], existing[topic.name].partitions
@@ -148,10 +148,15 @@ def _correct(admin: AdminClient, topic: str, settings: Mapping[str, str]) -> Non
 
 
 def _configs(admin: AdminClient, topics: list[Topic]) -> dict[str, dict[str, str | None]]:
+    """The settings of topics, without those that the broker that responds does not know."""
     if not topics:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
-    return {
-        resource.name: {name: entry.value for name, entry in future.result().items()}
-        for resource, future in admin.describe_configs(resources).items()
-    }
+    configs: dict[str, dict[str, str | None]] = {}
+    for resource, future in admin.describe_configs(resources).items():
+        try:
+            configs[resource.name] = {name: entry.value for name, entry in future.result().items()}
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+    return configs
