@@ -8,7 +8,10 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
 
+T = TypeVar("T")
 Work = Callable[[], None]
 
 
@@ -36,6 +39,19 @@ class ThreadPool:
                 self._start()
             self._pending.add(work)
         self._queue.put(work)
+
+    def call(self, function: Callable[[], T]) -> "Future[T]":
+        """Call `function` as soon as a thread is free; returns at once. Raises `ThreadUnavailable`."""
+        result: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                result.set_result(function())
+            except BaseException as error:
+                result.set_exception(error)
+
+        self.submit(work)
+        return result
 
     def replace_stuck(self, work: Work) -> None:
         """Start another thread in place of the one that `work` occupies, which ends if `work` ever returns. Does

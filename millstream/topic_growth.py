@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
+from millstream.producers.commands_topic import read_records, write_records
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from millstream.schemas.connection import METADATA_REFRESH_MS
 from millstream.schemas.partition_growth import GROWTH_KEY, GrowthStep, PartitionGrowth
@@ -83,8 +84,8 @@ class TopicGrowth:
         ordered = [each for each in growth if each.ordered]
         for each in ordered:
             known[each.topic] = _announced(known.get(each.topic) or PartitionGrowth(topic=each.topic), each)
-        self._write([known[each.topic] for each in ordered])
         if ordered:
+            self._write([known[each.topic] for each in ordered])
             self._report("workers are told which partitions are new")
             time.sleep(ANNOUNCE_S)
         if growth:
@@ -117,19 +118,9 @@ class TopicGrowth:
         )
         return growth.model_copy(update={"steps": steps})
 
-    def _write(self, records: list[PartitionGrowth]) -> None:
-        failed: list[KafkaError] = []
-        producer = Producer(self._connection.producer(message_timeout_ms=int(TIMEOUT_S * 1000)))
-        for each in records:
-            producer.produce(
-                self._topics.commands,
-                each.model_dump_json().encode(),
-                each.key,
-                on_delivery=lambda error, _: failed.append(error) if error else None,
-            )
-        producer.flush(TIMEOUT_S + 1)
-        if failed:
-            raise KafkaException(failed[0])
+    def _write(self, growth: list[PartitionGrowth]) -> None:
+        records = {each.key: each.model_dump_json().encode() for each in growth}
+        write_records(self._connection, self._topics, records)
 
 
 def _announced(known: PartitionGrowth, growth: Growth) -> PartitionGrowth:
@@ -141,26 +132,13 @@ def _announced(known: PartitionGrowth, growth: Growth) -> PartitionGrowth:
 def read_growth(connection: KafkaConnection, catalogue: TopicCatalogue) -> dict[str, PartitionGrowth]:
     """What is recorded of every topic that has grown; nothing while `jobs.commands` is missing. Raises
     KafkaException."""
-    consumer = Consumer(connection.consumer("millstream-topic-growth", enable_partition_eof=True))
     found: dict[str, PartitionGrowth] = {}
-    deadline = time.monotonic() + TIMEOUT_S
     try:
-        if not consumer.list_topics(catalogue.commands, TIMEOUT_S).topics[catalogue.commands].partitions:
-            return {}
-        consumer.assign([TopicPartition(catalogue.commands, 0, OFFSET_BEGINNING)])
-        while (left_s := deadline - time.monotonic()) > 0:
-            message = consumer.poll(left_s)
-            if message is None:
-                continue
-            error = message.error()
-            if error is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
-                    return found
-                raise KafkaException(error)
-            value = message.value()
-            if (message.key() or b"").startswith(GROWTH_KEY) and value:
+        for message in read_records(connection, catalogue):
+            if (message.key() or b"").startswith(GROWTH_KEY) and (value := message.value()):
                 growth = PartitionGrowth.model_validate_json(value)
                 found[growth.topic] = growth
-    finally:
-        consumer.close()
-    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{catalogue.commands} was not read to its end"))
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+    return found

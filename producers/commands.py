@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaException, Message
 
+from millstream.producers.commands_topic import read_records, write_records
 from millstream.schemas import Action, Codec, Command, DecodeError, KafkaConnection, Scope, TopicCatalogue
 from millstream.schemas.command import command_key
 
-METADATA_TIMEOUT_S = 5.0
-DELIVERY_TIMEOUT_S = 30.0
-READ_TIMEOUT_S = 30.0
 REMOVED_AT_ONCE = 50_000
 """Cancellations that one call removes at most: the buffer of a producer holds twice as many records."""
 
@@ -95,50 +93,21 @@ class _KeptCommand(NamedTuple):
 
 def _write(records: Mapping[bytes, bytes | None], connection: KafkaConnection, topics: TopicCatalogue | None) -> None:
     """Write records by their keys and wait until Kafka has acknowledged them. Raises `CommandNotSent`."""
-    failure: list[KafkaError] = []
-
-    def delivered(error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            failure.append(error)
-
-    topic = (topics or TopicCatalogue()).commands
-    producer = Producer(connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000)))
     try:
-        producer.list_topics(topic, METADATA_TIMEOUT_S)
-        for key, value in records.items():
-            producer.produce(topic, value, key, on_delivery=delivered)
+        write_records(connection, topics or TopicCatalogue(), records)
     except KafkaException as error:
-        raise CommandNotSent(f"the command was not sent: {error.args[0].str()}") from error
-    if producer.flush(DELIVERY_TIMEOUT_S + 1) or failure:
-        reason = failure[0].str() if failure else f"no answer within {DELIVERY_TIMEOUT_S:g} s"
-        raise CommandNotSent(f"Kafka did not acknowledge the command: {reason}")
+        raise CommandNotSent(f"Kafka did not acknowledge the command: {error.args[0].str()}") from error
 
 
 def _kept_commands(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec) -> dict[bytes, _KeptCommand]:
     """The commands of the topic by their keys, the oldest first. Raises `CommandsUnreadable`."""
-    topic = topics.commands
-    consumer = Consumer(connection.consumer("millstream-active-commands", enable_partition_eof=True))
     kept: dict[bytes, _KeptCommand] = {}
-    reason = "Kafka does not answer"
-    deadline = time.monotonic() + READ_TIMEOUT_S
     try:
-        consumer.list_topics(topic, METADATA_TIMEOUT_S)
-        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-        while (message := consumer.poll(max(0.0, deadline - time.monotonic()))) is not None:
-            error = message.error()
-            if error is None:
-                _apply(message, codec, kept)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return kept
-            else:
-                reason = error.str()
-                if not error.retriable():
-                    break
+        for message in read_records(connection, topics):
+            _apply(message, codec, kept)
     except KafkaException as error:
-        raise CommandsUnreadable(f"{topic}: {error.args[0].str()}") from error
-    finally:
-        consumer.close()
-    raise CommandsUnreadable(f"{topic}: {reason}")
+        raise CommandsUnreadable(f"{topics.commands}: {error.args[0].str()}") from error
+    return kept
 
 
 def _apply(message: Message, codec: Codec, kept: dict[bytes, _KeptCommand]) -> None:

@@ -12,10 +12,13 @@ from contextlib import contextmanager
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.sql import identifier, rows
+from millstream.analytics.sql import identifier, rows, sql_file, statement
 
 MESSAGE = "millstream: inserts are paused"
 """What the errors of paused inserts contain; sinks look for it."""
+
+PAUSED_BY = "paused_by_"
+"""What the name of a column begins with that makes ClickHouse reject inserts; the command's name follows."""
 
 ENDS_WITHIN_S = 600.0
 """How long inserts that began before a pause may take."""
@@ -37,7 +40,7 @@ class InsertPause:
         self._command = command
         self._cluster = cluster
         self._on_cluster = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
-        self._column = identifier(f"paused_by_{command.replace(' ', '_')}")
+        self._column = identifier(PAUSED_BY + command.replace(" ", "_"))
 
     def begin(self) -> None:
         """Returns when no insert is under way and none can begin. Raises `InsertsGoOn`."""
@@ -55,42 +58,25 @@ class InsertPause:
 
     def end(self) -> None:
         """Let sinks insert again. Does nothing when there is no pause."""
-        paused = rows(
-            self._client,
-            "SELECT DISTINCT table FROM system.columns WHERE database = currentDatabase() AND name = {column:String}",
-            {"column": self._column.strip("`")},
-        )
-        for (table,) in paused:
-            self._client.command(
-                f"ALTER TABLE {identifier(str(table))}{self._on_cluster} DROP COLUMN IF EXISTS {self._column}"
-            )
+        for column, table in _paused_columns(self._client):
+            if column == self._column:
+                self._client.command(f"ALTER TABLE {table}{self._on_cluster} DROP COLUMN IF EXISTS {column}")
 
     def _landing_tables(self) -> list[str]:
-        found = rows(
-            self._client,
-            "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'Null' "
-            "AND match(name, '_landing(_local)?$') ORDER BY name",
-        )
-        return [identifier(str(name)) for (name,) in found]
+        return [identifier(str(name)) for (name,) in rows(self._client, sql_file("warehouse/landing_tables"))]
 
     def _under_way(self) -> int:
-        processes = f"clusterAllReplicas({identifier(self._cluster)}, system.processes)" if self._cluster else ""
-        ((count,),) = rows(
-            self._client,
-            f"SELECT count() FROM {processes or 'system.processes'} WHERE query_kind = 'Insert' "
-            "AND current_database = currentDatabase() AND match(query, '_landing(_local)?\\\\b')",
-        )
+        processes = "system.processes"
+        if self._cluster:
+            processes = f"clusterAllReplicas({identifier(self._cluster)}, {processes})"
+        ((count,),) = rows(self._client, statement("warehouse/inserts_under_way", processes=processes))
         return int(count)
 
 
 def pausing(client: Client) -> list[str]:
     """The commands that pause inserts at the moment, or were interrupted while they did."""
-    found = rows(
-        client,
-        "SELECT DISTINCT name FROM system.columns WHERE database = currentDatabase() AND name LIKE 'paused\\_by\\_%' "
-        "ORDER BY name",
-    )
-    return [str(name).removeprefix("paused_by_").replace("_", " ") for (name,) in found]
+    names = dict.fromkeys(column.strip("`") for column, _ in _paused_columns(client))
+    return [name.removeprefix(PAUSED_BY).replace("_", " ") for name in names]
 
 
 @contextmanager
@@ -102,3 +88,9 @@ def inserts_paused(client: Client, command: str) -> Iterator[None]:
         yield
     finally:
         pause.end()
+
+
+def _paused_columns(client: Client) -> list[tuple[str, str]]:
+    """The columns that make ClickHouse reject inserts, each with its table, as identifiers."""
+    found = rows(client, sql_file("warehouse/paused_columns"))
+    return [(identifier(str(column)), identifier(str(table))) for column, table in found]

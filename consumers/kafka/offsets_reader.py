@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from millstream.consumers.kafka.committed_offset import committed_offset
 from millstream.consumers.threads import ThreadPool
 from millstream.schemas import KafkaConnection
 
@@ -42,13 +43,10 @@ class OffsetsReader:
 
     def submit(self, read: Callable[[], T]) -> "Future[T]":
         """Run `read` on another thread; returns at once."""
-        result: Future[T] = Future()
 
-        def run() -> None:
+        def counted() -> T:
             try:
-                result.set_result(read())
-            except BaseException as error:
-                result.set_exception(error)
+                return read()
             finally:
                 with self._idle:
                     self._running -= 1
@@ -56,8 +54,7 @@ class OffsetsReader:
 
         with self._lock:
             self._running += 1
-        self._threads.submit(run)
-        return result
+        return self._threads.call(counted)
 
     def group(self, name: str) -> Consumer:
         """A consumer that can read the commits of a group, and is no member of it."""
@@ -97,13 +94,7 @@ class OffsetsReader:
             consumer.close()
 
     def _alone(self, consumer: Consumer, place: TopicPartition) -> TopicPartition | str:
-        if self._closed.is_set():
-            return "stopped"
-        try:
-            (found,) = consumer.committed([place], ALONE_WITHIN_S)
-        except KafkaException as error:
-            return str(error.args[0].str())
-        return found if found.error is None else str(found.error.str())
+        return "stopped" if self._closed.is_set() else committed_offset(consumer, place, ALONE_WITHIN_S)
 
 
 def _key(place: TopicPartition) -> Key:

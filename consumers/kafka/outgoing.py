@@ -1,5 +1,6 @@
 """A record to write in a transaction, and the assignment that allows it."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from millstream.consumers.kafka.assignment import Assignment
@@ -20,3 +21,8 @@ class OutgoingRecord(NamedTuple):
     def size(self) -> int:
         """Bytes of key and value."""
         return len(self.value or b"") + len(self.key or b"")
+
+
+def total_size(records: Iterable[OutgoingRecord]) -> int:
+    """Bytes of the keys and values of all records."""
+    return sum(each.size for each in records)

@@ -23,14 +23,15 @@ class CommitAttempt(NamedTuple):
 def was_committed(attempts: Iterable[CommitAttempt]) -> bool | None:
     """Whether the transaction was committed; None when the offsets do not tell."""
     for attempted, before, found in attempts:
-        if before is None or _position(before) == _position(attempted):
+        if before is None or same_commit(before, attempted):
             continue
-        if _position(found) == _position(attempted):
+        if same_commit(found, attempted):
             return True
-        if _position(found) == _position(before):
+        if same_commit(found, before):
             return False
     return None
 
 
-def _position(commit: TopicPartition) -> tuple[int, str]:
-    return commit.offset, commit.metadata or ""
+def same_commit(one: TopicPartition, other: TopicPartition) -> bool:
+    """Whether two commits of one partition say the same: offset and metadata."""
+    return (one.offset, one.metadata or "") == (other.offset, other.metadata or "")

@@ -25,19 +25,10 @@ class TopicAccess:
         self._connection = connection
         self._thread = ThreadPool(1, "millstream-topic-access")
 
-    def ask(self, topics: Iterable[str]) -> "TopicAnswers":
-        """Start to ask about these; returns at once."""
+    def ask(self, topics: Iterable[str]) -> "Future[Unwritable]":
+        """Start to ask which of these cannot be written; returns at once."""
         names = sorted(set(topics))
-        answer: Future[Unwritable] = Future()
-
-        def work() -> None:
-            try:
-                answer.set_result(self._ask(names) if names else {})
-            except BaseException as error:
-                answer.set_exception(error)
-
-        self._thread.submit(work)
-        return TopicAnswers(answer)
+        return self._thread.call(lambda: self._ask(names) if names else {})
 
     def _ask(self, names: Sequence[str]) -> Unwritable:
         try:
@@ -68,19 +59,3 @@ class TopicAccess:
     @cached_property
     def _admin(self) -> AdminClient:
         return AdminClient(self._connection.quiet.client())
-
-
-class TopicAnswers:
-    """An answer that is on its way."""
-
-    def __init__(self, answer: "Future[Unwritable]") -> None:
-        self._answer = answer
-
-    @property
-    def done(self) -> bool:
-        """Whether `unwritable` returns at once."""
-        return self._answer.done()
-
-    def unwritable(self) -> Unwritable:
-        """The topics that cannot be written. Blocks until the answer is there."""
-        return self._answer.result()

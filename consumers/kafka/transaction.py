@@ -206,7 +206,7 @@ class TransactionWriter:
             # Once a topic was missing, the client sends nothing to it until it reads its metadata again.
             with suppress(KafkaException):
                 self._producer.list_topics(topic, OPEN_WITHIN_S)
-        return self._access.ask(topics).unwritable() or {}
+        return self._access.ask(topics).result() or {}
 
     def _produce(self, records: Sequence[OutgoingRecord]) -> None:
         """Enqueue all records, one call per topic: each call may have to wait for the interpreter's lock."""

@@ -13,7 +13,7 @@ import structlog
 from confluent_kafka import KafkaError, TopicPartition
 
 from millstream.consumers.kafka.assignment import Assignment
-from millstream.consumers.kafka.committed_offsets import committed_offsets
+from millstream.consumers.kafka.committed_offset import committed_offset
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.kafka.outgoing import OutgoingRecord
 from millstream.consumers.kafka.restart_backoff import RestartBackoff
@@ -168,10 +168,10 @@ class BatchWriter:
             if not assignment.held:
                 continue
             place = TopicPartition(attempted.topic, attempted.partition)
-            found = committed_offsets(member.consumer, [place], lambda reason: False, READ_WITHIN_S)
-            if found is None:
+            found = committed_offset(member.consumer, place, READ_WITHIN_S)
+            if isinstance(found, str):
                 return None
-            attempts.append(CommitAttempt(attempted, assignment.committed, found[0]))
+            attempts.append(CommitAttempt(attempted, assignment.committed, found))
         committed = was_committed(attempts)
         self._unsettled = False
         if committed:

@@ -8,12 +8,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 import structlog
 
 from millstream.consumers.kafka.assignment import Assignment
 from millstream.consumers.kafka.outgoing import OutgoingRecord
-from millstream.consumers.kafka.topic_access import TopicAccess, TopicAnswers
+from millstream.consumers.kafka.topic_access import TopicAccess, Unwritable
 from millstream.consumers.kafka.transaction import Commit, TransactionAborted
 from millstream.consumers.worker.batch_writer import BatchWriter
 from millstream.consumers.worker.execution.execution import Execution
@@ -79,7 +80,7 @@ class CommitLoop:
         self._on_aborted = on_aborted
         self._on_released = on_released
         self._began_at = time.monotonic()
-        self._asked: TopicAnswers | None = None
+        self._asked: Future[Unwritable] | None = None
         self._ask_at = 0.0
 
     @property
@@ -220,8 +221,8 @@ class CommitLoop:
     def _ask_about_topics(self) -> None:
         """While something cannot be written, ask from time to time whether a broker answers, and for which topics."""
         unwritten, writing = self._unwritten, self._status.writing
-        if self._asked is not None and self._asked.done:
-            still = self._asked.unwritable()
+        if self._asked is not None and self._asked.done():
+            still = self._asked.result()
             self._asked = None
             writing.kafka_away = still is None
             if still is not None:

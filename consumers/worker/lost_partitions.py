@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from confluent_kafka import TopicPartition
 
 from millstream.consumers.kafka.assignment import Assignment
+from millstream.consumers.kafka.settlement import same_commit
 
 KEPT_FOR_S = 60.0
 """How long a lost partition is kept while no broker answers."""
@@ -59,7 +60,7 @@ class LostPartitions:
         if lost is None:
             return None
         before = lost.assignment.committed
-        if before is None or _position(before) != _position(committed):
+        if before is None or not same_commit(before, committed):
             lost.assignment.release()
             return None
         lost.assignment.resume(rebalance)
@@ -98,7 +99,3 @@ class LostPartitions:
         for assignment in released:
             assignment.release()
         return released
-
-
-def _position(commit: TopicPartition) -> tuple[int, str]:
-    return commit.offset, commit.metadata or ""

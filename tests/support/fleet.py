@@ -1,8 +1,6 @@
 """Worker processes that a test may kill, jobs that keep coming, and the history of it all."""
 
-import os
 import random
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -16,6 +14,7 @@ from tests.support.eventlog import EventLog
 from tests.support.growth import grow
 from tests.support.guarantees import History
 from tests.support.paths import ROOT
+from tests.support.worker_process import worker_process
 
 TENANTS = ("acme", "globex", "initech")
 KEYS = tuple(f"key-{number}" for number in range(8))
@@ -150,15 +149,13 @@ class Fleet:
         return f"{self.topics.prefix}w{number}"
 
     def _worker(self, number: int, release: Path, handlers: str, *arguments: str) -> ChildProcess:
-        return ChildProcess(
-            [sys.executable, "-m", "millstream", "worker", handlers, "--name", self._name(number), *arguments],
-            cwd=self._folder,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(release),
-                "MILLSTREAM_KAFKA__BOOTSTRAP": self._bootstrap,
-                "MILLSTREAM_TOPICS__PREFIX": self.topics.prefix,
-                "MILLSTREAM_WORKER__GROUP": f"{self.topics.prefix}workers",
-                "MILLSTREAM_WORKER__CONCURRENCY": "20",
-            },
+        return worker_process(
+            self._bootstrap,
+            self.topics,
+            self._folder,
+            handlers,
+            self._name(number),
+            *arguments,
+            release=release,
+            MILLSTREAM_WORKER__CONCURRENCY="20",
         )

@@ -1,9 +1,10 @@
 """Transactions without a broker, for the parts of a worker that write."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import cast
 
-from millstream.consumers.kafka.topic_access import TopicAccess, TopicAnswers
+from millstream.consumers.kafka.topic_access import TopicAccess, Unwritable
 from millstream.consumers.kafka.transaction import TransactionAborted
 from millstream.consumers.kafka.transaction_thread import TransactionBatch, TransactionThread
 
@@ -71,22 +72,13 @@ class ScriptedAccess:
         self.unwritable: dict[str, str] = {}
         self.away = False
 
-    def ask(self, topics: Iterable[str]) -> TopicAnswers:
-        return cast(TopicAnswers, _ScriptedAnswers(self, set(topics)))
+    def ask(self, topics: Iterable[str]) -> "Future[Unwritable]":
+        answer: Future[Unwritable] = Future()
+        asked = set(topics)
+        found = {topic: cause for topic, cause in self.unwritable.items() if topic in asked}
+        answer.set_result(None if self.away else found)
+        return answer
 
     def as_access(self) -> TopicAccess:
         """Itself, as what a commit loop takes."""
         return cast(TopicAccess, self)
-
-
-class _ScriptedAnswers:
-    done = True
-
-    def __init__(self, access: ScriptedAccess, topics: set[str]) -> None:
-        self._access = access
-        self._topics = topics
-
-    def unwritable(self) -> dict[str, str] | None:
-        if self._access.away:
-            return None
-        return {topic: cause for topic, cause in self._access.unwritable.items() if topic in self._topics}

@@ -5,16 +5,16 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import structlog
 
 from millstream.consumers.worker.config import WorkerConfig
+from millstream.consumers.worker.coordination.background_thread import BackgroundThread
 from millstream.consumers.worker.coordination.heartbeat_headers import WorkerProcess
 from millstream.consumers.worker.coordination.heartbeat_process import FLUSH_S, HeartbeatParts, Setup
 from millstream.consumers.worker.monitoring.host import HostGauge
@@ -32,11 +32,12 @@ MOST_IN_FLIGHT = 100
 START_WITHIN_S = 1.0
 """The process starts once the worker is ready, after this time at the latest: it would slow the start of the worker."""
 
+JOIN_S = 5.0
 END_WITHIN_S = FLUSH_S + 2.0
 SCRIPT = Path(__file__).with_name("heartbeat_process.py")
 
 
-class HeartbeatSender:
+class HeartbeatSender(BackgroundThread):
     """Sends a `Heartbeat` every second from entering to leaving; the last one has the state `stopped`. After an error
     the last one says that the process died."""
 
@@ -53,6 +54,7 @@ class HeartbeatSender:
         host: HostGauge,
     ) -> None:
         """`properties`: of the producer, as `KafkaConnection.producer` makes them."""
+        super().__init__("millstream-heartbeat", JOIN_S)
         self._codec = codec
         self._status = status
         self._host = host
@@ -74,20 +76,13 @@ class HeartbeatSender:
             headers=process.headers(),
             properties=properties,
         )
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="millstream-heartbeat", daemon=True)
         self._sender: subprocess.Popen[bytes] | None = None
         self._pipe: IO[bytes]
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join(5)
+        super().__exit__(kind, error, trace)
         if self._sender is None:
             return
         if kind is None:

@@ -13,6 +13,9 @@ HOST = "host"
 PID = "pid"
 GROUPS = "groups"
 
+MOST_GROUPS = 100
+"""Groups of one worker that are believed."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
@@ -52,10 +55,6 @@ class WorkerProcess:
             int(pid) if pid.isdecimal() and len(pid) < 10 else 0,
             groups[:MOST_GROUPS],
         )
-
-
-MOST_GROUPS = 100
-"""Groups of one worker that are believed."""
 
 
 def headers_of(message: Message) -> dict[str, bytes]:

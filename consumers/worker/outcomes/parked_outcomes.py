@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from millstream.consumers.kafka.outgoing import OutgoingRecord
+from millstream.consumers.kafka.outgoing import OutgoingRecord, total_size
 from millstream.consumers.worker.outcomes.outgoing_batch import Place, place
 
 MOST_PARKED = 1_000
@@ -50,7 +50,7 @@ class ParkedOutcomes:
         if not topic:
             self._waits_s[here] = min(LONGEST_RETRY_S, 2 * wait_s)
         self._parked[here] = _Parked(records, topic, now + wait_s)
-        self._bytes += _bytes(records)
+        self._bytes += total_size(records)
 
     def due(self, now: float) -> list[OutgoingRecord]:
         """Remove and return the records of one offset that is to be tried again; empty when there is none."""
@@ -79,9 +79,5 @@ class ParkedOutcomes:
 
     def _remove(self, parked: Place) -> list[OutgoingRecord]:
         records = self._parked.pop(parked).records
-        self._bytes -= _bytes(records)
+        self._bytes -= total_size(records)
         return records
-
-
-def _bytes(records: Iterable[OutgoingRecord]) -> int:
-    return sum(each.size for each in records)

@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka import KafkaError
 
 from millstream.consumers.kafka.batch_limit import BatchLimit
-from millstream.consumers.kafka.outgoing import OutgoingRecord
+from millstream.consumers.kafka.outgoing import OutgoingRecord, total_size
 from millstream.consumers.kafka.transaction import NOT_A_MEMBER, TransactionAborted
 from millstream.consumers.worker.outcomes.outgoing_batch import OutgoingBatch, Place, place
 from millstream.consumers.worker.outcomes.oversized import Oversized
@@ -86,7 +86,7 @@ class UnwrittenRecords:
         """The transaction with these records was committed."""
         self._aborts = 0
         if took_s > self._limit.slow_after_s:
-            self._limit.slow(_bytes(records))
+            self._limit.slow(total_size(records))
         else:
             self._limit.fast()
         self.parked.forget_written(records)
@@ -109,7 +109,7 @@ class UnwrittenRecords:
         else:
             self.batch.put_back(records)
             if error.code not in PASSING and error.code != KafkaError.MSG_SIZE_TOO_LARGE:
-                self._limit.aborted(len(records), _bytes(records))
+                self._limit.aborted(len(records), total_size(records))
 
     def write_again(self, topics: set[str]) -> None:
         """These topics can be written again."""
@@ -171,7 +171,3 @@ def cannot_be_written(records: Sequence[OutgoingRecord], error: TransactionAbort
 def _is_one(records: list[OutgoingRecord]) -> bool:
     """Whether these are the records of one offset, or one record that belongs to none."""
     return len(records) == 1 or (bool(records) and place(records[0]) is not None and len(set(map(place, records))) == 1)
-
-
-def _bytes(records: list[OutgoingRecord]) -> int:
-    return sum(each.size for each in records)

@@ -1,12 +1,13 @@
 """Which commands are active, as the command topic tells."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 
-from millstream.producers import CommandNotSent, active_commands, remove_expired_cancellations
+from millstream.producers import CommandNotSent, active_commands, commands_topic, remove_expired_cancellations
 from millstream.producers import commands as module
 from millstream.schemas import Action, Codec, Command, KafkaConnection, Scope, TopicCatalogue
 from tests.support.scripted_group import ScriptedMessage
@@ -40,8 +41,8 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedMessage]:
             end = ScriptedMessage(TOPICS.commands, 0, 0, None, KafkaError(KafkaError._PARTITION_EOF))
             self._arriving = [*messages, end]
 
-        def list_topics(self, topic: str, timeout_s: float) -> None:
-            pass
+        def list_topics(self, topic: str, timeout_s: float) -> Any:
+            return SimpleNamespace(topics={topic: SimpleNamespace(error=None)})
 
         def assign(self, partitions: list[Any]) -> None:
             pass
@@ -52,7 +53,7 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedMessage]:
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(module, "Consumer", ScriptedConsumer)
+    monkeypatch.setattr(commands_topic, "Consumer", ScriptedConsumer)
     return messages
 
 
@@ -81,7 +82,7 @@ class ScriptedProducer:
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> type[ScriptedProducer]:
     ScriptedProducer.written, ScriptedProducer.refused = [], False
-    monkeypatch.setattr(module, "Producer", ScriptedProducer)
+    monkeypatch.setattr(commands_topic, "Producer", ScriptedProducer)
     return ScriptedProducer
 
 

@@ -1,7 +1,5 @@
 """Stopping a worker: it says what it does, finishes what runs, and can be hurried."""
 
-import os
-import sys
 import time
 from pathlib import Path
 
@@ -11,13 +9,12 @@ from millstream.cli.service import ONE_STOP_S
 from millstream.consumers.worker import Drained
 from millstream.local.broker import Broker
 from millstream.local.ports import free_port
-from millstream.local.process import ChildProcess
 from millstream.producers import JobClient
 from millstream.schemas import TopicCatalogue
 from tests.integration.consumers.worker.handlers import jobs
 from tests.support.eventlog import EventLog
-from tests.support.paths import ROOT
 from tests.support.running_worker import RunningWorker
+from tests.support.worker_process import worker_process
 
 
 def until_started(log: EventLog, job_id: str) -> None:
@@ -49,17 +46,13 @@ def test_a_worker_that_drains_is_alive_and_not_ready_and_finishes_what_runs(
 def test_a_second_sigterm_ends_the_grace_period_and_the_exit_code_is_4(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog, tmp_path: Path
 ) -> None:
-    worker = ChildProcess(
-        [sys.executable, "-m", "millstream", "worker", "tests.support.misbehaving", "--name", f"{topics.prefix}w"],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "MILLSTREAM_KAFKA__BOOTSTRAP": kafka.bootstrap,
-            "MILLSTREAM_TOPICS__PREFIX": topics.prefix,
-            "MILLSTREAM_WORKER__GROUP": f"{topics.prefix}workers",
-            "MILLSTREAM_WORKER__DRAIN_GRACE_S": "600",
-        },
+    worker = worker_process(
+        kafka.bootstrap,
+        topics,
+        tmp_path,
+        "tests.support.misbehaving",
+        f"{topics.prefix}w",
+        MILLSTREAM_WORKER__DRAIN_GRACE_S="600",
     )
     worker.start()
     try:

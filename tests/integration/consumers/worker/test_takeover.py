@@ -74,6 +74,19 @@ def test_a_renamed_group_that_starts_at_the_end_runs_only_new_jobs(
     assert len(log.finished) == 80
 
 
+def open_transaction(kafka: Broker, topics: TopicCatalogue) -> Producer:
+    """A producer whose transaction, which commits an offset of the first partition of `default`, stays open."""
+    connection = KafkaConnection(kafka.bootstrap)
+    producer = Producer(connection.producer(transactional_id=f"{topics.prefix}open", transaction_timeout_ms=60_000))
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    outsider = Consumer(connection.consumer(f"{topics.prefix}workers.default"))
+    metadata = outsider.consumer_group_metadata()
+    outsider.close()
+    producer.send_offsets_to_transaction([TopicPartition(topics.lane("default"), 0, 0)], metadata, 20)
+    return producer
+
+
 def test_jobs_that_were_submitted_before_the_first_worker_ever_started_all_run(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
@@ -85,15 +98,7 @@ def test_jobs_that_were_submitted_before_the_first_worker_ever_started_all_run(
 def test_an_open_transaction_on_one_partition_holds_up_no_other(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:
-    lane, group = topics.lane("default"), f"{topics.prefix}workers.default"
-    connection = KafkaConnection(kafka.bootstrap)
-    producer = Producer(connection.producer(transactional_id=f"{topics.prefix}open", transaction_timeout_ms=60_000))
-    producer.init_transactions(20)
-    producer.begin_transaction()
-    outsider = Consumer(connection.consumer(group))
-    metadata = outsider.consumer_group_metadata()
-    outsider.close()
-    producer.send_offsets_to_transaction([TopicPartition(lane, 0, 0)], metadata, 20)
+    lane, producer = topics.lane("default"), open_transaction(kafka, topics)
     with RunningWorker(kafka.bootstrap, topics, jobs) as running:
         high = finish(client, log, lane="high")
         status = running.worker.status
@@ -194,14 +199,7 @@ def test_retention_that_overtakes_a_living_worker_skips_no_job_that_is_left_and_
 
 
 def test_a_stop_ends_a_worker_whose_partition_is_held_back(kafka: Broker, topics: TopicCatalogue) -> None:
-    lane, group = topics.lane("default"), f"{topics.prefix}workers.default"
-    connection = KafkaConnection(kafka.bootstrap)
-    producer = Producer(connection.producer(transactional_id=f"{topics.prefix}open", transaction_timeout_ms=60_000))
-    producer.init_transactions(20)
-    producer.begin_transaction()
-    outsider = Consumer(connection.consumer(group))
-    producer.send_offsets_to_transaction([TopicPartition(lane, 0, 0)], outsider.consumer_group_metadata(), 20)
-    outsider.close()
+    producer = open_transaction(kafka, topics)
     running = RunningWorker(kafka.bootstrap, topics, jobs)
     running.start()
     until(lambda: bool(running.worker.status.held_back))

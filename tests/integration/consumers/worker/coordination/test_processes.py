@@ -1,7 +1,5 @@
 """Worker processes that watch each other: one that is held up, one that is killed, and two of one name."""
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +12,9 @@ from millstream.producers import JobClient
 from millstream.schemas import EventKind, TopicCatalogue
 from tests.integration.consumers.worker.handlers import jobs
 from tests.support.eventlog import EventLog, TopicReader
-from tests.support.paths import ROOT
 from tests.support.running_worker import RunningWorker
 from tests.support.waiting import until
+from tests.support.worker_process import worker_process
 
 Start = Callable[..., ChildProcess]
 
@@ -27,17 +25,7 @@ def start(kafka: Broker, topics: TopicCatalogue, tmp_path: Path) -> Iterator[Sta
     started: list[ChildProcess] = []
 
     def run(name: str) -> ChildProcess:
-        worker = ChildProcess(
-            [sys.executable, "-m", "millstream", "worker", "tests.support.misbehaving", "--name", name],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "MILLSTREAM_KAFKA__BOOTSTRAP": kafka.bootstrap,
-                "MILLSTREAM_TOPICS__PREFIX": topics.prefix,
-                "MILLSTREAM_WORKER__GROUP": f"{topics.prefix}workers",
-            },
-        )
+        worker = worker_process(kafka.bootstrap, topics, tmp_path, "tests.support.misbehaving", name)
         started.append(worker)
         worker.start()
         return worker
