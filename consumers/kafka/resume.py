@@ -1,11 +1,16 @@
-"""Where to start reading a partition, given its group's commit and what its log holds. Pure."""
+"""Where to start reading a partition, given its group's commit and what its log holds. Pure but for its log."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+import structlog
+from confluent_kafka import TopicPartition
+
 from millstream.consumers.kafka.offset_ledger import METADATA_LIMIT, Checkpoint, OffsetLedger
 from millstream.consumers.kafka.positions import Position
 from millstream.consumers.kafka.running_elsewhere import ANNOUNCED
+
+log = structlog.get_logger(__name__)
 
 
 class Surprise(StrEnum):
@@ -60,3 +65,29 @@ def start_at(offset: int, position: Position, metadata_limit: int = METADATA_LIM
     """A start at an offset, as if everything below it were finished, and above it what `metadata` says."""
     place = f"{position.cluster_id}/{position.topic}/{position.partition}"
     return Start(offset, OffsetLedger(Checkpoint(offset, metadata.removeprefix(ANNOUNCED)), metadata_limit, place))
+
+
+def log_out_of_range(
+    place: TopicPartition,
+    surprise: Surprise,
+    missing: int,
+    *,
+    committed: int | None,
+    next_offset: int | None,
+    log_range: tuple[int, int] | None,
+) -> None:
+    """Say that a partition is read from the offset of `place`, because what was to be read next is not in its log.
+    `log_range`: the first offset of the log and the one after its last."""
+    first, end = log_range or (None, None)
+    log.error(
+        "offset_out_of_range",
+        topic=place.topic,
+        partition=place.partition,
+        committed=committed,
+        next_offset=next_offset,
+        log_start=first,
+        log_end=end,
+        missing=missing,
+        reason=surprise.value,
+        action=f"reading from offset {place.offset}",
+    )

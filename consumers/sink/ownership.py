@@ -15,6 +15,7 @@ from concurrent.futures import wait as wait_for
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from millstream.consumers.kafka.resume import log_out_of_range
 from millstream.consumers.sink.insert_cycle import InsertCycle
 from millstream.consumers.sink.intent import Intent, MisplacedIntent, read_intent
 from millstream.consumers.sink.partitions import SinkCommits, SinkPartition
@@ -199,15 +200,11 @@ class Ownership:
     ) -> None:
         assert start.surprise is not None
         self._status.records_missing += start.missing
-        log.error(
-            "offset_out_of_range",
-            topic=self._topic,
-            partition=number,
+        log_out_of_range(
+            TopicPartition(self._topic, number, start.offset),
+            start.surprise,
+            start.missing,
             committed=committed,
             next_offset=next_offset,
-            log_start=log_range[0],
-            log_end=log_range[1],
-            missing=start.missing,
-            reason=start.surprise.value,
-            action=f"reading from offset {start.offset}",
+            log_range=log_range,
         )

@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_INVALID, TopicPartition
 from millstream.consumers.kafka.assignment import Assignment
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.kafka.positions import Answer, Position, Positions
-from millstream.consumers.kafka.resume import Surprise, start_at, start_of
+from millstream.consumers.kafka.resume import Surprise, log_out_of_range, start_at, start_of
 from millstream.consumers.worker.awaited_jobs import AwaitedJobs
 from millstream.consumers.worker.lost_partitions import LostPartitions
 from millstream.consumers.worker.status import WorkerStatus
@@ -174,15 +174,13 @@ class Takeover:
         if start.surprise is Surprise.NO_COMMIT:
             start = start_at(self._without_commit(member.group, position), position, self._positions.metadata_limit)
         elif start.surprise is not None:
-            log.error(
-                "log_does_not_fit_commit",
-                topic=position.topic,
-                partition=position.partition,
+            log_out_of_range(
+                TopicPartition(position.topic, position.partition, start.offset),
+                start.surprise,
+                start.missing,
                 committed=position.committed,
-                log=position.log,
-                missing=start.missing,
-                reason=start.surprise.value,
-                action=f"reading from offset {start.offset}",
+                next_offset=position.committed,
+                log_range=position.log,
             )
             self._on_missing(start.missing)
         assignment = Assignment(position.topic, position.partition, member.lanes[position.topic], member.overflow)

@@ -153,7 +153,7 @@ def test_retention_that_overtakes_a_stopped_workers_commit_skips_no_job_that_is_
     assert len(left) == len(finished_of(log, waiting)) == 200 - deleted
     assert not set(held) & log.finished
     assert set(log.outcomes.values()) == {1}
-    told = [line for line in lines if line["event"] == "log_does_not_fit_commit"]
+    told = [line for line in lines if line["event"] == "offset_out_of_range"]
     assert sum(line["missing"] for line in told) == deleted + unfinished
     assert {line["topic"] for line in told} == {lane}
     with RunningWorker(kafka.bootstrap, topics, jobs) as third:
@@ -195,7 +195,7 @@ def test_retention_that_overtakes_a_living_worker_skips_no_job_that_is_left_and_
     assert set(log.outcomes.values()) == {1}
     assert set(more) <= log.finished
     events = {line["event"] for line in lines}
-    assert {"log_changed", "log_does_not_fit_commit"} <= events
+    assert {"log_changed", "offset_out_of_range"} <= events
 
 
 def test_a_stop_ends_a_worker_whose_partition_is_held_back(kafka: Broker, topics: TopicCatalogue) -> None:
