@@ -23,6 +23,7 @@ from millstream.topics import apply_topics
 from tests.support.brokers import set_largest_record
 from tests.support.eventlog import TopicReader
 from tests.support.growth import grow
+from tests.support.retention import delete_records
 from tests.support.running_tracker import RunningTracker
 from tests.support.waiting import eventually
 
@@ -343,11 +344,8 @@ def test_events_that_were_deleted_unread_are_counted_and_named(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
     def delete_all() -> None:
-        every = [TopicPartition(topics.events, number, OFFSET_END) for number in range(4)]
-        for deleted in admin.delete_records(every).values():
-            deleted.result(10)
+        delete_records(kafka.bootstrap, [TopicPartition(topics.events, number, OFFSET_END) for number in range(4)])
 
-    admin = AdminClient(KafkaConnection(kafka.bootstrap).client())
     read, lost = new_id(), new_id()
     writer.write(life(new_id()))
     delete_all()

@@ -15,6 +15,7 @@ from millstream.local.broker import Broker
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from millstream.topics import apply_topics
 from tests.support.job_events import CODEC, life_of_jobs
+from tests.support.retention import delete_records
 from tests.support.rollups import counts
 from tests.support.running_sink import running
 from tests.support.waiting import until
@@ -40,9 +41,8 @@ def write(connection: KafkaConnection, topics: TopicCatalogue, jobs: int, seed: 
     return len(events)
 
 
-def delete_all(admin: AdminClient, topics: TopicCatalogue) -> None:
-    for deleted in admin.delete_records([TopicPartition(topics.events, 0, OFFSET_END)]).values():
-        deleted.result(10)
+def delete_all(connection: KafkaConnection, topics: TopicCatalogue) -> None:
+    delete_records(connection.bootstrap, [TopicPartition(topics.events, 0, OFFSET_END)])
 
 
 def commit(connection: KafkaConnection, topics: TopicCatalogue, what: TopicPartition) -> None:
@@ -52,7 +52,7 @@ def commit(connection: KafkaConnection, topics: TopicCatalogue, what: TopicParti
 
 
 def test_a_sink_that_starts_behind_the_log_says_and_counts_what_is_missing_and_goes_on(
-    connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client, admin: AdminClient
+    connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client
 ) -> None:
     config = SinkConfig(group=topics.prefix)
     with running(Sink(connection, topics, clickhouse, CODEC, config)) as sink:
@@ -60,7 +60,7 @@ def test_a_sink_that_starts_behind_the_log_says_and_counts_what_is_missing_and_g
         until(lambda: sink.status.rows_inserted == first)
         assert sink.status.records_missing == 0
     missing = write(connection, topics, 30, seed=2)
-    delete_all(admin, topics)
+    delete_all(connection, topics)
     last = write(connection, topics, 10, seed=3)
     with capture_logs() as lines, running(Sink(connection, topics, clickhouse, CODEC, config)) as sink:
         until(lambda: sink.status.rows_inserted == last)
@@ -73,7 +73,7 @@ def test_a_sink_that_starts_behind_the_log_says_and_counts_what_is_missing_and_g
 
 
 def test_a_living_sink_that_retention_overtakes_inserts_what_it_has_read_and_goes_on(
-    connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client, admin: AdminClient
+    connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client
 ) -> None:
     config = SinkConfig(group=topics.prefix, max_buffered_bytes=100_000)
     with running(Sink(connection, topics, clickhouse, CODEC, config)) as sink:
@@ -88,7 +88,7 @@ def test_a_living_sink_that_retention_overtakes_inserts_what_it_has_read_and_goe
                 read = sink.status.rows_read
                 time.sleep(2)
             assert read < written
-            delete_all(admin, topics)
+            delete_all(connection, topics)
             written += write(connection, topics, 5, seed=30)
         until(lambda: sink.status.records_missing > 0)
         until(lambda: sink.status.rows_inserted + sink.status.records_missing == written)

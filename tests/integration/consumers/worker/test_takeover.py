@@ -19,6 +19,7 @@ from millstream.topics import apply_topics
 from tests.integration.consumers.worker.handlers import Given, jobs
 from tests.support.eventlog import EventLog
 from tests.support.lane_reader import ends, places_of_jobs
+from tests.support.retention import delete_records
 from tests.support.running_worker import RunningWorker
 from tests.support.waiting import eventually, until
 
@@ -32,9 +33,7 @@ def finish(client: JobClient, log: EventLog, count: int = 40, **fields: Any) -> 
 def delete_below(broker: Broker, topic: str, offsets: dict[int, int]) -> None:
     """What retention does: delete the records of each partition below an offset."""
     places = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
-    admin = AdminClient(KafkaConnection(broker.bootstrap).client())
-    for deleted in admin.delete_records(places).values():
-        deleted.result(10)
+    delete_records(broker.bootstrap, places)
 
 
 def finished_of(log: EventLog, job_ids: list[str]) -> set[str]:
