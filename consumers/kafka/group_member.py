@@ -7,6 +7,7 @@ from typing import Protocol
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from millstream.consumers.kafka.assignment import Assignment
+from millstream.consumers.kafka.leaving import leave_group
 from millstream.consumers.kafka.transaction import Commit, ProducerLost
 
 FETCH_AT_ONCE = 500
@@ -15,7 +16,7 @@ FETCH_INTERVAL_S = 0.005
 
 
 class RebalanceListener(Protocol):
-    """Reacts to rebalances. Called on the thread that polls, inside `fetch`, `poll` and `close` of the member."""
+    """Reacts to rebalances. Called on the thread that polls, inside `fetch`, `poll` and `leave` of the member."""
 
     def on_assign(self, member: "GroupMember", partitions: list[TopicPartition]) -> None:
         """The group assigned these partitions; call `member.assign` for those to read."""
@@ -30,16 +31,20 @@ class RebalanceListener(Protocol):
 class GroupMember:
     """One consumer and its assignments. Not thread-safe: the poll thread owns it.
 
-    `lanes`: the lane of each topic it subscribes to. `overflow`: whether those are overflow topics. `joined`: the group
-    has sent this member its part, which may be empty. `rebalances`: how many there were so far.
+    `lanes`: the lane of each topic it subscribes to. `overflow`: whether those are overflow topics. `static`: it
+    keeps its place in the group over a restart. `joined`: the group has sent this member its part, which may be empty.
+    `rebalances`: how many there were so far.
     `rejoining`: it waits for its group's answer; leaving the group would wait for it too.
     """
 
-    def __init__(self, group: str, consumer: Consumer, lanes: dict[str, str], overflow: bool) -> None:
+    def __init__(
+        self, group: str, consumer: Consumer, lanes: dict[str, str], overflow: bool, static: bool = False
+    ) -> None:
         self.group = group
         self.consumer = consumer
         self.lanes = lanes
         self.overflow = overflow
+        self._static = static
         self.rebalances = 0
         self.joined = False
         self.rejoining = True
@@ -90,9 +95,9 @@ class GroupMember:
         """Give partitions back to the group, at the end of `on_revoke` and `on_lost`."""
         self.consumer.incremental_unassign(partitions)
 
-    def close(self) -> None:
-        """Leave the group. Blocks while a join is under way."""
-        self.consumer.close()
+    def leave(self) -> None:
+        """Leave the group, or restart as a static member. Blocks while a join is under way."""
+        leave_group(self.consumer, self._static)
 
     def fetch(self) -> list[Message]:
         """What has arrived, without waiting. A member that had nothing a moment ago is not asked: each call gives up

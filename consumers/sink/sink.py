@@ -12,12 +12,15 @@ in other ranges, hence under other tokens.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from millstream.consumers.kafka.frozen_process import run_or_exit
+from millstream.consumers.kafka.leaving import leave_group
 from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.dead_letters import DeadLetterSender
 from millstream.consumers.sink.holds import Holds
@@ -94,7 +97,7 @@ class Sink:
                 owned.release(owned.partitions.values())
             finally:
                 owned.partitions.clear()
-                consumer.close()
+                run_or_exit([partial(leave_group, consumer, static=bool(config.instance_id))])
                 pool.shutdown(wait=False, cancel_futures=True)
                 schemas.close()
             log.info("sink_stopped", rows=status.rows_inserted, batches=status.batches, dead=status.dead_records)

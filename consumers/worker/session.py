@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import structlog
 
+from millstream.consumers.kafka.frozen_process import run_or_exit
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.worker.commit_loop import CommitLoop
 from millstream.consumers.worker.concurrency import ConcurrencyControl
 from millstream.consumers.worker.execution.executor import Executor
-from millstream.consumers.worker.frozen_process import run_or_exit
 from millstream.consumers.worker.handover import Handover
 from millstream.consumers.worker.intake import Intake
 from millstream.consumers.worker.loop_guard import LoopGuard, TooManyStuckHandlers
@@ -26,8 +26,7 @@ log = structlog.get_logger(__name__)
 
 POLL_S = 0.005
 REJOIN_WITHIN_S = 8.0
-"""How long a drain waits for a rebalance that is under way, which a member cannot leave. One that ends while the
-consumer closes may block the process for ever (librdkafka issue 4884)."""
+"""How long a drain goes on writing during a rebalance that is under way, which a member cannot leave."""
 
 CANCEL_WITHIN_S = 2.0
 """How long what was cancelled at the end of a drain or of a session may take to end."""
@@ -100,7 +99,7 @@ class WorkerSession:
 
     def leave_groups(self) -> None:
         """Leave all groups at once: leaving one waits for a join that is under way."""
-        run_or_exit([member.close for member in self._members])
+        run_or_exit([member.leave for member in self._members])
 
     def _set_ready(self) -> None:
         ready = self._status.ready

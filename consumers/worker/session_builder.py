@@ -249,5 +249,6 @@ class SessionBuilder:
             # Called when the member is polled.
             self._metrics.read_statistics(name, text, member.assignments)
 
-        member: GroupMember = GroupMember(group, Consumer({**made, "stats_cb": on_statistics}), lanes, overflow)
+        consumer = Consumer({**made, "stats_cb": on_statistics})
+        member: GroupMember = GroupMember(group, consumer, lanes, overflow, config.static_membership)
         return member

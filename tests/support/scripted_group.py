@@ -93,6 +93,9 @@ class ScriptedConsumer:
     def subscribe(self, topics: list[str], **callbacks: Any) -> None:
         self.calls.append(("subscribe", topics))
 
+    def unsubscribe(self) -> None:
+        self.calls.append(("unsubscribe", None))
+
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         self.calls.append(("assign", [(each.partition, each.offset) for each in partitions]))
 

@@ -56,7 +56,7 @@ def test_a_partition_that_was_paused_when_it_was_handed_over_is_read_when_it_com
     second = member()
     until(lambda: has(2, second) and len(second.assignments) == 2)
     handed_over = set(second.assignments)
-    second.consumer.close()
+    second.leave()
     until(lambda: has(4))
     producer = Producer(KafkaConnection(kafka.bootstrap).producer())
     for partition in range(4):
@@ -68,4 +68,4 @@ def test_a_partition_that_was_paused_when_it_was_handed_over_is_read_when_it_com
         return {(lane, partition) for partition in read} >= handed_over
 
     until(all_read)
-    first.consumer.close()
+    first.leave()

@@ -7,12 +7,12 @@ from functools import partial
 
 import pytest
 
-from millstream.consumers.worker.frozen_process import run_or_exit
+from millstream.consumers.kafka.frozen_process import run_or_exit
 from tests.support.paths import ROOT
 
 FREEZES = """
 import ctypes
-from millstream.consumers.worker.frozen_process import run_or_exit
+from millstream.consumers.kafka.frozen_process import run_or_exit
 
 def hold_the_interpreter_while_leaving():
     ctypes.PyDLL(None).sleep(100)

@@ -1,7 +1,6 @@
 """Ends a process that is frozen while it leaves its groups.
 
-A consumer that is closed while its group rebalances may wait for ever for an answer of its own client, and holds the
-interpreter's lock meanwhile (librdkafka issue 4884). Then no Python code of the process runs any more, not even that of
+Leaving may freeze a static member: see `leaving.py`. Then no Python code of the process runs any more, not even that of
 a signal handler. By that time everything is committed or will be redelivered, so the process ends, and whoever
 supervises it starts it again.
 """
