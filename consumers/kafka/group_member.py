@@ -7,7 +7,7 @@ from typing import Protocol
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from millstream.consumers.kafka.assignment import Assignment
-from millstream.consumers.kafka.leaving import leave_group
+from millstream.consumers.kafka.leaving import decline, give_up, leave_group
 from millstream.consumers.kafka.transaction import Commit, ProducerLost
 
 FETCH_AT_ONCE = 500
@@ -16,7 +16,7 @@ FETCH_INTERVAL_S = 0.005
 
 
 class RebalanceListener(Protocol):
-    """Reacts to rebalances. Called on the thread that polls, inside `fetch`, `poll` and `leave` of the member."""
+    """Reacts to rebalances. Called on the thread that polls, inside `fetch` and `poll` of the member."""
 
     def on_assign(self, member: "GroupMember", partitions: list[TopicPartition]) -> None:
         """The group assigned these partitions; call `member.assign` for those to read."""
@@ -45,6 +45,7 @@ class GroupMember:
         self.lanes = lanes
         self.overflow = overflow
         self._static = static
+        self._leaving = False
         self.rebalances = 0
         self.joined = False
         self.rejoining = True
@@ -61,7 +62,12 @@ class GroupMember:
             def callback(_: Consumer, partitions: list[TopicPartition]) -> None:
                 self.rebalances += 1
                 self.rejoining = rejoins
-                react(self, partitions)
+                if not self._leaving:
+                    react(self, partitions)
+                elif rejoins:
+                    give_up(self.consumer, partitions)
+                else:
+                    decline(self.consumer)
 
             return callback
 
@@ -93,11 +99,14 @@ class GroupMember:
 
     def unassign(self, partitions: list[TopicPartition]) -> None:
         """Give partitions back to the group, at the end of `on_revoke` and `on_lost`."""
-        self.consumer.incremental_unassign(partitions)
+        give_up(self.consumer, partitions)
 
     def leave(self) -> None:
-        """Leave the group, or restart as a static member. Blocks while a join is under way."""
-        leave_group(self.consumer, self._static)
+        """Leave the group, unless it is left already. The listener hears of no rebalance any more. Blocks while a join
+        is under way."""
+        if not self._leaving:
+            self._leaving = True
+            leave_group(self.consumer, self._static)
 
     def fetch(self) -> list[Message]:
         """What has arrived, without waiting. A member that had nothing a moment ago is not asked: each call gives up

@@ -1,21 +1,22 @@
-"""Leaving a consumer group."""
+"""Leaving a consumer group.
 
+A consumer that is closed while a rebalance waits to be handled may wait for ever for its own client, and hold the
+interpreter's lock meanwhile (librdkafka issues 4041 and 4884). So a member ends its subscription first, after which no
+partition is assigned, and handles what has come while its client still responds. Unsubscribing would cost a static
+member its place in the group.
+"""
+
+from collections.abc import Sequence
 from contextlib import suppress
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 SERVED_AT_ONCE = 500
 
 
 def leave_group(consumer: Consumer, static: bool) -> None:
     """Leave the group and close the consumer; a static member keeps its place in the group. Blocks while a join is
-    under way.
-
-    A consumer that is closed while an assignment waits to be handled may wait for ever for its own client, and hold
-    the interpreter's lock meanwhile (librdkafka issues 4041 and 4884). So the subscription ends first, after which no
-    assignment comes, and those that have come are handled by a client that still responds. Unsubscribing would cost a
-    static member its place.
-    """
+    under way. What the member is assigned meanwhile it must `decline`, and `give_up` what is revoked or lost."""
     try:
         if not static:
             # Refused after a fatal error, which also ends the membership.
@@ -25,3 +26,15 @@ def leave_group(consumer: Consumer, static: bool) -> None:
             pass
     finally:
         consumer.close()
+
+
+def decline(consumer: Consumer) -> None:
+    """Read nothing of what the group has just assigned."""
+    consumer.incremental_assign([])
+
+
+def give_up(consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+    """Stop reading those of these partitions that the client reads: without an answer that is right for it, the client
+    waits for another one."""
+    read = {(each.topic, each.partition) for each in consumer.assignment()}
+    consumer.incremental_unassign([each for each in partitions if (each.topic, each.partition) in read])

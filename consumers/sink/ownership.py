@@ -15,6 +15,7 @@ from concurrent.futures import wait as wait_for
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from millstream.consumers.kafka.leaving import give_up
 from millstream.consumers.kafka.resume import log_out_of_range
 from millstream.consumers.sink.insert_cycle import InsertCycle
 from millstream.consumers.sink.intent import Intent, MisplacedIntent, read_intent
@@ -85,7 +86,8 @@ class Ownership:
         """Let inserts under way finish for a moment, acknowledge what is inserted, and give the partitions back."""
         leaving = [self.partitions[each.partition] for each in revoked if each.partition in self.partitions]
         self.release(leaving)
-        consumer.incremental_unassign(self._drop(revoked))
+        self._drop(revoked)
+        give_up(consumer, revoked)
         log.info("partitions_revoked", partitions=sorted(each.partition for each in revoked))
 
     def on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
@@ -93,7 +95,8 @@ class Ownership:
         for each in lost:
             if each.partition in self.partitions:
                 self.partitions[each.partition].released.set()
-        consumer.incremental_unassign(self._drop(lost))
+        self._drop(lost)
+        give_up(consumer, lost)
         log.warning("partitions_lost", partitions=sorted(each.partition for each in lost))
 
     def release(self, partitions: Iterable[SinkPartition]) -> None:
@@ -153,14 +156,11 @@ class Ownership:
             # Soon the commit is one of this log, whether or not there is a record to insert.
             partition.inserted = start.buffer.start
 
-    def _drop(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """Forget these; returns those that the client still reads."""
-        read = [each for each in partitions if each.partition not in self._changed]
+    def _drop(self, partitions: list[TopicPartition]) -> None:
         for each in partitions:
             self.partitions.pop(each.partition, None)
             self._changed.pop(each.partition, None)
             self._status.held.pop(each.partition, None)
-        return read
 
     def _facts(self, consumer: Consumer, numbers: list[int]) -> TopicFacts | None:
         """What Kafka says; asked until it is known. None when the sink is to stop."""

@@ -42,8 +42,7 @@ class Handover:
 
     `cancel_lost` ends what runs for partitions that are no longer held. `may_announce`: whether every worker
     understands announcements. `handover_grace_s`: how long jobs go on here after their partition was given back;
-    `revoke_grace_s`: how long it is held for jobs that cannot be announced. After `release_all` rebalances have no
-    effect.
+    `revoke_grace_s`: how long it is held for jobs that cannot be announced.
     """
 
     def __init__(
@@ -74,7 +73,6 @@ class Handover:
         self._revoke_grace_s = revoke_grace_s
         self._handover_grace_s = handover_grace_s
         self._may_announce = may_announce
-        self._closed = False
 
     @property
     def retained(self) -> int:
@@ -98,8 +96,7 @@ class Handover:
             self._retain(member, list(member.assignments.values()), grace_s)
 
     def give_back_all(self, members: Sequence[GroupMember]) -> None:
-        """Give every partition back, before the members leave their groups. Rebalances have no effect from here on."""
-        self._closed = True
+        """Give every partition back, before the members leave their groups."""
         self._lost.release_all()
         self._takeover.drop_all()
         for member in members:
@@ -112,7 +109,6 @@ class Handover:
     def release_all(self, members: Sequence[GroupMember]) -> None:
         """The session has ended: nothing of any partition starts or is written any more. Lost ones are among them: a
         job of theirs that still looked live would keep its ordering key when the executor drops what waits."""
-        self._closed = True
         self._lost.release_all()
         for member in members:
             for assignment in member.assignments.values():
@@ -124,15 +120,14 @@ class Handover:
 
     def on_assign(self, member: GroupMember, partitions: list[TopicPartition]) -> None:
         """Take the partitions over. Raises `ProducerLost` when the transactional producer cannot be opened."""
-        if self._closed or not self._await_open():
+        if not self._await_open():
+            member.assign([])
             return
         self._lost.came_back(member.group, {(each.topic, each.partition) for each in partitions})
         self._takeover.take(member, partitions)
 
     def on_revoke(self, member: GroupMember, partitions: list[TopicPartition]) -> None:
         """Commit, give the partitions back, and let running jobs go on."""
-        if self._closed:
-            return
         leaving = [found for each in partitions if (found := _assignment(member, each))]
         self._retain(member, leaving, self._handover_grace_s)
         if not all(each.retained for each in self._in_flight.started(leaving)):
@@ -143,8 +138,6 @@ class Handover:
 
     def on_lost(self, member: GroupMember, partitions: list[TopicPartition]) -> None:
         """Keep the partitions for a while: most members come back (`lost_partitions.py`)."""
-        if self._closed:
-            return
         self._lost.lost_again(member.group)
         for each in partitions:
             if (assignment := member.remove((each.topic, each.partition))) is not None:

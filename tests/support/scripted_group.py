@@ -61,6 +61,8 @@ class ScriptedConsumer:
         self.logs: dict[tuple[str, int], tuple[int, int]] = {}
         self.unknown = 0
         self.commit_fails = False
+        self.assigned: set[tuple[str, int]] = set()
+        self.callbacks: dict[str, Any] = {}
         self.paused: set[tuple[str, int]] = set()
 
     def consume(self, count: int, timeout: float) -> list[ScriptedMessage]:
@@ -92,14 +94,20 @@ class ScriptedConsumer:
 
     def subscribe(self, topics: list[str], **callbacks: Any) -> None:
         self.calls.append(("subscribe", topics))
+        self.callbacks = callbacks
 
     def unsubscribe(self) -> None:
         self.calls.append(("unsubscribe", None))
 
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(*each) for each in self.assigned]
+
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        self.assigned |= {(each.topic, each.partition) for each in partitions}
         self.calls.append(("assign", [(each.partition, each.offset) for each in partitions]))
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        self.assigned -= {(each.topic, each.partition) for each in partitions}
         self.calls.append(("unassign", [each.partition for each in partitions]))
 
     def pause(self, partitions: list[TopicPartition]) -> None:

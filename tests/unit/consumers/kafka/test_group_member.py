@@ -1,6 +1,7 @@
 """A group member returns everything that it is assigned, on a scripted consumer."""
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from millstream.consumers.kafka.assignment import Assignment
 from tests.support.scripted_group import ScriptedConsumer, ScriptedMessage, scripted_member
@@ -77,3 +78,41 @@ def test_a_partition_that_was_assigned_during_a_fetch_is_read_from_its_first_off
     consumer.consume = consume  # type: ignore[method-assign]
     assert member.fetch() == []
     assert ("seek", (0, 7)) in consumer.calls
+
+
+def test_a_member_that_has_left_does_not_leave_again() -> None:
+    consumer = ScriptedConsumer()
+    member = scripted_member(consumer)
+    member.leave()
+    member.leave()
+    assert consumer.calls == [("unsubscribe", None), ("close", None)]
+
+
+def test_a_member_gives_back_only_what_its_client_reads() -> None:
+    consumer = ScriptedConsumer()
+    member = scripted_member(consumer)
+    member.assign([Assignment(TOPIC, 0, "default")])
+    member.unassign([TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)])
+    assert consumer.calls[-1] == ("unassign", [0])
+
+
+def test_a_member_that_leaves_answers_each_rebalance_and_its_listener_hears_of_none() -> None:
+    class Listener:
+        """Fails when it hears of a rebalance."""
+
+        def on_assign(self, *_: object) -> None:
+            raise AssertionError("the member has left")
+
+        on_revoke = on_lost = on_assign
+
+    consumer = ScriptedConsumer()
+    member = scripted_member(consumer)
+    member.join(Listener())
+    member.assign([Assignment(TOPIC, 0, "default")])
+    member.leave()
+    del consumer.calls[:]
+    both = [TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)]
+    consumer.callbacks["on_assign"](consumer, both)
+    consumer.callbacks["on_revoke"](consumer, both)
+    consumer.callbacks["on_lost"](consumer, both)
+    assert consumer.calls == [("assign", []), ("unassign", [0]), ("unassign", [])]

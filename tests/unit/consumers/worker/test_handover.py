@@ -108,12 +108,6 @@ def test_nothing_of_a_lost_partition_is_committed(parts: Parts) -> None:
     assert set(parts.member.assignments) == {(TOPIC, 1)}
 
 
-def test_after_the_session_has_ended_rebalances_have_no_effect(parts: Parts) -> None:
-    parts.handover.release_all([parts.member])
-    parts.assign(0)
-    assert parts.consumer.calls == []
-
-
 def test_a_partition_that_comes_back_after_a_revocation_is_a_new_assignment(parts: Parts) -> None:
     parts.assign(0)
     before = parts.member.assignments[TOPIC, 0]
