@@ -6,12 +6,15 @@ partition is assigned, and handles what has come while its client still responds
 member its place in the group.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 SERVED_AT_ONCE = 500
+SERVE_WITHIN_S = 1.0
+"""A static member is still sent records, so what comes never ends."""
 
 
 def leave_group(consumer: Consumer, static: bool) -> None:
@@ -22,7 +25,8 @@ def leave_group(consumer: Consumer, static: bool) -> None:
             # Refused after a fatal error, which also ends the membership.
             with suppress(KafkaException):
                 consumer.unsubscribe()
-        while consumer.consume(SERVED_AT_ONCE, 0):
+        deadline = time.monotonic() + SERVE_WITHIN_S
+        while consumer.consume(SERVED_AT_ONCE, 0) and time.monotonic() < deadline:
             pass
     finally:
         consumer.close()

@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
+from millstream.consumers.kafka import leaving as leaving_module
 from millstream.consumers.kafka.leaving import leave_group
 from tests.support.scripted_group import ScriptedConsumer, ScriptedMessage
 
@@ -25,6 +26,15 @@ def test_a_static_member_keeps_its_place_in_the_group() -> None:
     consumer = leaving(ScriptedConsumer(), static=True)
     assert consumer.calls == [("close", None)]
     assert not consumer.arriving
+
+
+def test_a_static_member_closes_although_records_keep_coming(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(ScriptedConsumer):
+        def consume(self, count: int, timeout: float) -> list[ScriptedMessage]:
+            return [ScriptedMessage("jobs.default", 0, 0, b"")]
+
+    monkeypatch.setattr(leaving_module, "SERVE_WITHIN_S", 0.01)
+    assert leaving(Endless(), static=True).calls == [("close", None)]
 
 
 def test_a_consumer_after_a_fatal_error_is_closed_all_the_same() -> None:
