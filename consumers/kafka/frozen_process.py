@@ -1,8 +1,8 @@
 """Ends a process that is frozen while it leaves its groups.
 
-Leaving may freeze a static member: see `leaving.py`. Then no Python code of the process runs any more, not even that of
-a signal handler. By that time everything is committed or will be redelivered, so the process ends, and whoever
-supervises it starts it again.
+A rebalance that begins at the very moment of closing may freeze it: see `leaving.py`. Then no Python code of it
+runs any more, not even that of a signal handler. By that time everything is committed or will be redelivered, so the
+process ends, and whoever supervises it starts it again.
 """
 
 import faulthandler

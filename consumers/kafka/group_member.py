@@ -31,20 +31,16 @@ class RebalanceListener(Protocol):
 class GroupMember:
     """One consumer and its assignments. Not thread-safe: the poll thread owns it.
 
-    `lanes`: the lane of each topic it subscribes to. `overflow`: whether those are overflow topics. `static`: it
-    keeps its place in the group over a restart. `joined`: the group has sent this member its part, which may be empty.
-    `rebalances`: how many there were so far.
+    `lanes`: the lane of each topic it subscribes to. `overflow`: whether those are overflow topics. `joined`: the group
+    has sent this member its part, which may be empty. `rebalances`: how many there were so far.
     `rejoining`: it waits for its group's answer; leaving the group would wait for it too.
     """
 
-    def __init__(
-        self, group: str, consumer: Consumer, lanes: dict[str, str], overflow: bool, static: bool = False
-    ) -> None:
+    def __init__(self, group: str, consumer: Consumer, lanes: dict[str, str], overflow: bool) -> None:
         self.group = group
         self.consumer = consumer
         self.lanes = lanes
         self.overflow = overflow
-        self._static = static
         self._leaving = False
         self.rebalances = 0
         self.joined = False
@@ -106,7 +102,7 @@ class GroupMember:
         is under way."""
         if not self._leaving:
             self._leaving = True
-            leave_group(self.consumer, self._static)
+            leave_group(self.consumer)
 
     def fetch(self) -> list[Message]:
         """What has arrived, without waiting. A member that had nothing a moment ago is not asked: each call gives up

@@ -1,30 +1,24 @@
 """Leaving a consumer group.
 
 A consumer that is closed while a rebalance waits to be handled may wait for ever for its own client, and hold the
-interpreter's lock meanwhile (librdkafka issues 4041 and 4884). So a member ends its subscription first, after which no
-partition is assigned, and handles what has come while its client still responds. Unsubscribing would cost a static
-member its place in the group.
+interpreter's lock meanwhile (librdkafka issues 4041 and 4884). So a member handles what has come before it closes. To
+unsubscribe first is no way: a consumer that is closed soon after may end before it has left the group.
 """
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 SERVED_AT_ONCE = 500
 SERVE_WITHIN_S = 1.0
-"""A static member is still sent records, so what comes never ends."""
+"""Records keep coming meanwhile."""
 
 
-def leave_group(consumer: Consumer, static: bool) -> None:
+def leave_group(consumer: Consumer) -> None:
     """Leave the group and close the consumer; a static member keeps its place in the group. Blocks while a join is
     under way. What the member is assigned meanwhile it must `decline`, and `give_up` what is revoked or lost."""
     try:
-        if not static:
-            # Refused after a fatal error, which also ends the membership.
-            with suppress(KafkaException):
-                consumer.unsubscribe()
         deadline = time.monotonic() + SERVE_WITHIN_S
         while consumer.consume(SERVED_AT_ONCE, 0) and time.monotonic() < deadline:
             pass

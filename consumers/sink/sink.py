@@ -97,7 +97,7 @@ class Sink:
                 owned.release(owned.partitions.values())
             finally:
                 owned.partitions.clear()
-                run_or_exit([partial(leave_group, consumer, static=bool(config.instance_id))])
+                run_or_exit([partial(leave_group, consumer)])
                 pool.shutdown(wait=False, cancel_futures=True)
                 schemas.close()
             log.info("sink_stopped", rows=status.rows_inserted, batches=status.batches, dead=status.dead_records)

@@ -249,6 +249,5 @@ class SessionBuilder:
             # Called when the member is polled.
             self._metrics.read_statistics(name, text, member.assignments)
 
-        consumer = Consumer({**made, "stats_cb": on_statistics})
-        member: GroupMember = GroupMember(group, consumer, lanes, overflow, config.static_membership)
+        member: GroupMember = GroupMember(group, Consumer({**made, "stats_cb": on_statistics}), lanes, overflow)
         return member

@@ -28,7 +28,7 @@ def join_and_leave(bootstrap: str, topic: str, times: int, number: int) -> None:
         consumer = Consumer(settings)
         consumer.subscribe([topic], on_assign=lambda own, _: decline(own), on_revoke=give_up, on_lost=give_up)
         time.sleep(FIRST_ASSIGNMENT_S + dice.uniform(-0.2, 1.2))
-        leave_group(consumer, static=False)
+        leave_group(consumer)
 
 
 if __name__ == "__main__":

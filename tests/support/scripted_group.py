@@ -96,9 +96,6 @@ class ScriptedConsumer:
         self.calls.append(("subscribe", topics))
         self.callbacks = callbacks
 
-    def unsubscribe(self) -> None:
-        self.calls.append(("unsubscribe", None))
-
     def assignment(self) -> list[TopicPartition]:
         return [TopicPartition(*each) for each in self.assigned]
 

@@ -85,7 +85,7 @@ def test_a_member_that_has_left_does_not_leave_again() -> None:
     member = scripted_member(consumer)
     member.leave()
     member.leave()
-    assert consumer.calls == [("unsubscribe", None), ("close", None)]
+    assert consumer.calls == [("close", None)]
 
 
 def test_a_member_gives_back_only_what_its_client_reads() -> None:
