@@ -1,6 +1,6 @@
 """Ends a process that is frozen while it leaves its groups.
 
-A rebalance that begins at the very moment of closing may freeze it: see `leaving.py`. Then no Python code of it
+A rebalance that begins at the very moment of closing may freeze it: see `membership.py`. Then no Python code of it
 runs any more, not even that of a signal handler. By that time everything is committed or will be redelivered, so the
 process ends, and whoever supervises it starts it again.
 """

@@ -7,7 +7,7 @@ from typing import Protocol
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from millstream.consumers.kafka.assignment import Assignment
-from millstream.consumers.kafka.leaving import decline, give_up, leave_group
+from millstream.consumers.kafka.membership import Membership, give_up
 from millstream.consumers.kafka.transaction import Commit, ProducerLost
 
 FETCH_AT_ONCE = 500
@@ -41,11 +41,11 @@ class GroupMember:
         self.consumer = consumer
         self.lanes = lanes
         self.overflow = overflow
-        self._leaving = False
         self.rebalances = 0
         self.joined = False
         self.rejoining = True
         self.assignments: dict[tuple[str, int], Assignment] = {}
+        self._membership = Membership(consumer)
         self._removed_while_paused: set[tuple[str, int]] = set()
         self._empty_at = float("-inf")
 
@@ -58,16 +58,11 @@ class GroupMember:
             def callback(_: Consumer, partitions: list[TopicPartition]) -> None:
                 self.rebalances += 1
                 self.rejoining = rejoins
-                if not self._leaving:
-                    react(self, partitions)
-                elif rejoins:
-                    give_up(self.consumer, partitions)
-                else:
-                    decline(self.consumer)
+                react(self, partitions)
 
             return callback
 
-        self.consumer.subscribe(
+        self._membership.join(
             list(self.lanes),
             on_assign=counted(listener.on_assign, rejoins=False),
             on_revoke=counted(listener.on_revoke, rejoins=True),
@@ -100,9 +95,7 @@ class GroupMember:
     def leave(self) -> None:
         """Leave the group, unless it is left already. The listener hears of no rebalance any more. Blocks while a join
         is under way."""
-        if not self._leaving:
-            self._leaving = True
-            leave_group(self.consumer)
+        self._membership.leave()
 
     def fetch(self) -> list[Message]:
         """What has arrived, without waiting. A member that had nothing a moment ago is not asked: each call gives up

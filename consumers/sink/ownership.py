@@ -15,7 +15,7 @@ from concurrent.futures import wait as wait_for
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from millstream.consumers.kafka.leaving import give_up
+from millstream.consumers.kafka.membership import give_up
 from millstream.consumers.kafka.resume import log_out_of_range
 from millstream.consumers.sink.insert_cycle import InsertCycle
 from millstream.consumers.sink.intent import Intent, MisplacedIntent, read_intent

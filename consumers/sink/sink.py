@@ -12,7 +12,6 @@ in other ranges, hence under other tokens.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import structlog
 from clickhouse_connect.driver.client import Client
@@ -20,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import AdminClient
 
 from millstream.consumers.kafka.frozen_process import run_or_exit
-from millstream.consumers.kafka.leaving import leave_group
+from millstream.consumers.kafka.membership import Membership
 from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.dead_letters import DeadLetterSender
 from millstream.consumers.sink.holds import Holds
@@ -78,7 +77,8 @@ class Sink:
 
         owned = Ownership(self.topic, commits, inserts, status, stop, config.revoke_grace_s, self._topic_id, new_writer)
         reading = Reading(consumer, self.topic, owned.partitions, status, config.max_buffered_bytes, owned.log_changed)
-        consumer.subscribe([self.topic], on_assign=owned.on_assign, on_revoke=owned.on_revoke, on_lost=owned.on_lost)
+        membership = Membership(consumer)
+        membership.join([self.topic], on_assign=owned.on_assign, on_revoke=owned.on_revoke, on_lost=owned.on_lost)
         log.info("sink_started", topic=self.topic, group=config.group)
         try:
             while not stop.is_set():
@@ -97,7 +97,7 @@ class Sink:
                 owned.release(owned.partitions.values())
             finally:
                 owned.partitions.clear()
-                run_or_exit([partial(leave_group, consumer)])
+                run_or_exit([membership.leave])
                 pool.shutdown(wait=False, cancel_futures=True)
                 schemas.close()
             log.info("sink_stopped", rows=status.rows_inserted, batches=status.batches, dead=status.dead_records)

@@ -9,7 +9,7 @@ from functools import partial
 from confluent_kafka import Consumer
 
 from millstream.consumers.kafka.frozen_process import run_or_exit
-from millstream.consumers.kafka.leaving import decline, give_up, leave_group
+from millstream.consumers.kafka.membership import Membership, give_up
 from millstream.schemas import KafkaConnection
 from millstream.schemas.ids import new_id
 
@@ -25,10 +25,10 @@ def join_and_leave(bootstrap: str, topic: str, times: int, number: int) -> None:
         settings = KafkaConnection(bootstrap).quiet.consumer(
             f"leaving-{new_id()}", partition_assignment_strategy="cooperative-sticky"
         )
-        consumer = Consumer(settings)
-        consumer.subscribe([topic], on_assign=lambda own, _: decline(own), on_revoke=give_up, on_lost=give_up)
+        member = Membership(Consumer(settings))
+        member.join([topic], on_assign=Consumer.incremental_assign, on_revoke=give_up, on_lost=give_up)
         time.sleep(FIRST_ASSIGNMENT_S + dice.uniform(-0.2, 1.2))
-        leave_group(consumer)
+        member.leave()
 
 
 if __name__ == "__main__":
