@@ -22,7 +22,7 @@ from pydantic_settings import (
 from millstream.analytics.address import http_address
 from millstream.consumers.sink import SinkConfig
 from millstream.consumers.worker import WorkerConfig
-from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, TopicCatalogue
+from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, PinnedRegistry, TopicCatalogue
 from millstream.schemas.record import Name
 from millstream.streams.config import TrackerConfig
 
@@ -169,7 +169,10 @@ class Settings(BaseSettings):
     def codec(self) -> Codec:
         registry = self.schema_registry
         if not registry.url:
-            return Codec()
+            # Imported here: most commands need no Kafka client to read their settings.
+            from millstream.announced_schemas import AnnouncedSchemas
+
+            return Codec(PinnedRegistry(AnnouncedSchemas(self.connection, self.catalogue).newest))
         options: dict[str, Any] = {"url": registry.url}
         if registry.basic_auth.get_secret_value():
             options["basic.auth.user.info"] = registry.basic_auth.get_secret_value()

@@ -1,4 +1,5 @@
-"""Compares the broker's topics with the catalogue, creates missing ones and corrects settings."""
+"""Compares the broker's topics with the catalogue, creates missing ones, corrects settings, and announces the schemas
+of this release."""
 
 import time
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from millstream.announced_schemas import announce_schemas
 from millstream.schemas import KafkaConnection, Topic, TopicCatalogue
 
 TIMEOUT_S = 30.0
@@ -48,8 +50,8 @@ def inspect_topics(connection: KafkaConnection, catalogue: TopicCatalogue, repli
 
 
 def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replication: int = -1) -> list[TopicStatus]:
-    """Create missing topics and correct settings; returns the statuses after that. Safe to repeat. New topics have
-    leaders when it returns.
+    """Create missing topics, correct settings and announce the schemas of this release; returns the statuses after
+    that. Safe to repeat. New topics have leaders when it returns.
 
     Partitions are not added, because keys would change their partition: `grow_topics` does that. Kafka cannot remove a
     partition, and only moves replicas by a reassignment. A topic that needs one of these stays "differs".
@@ -76,6 +78,7 @@ def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replica
                 _correct(admin, name, settings)
                 corrected[name] = settings
         if not (wrong or any(each.status == "missing" for each in statuses)) or time.monotonic() > deadline:
+            announce_schemas(connection, catalogue)
             return statuses
         time.sleep(0.05)
 

@@ -1,6 +1,7 @@
 """Reads and writes `jobs.commands` as a whole: one partition, of which compaction keeps the last record of each key.
 
-Besides the commands it holds a record for each lane whose partitions have become more.
+Besides the commands it holds a record for each lane whose partitions have become more, and one for each release that
+has announced its schemas.
 """
 
 import time

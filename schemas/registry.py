@@ -7,7 +7,7 @@ id, and `compatibility.py` checks it against every older one.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -25,7 +25,11 @@ _MOST_MISSING = 1_000
 """Ids that are remembered as missing."""
 
 NEWER_IDS = 1_000
-"""How many ids above the newest known one are taken for a newer release's; what is above them is garbage."""
+"""How many ids above the newest known one may be a newer release's; what is above them is garbage."""
+
+ANNOUNCEMENT_KEY = b"newest_schema:"
+"""What the key of a record on `jobs.commands` begins with that announces the newest schema of a release; its id
+follows."""
 
 
 class UnknownSchema(LookupError):
@@ -34,6 +38,10 @@ class UnknownSchema(LookupError):
 
 class NewerSchema(UnknownSchema):
     """The id is above all that this release knows: a newer release wrote the record, and can read it."""
+
+
+class UnannouncedSchema(UnknownSchema):
+    """The id is above all that this release knows, and no release has announced it so far."""
 
 
 class RegistryUnavailable(RuntimeError):
@@ -53,7 +61,14 @@ class Registry(Protocol):
 
 
 class PinnedRegistry:
-    """Ids pinned in the package."""
+    """Ids pinned in the package.
+
+    `newest_announced` returns the newest id that a release has announced. Without it any id a little above the known
+    ones counts as announced. It may raise `RegistryUnavailable`.
+    """
+
+    def __init__(self, newest_announced: Callable[[], int] | None = None) -> None:
+        self._newest_announced = newest_announced
 
     def id_of(self, record: str) -> int:
         ids = [schema_id for schema_id, schema in pinned_schemas().items() if schema["name"] == record]
@@ -65,11 +80,15 @@ class PinnedRegistry:
         try:
             return pinned_schemas()[schema_id]
         except KeyError:
-            if 0 < schema_id - max(pinned_schemas()) <= NEWER_IDS:
-                raise NewerSchema(
-                    f"schema id {schema_id} is not one of the pinned ones: a newer release wrote the record"
-                ) from None
-            raise UnknownSchema(f"schema id {schema_id} is not one of the pinned ones") from None
+            raise self._unknown(schema_id) from None
+
+    def _unknown(self, schema_id: int) -> UnknownSchema:
+        problem = f"schema id {schema_id} is not one of the pinned ones"
+        if not 0 < schema_id - max(pinned_schemas()) <= NEWER_IDS:
+            return UnknownSchema(problem)
+        if self._newest_announced is None or schema_id <= self._newest_announced():
+            return NewerSchema(f"{problem}: a newer release wrote the record")
+        return UnannouncedSchema(f"{problem}, and no release has announced it (millstream topics apply)")
 
 
 class ConfluentRegistry:

@@ -11,7 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from millstream.consumers.sink.avro_file import AvroFile
 from millstream.schemas.codec import DecodeError, schema_id_of
-from millstream.schemas.registry import NewerSchema, Registry, RegistryUnavailable, UnknownSchema
+from millstream.schemas.registry import (
+    NewerSchema,
+    Registry,
+    RegistryUnavailable,
+    UnannouncedSchema,
+    UnknownSchema,
+)
 
 ASK_AGAIN_S = 3.0
 ANSWER_WITHIN_S = 0.05
@@ -80,6 +86,9 @@ class RecordSchemas:
             return str(error)
         except TimeoutError:
             return "the Schema Registry has not answered yet"
+        except UnannouncedSchema:
+            # A release may announce it later.
+            pass
         except (DecodeError, UnknownSchema):
             if len(self._refused) >= MOST_REFUSED:
                 self._refused.clear()

@@ -55,6 +55,7 @@ class ScriptedRegistry(PinnedRegistry):
     """A registry of a release that learns of a schema, or of one that does not answer."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.knows_newer = False
         self.away = False
         self.answers = threading.Event()

@@ -1,6 +1,7 @@
 """Reads `jobs.commands` from the beginning and `jobs.heartbeats` of the last seconds and on, on a thread of its own.
 
-Besides commands, `jobs.commands` has a record for each lane whose partitions have become more.
+Besides commands, `jobs.commands` has a record for each lane whose partitions have become more, and one for each release
+that has announced its schemas.
 """
 
 import time
@@ -16,6 +17,7 @@ from millstream.consumers.worker.coordination.new_partitions import NewPartition
 from millstream.consumers.worker.coordination.worker_watch import WorkerWatch
 from millstream.schemas import DecodeError, RegistryUnavailable, TopicCatalogue
 from millstream.schemas.partition_growth import GROWTH_KEY
+from millstream.schemas.registry import ANNOUNCEMENT_KEY
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +74,9 @@ class CoordinationListener(BackgroundThread):
         key = message.key() or b""
         if message.topic() != self._topics.commands:
             self._watch.receive(message)
+        elif key.startswith(ANNOUNCEMENT_KEY):
+            # Of interest only once a record with such an id arrives.
+            return
         elif key.startswith(GROWTH_KEY):
             self._new_partitions.receive(message.value())
         else:

@@ -13,9 +13,12 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from millstream.announced_schemas import REFRESH_S
 from millstream.local.broker import Broker
+from millstream.producers.commands_topic import write_records
 from millstream.schemas import Codec, EventKind, JobEvent, JobState, KafkaConnection, TopicCatalogue
 from millstream.schemas.ids import new_id
+from millstream.schemas.registry import ANNOUNCEMENT_KEY
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.app import EXIT_STALLED
 from millstream.streams.stall_detector import STALLED_CHECKS, SecondReader
@@ -281,23 +284,27 @@ def test_the_second_reader_finds_what_is_committed_and_not_read_and_nothing_else
     assert reader.unread(beginning) == {}
 
 
-def test_it_stops_at_an_event_of_a_newer_release_until_it_is_upgraded(
+def test_it_passes_over_an_event_with_a_made_up_schema_id_and_stops_at_one_of_a_newer_release_until_it_is_upgraded(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
     before, after = new_id(), new_id()
+    writer.write([], garbage=b"\0" + (999).to_bytes(4) + b"what somebody made up")
     writer.write(life(before))
     with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
-        eventually(lambda: committed(kafka.bootstrap, topics), lambda offsets: offsets >= 3)
+        eventually(lambda: committed(kafka.bootstrap, topics), lambda offsets: offsets >= 4)
+        assert tracker.json("/counts")["unreadable"] == 1
+        write_records(KafkaConnection(kafka.bootstrap), topics, {ANNOUNCEMENT_KEY + b"999": b"999"})
+        time.sleep(REFRESH_S)
         writer.write([], garbage=b"\0" + (999).to_bytes(4) + b"what a newer release writes")
         eventually(lambda: tracker.get("/health"), lambda answer: answer is not None and answer.status_code == 503)
         assert "schema id 999" in tracker.json("/health")["event_of_newer_release"]
         writer.write(life(after))
         assert tracker.json(f"/jobs/{before}")["state"] == "succeeded"
-        assert tracker.json("/counts")["unreadable"] == 0
+        assert tracker.json("/counts")["unreadable"] == 1
         assert tracker.process.tail.count("event_of_newer_release") == 1
     assert tracker.process.returncode == 0
     # Neither this event nor any behind it was acknowledged.
-    assert committed(kafka.bootstrap, topics) <= 4
+    assert committed(kafka.bootstrap, topics) <= 5
 
 
 def test_states_stay_right_over_restarts_when_events_and_states_get_more_partitions(

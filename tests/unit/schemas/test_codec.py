@@ -27,7 +27,13 @@ from millstream.schemas import (
 from millstream.schemas.codec import HEADER
 from millstream.schemas.ids import new_id
 from millstream.schemas.record import Record
-from millstream.schemas.registry import NEWER_IDS, NewerSchema, current_schema, pinned_schemas
+from millstream.schemas.registry import (
+    NEWER_IDS,
+    NewerSchema,
+    UnannouncedSchema,
+    current_schema,
+    pinned_schemas,
+)
 
 CODEC = Codec()
 
@@ -139,6 +145,15 @@ def test_an_id_a_little_above_the_known_ones_is_a_newer_release_and_one_far_abov
         with pytest.raises(DecodeError, match="not one of the pinned ones") as caught:
             read(HEADER.pack(0, schema_id) + b"abc")
         assert isinstance(caught.value.__cause__, NewerSchema) == newer
+
+
+@pytest.mark.parametrize(("announced", "newer"), [(0, False), (1, False), (2, True), (3, True)])
+def test_an_id_that_no_release_has_announced_is_not_believed(announced: int, newer: bool) -> None:
+    known = max(pinned_schemas())
+    codec = Codec(PinnedRegistry(lambda: known + announced))
+    with pytest.raises(DecodeError, match="not one of the pinned ones") as caught:
+        codec.decode(HEADER.pack(0, known + 2) + b"abc", JobRequest)
+    assert isinstance(caught.value.__cause__, NewerSchema if newer else UnannouncedSchema)
 
 
 def test_a_record_of_another_kind_is_refused() -> None:

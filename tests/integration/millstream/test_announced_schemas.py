@@ -1,0 +1,76 @@
+"""A schema id that is not known is a newer release's only if a release has announced it on `jobs.commands`."""
+
+from pathlib import Path
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import Producer
+
+from millstream import announced_schemas
+from millstream.announced_schemas import AnnouncedSchemas, announce_schemas
+from millstream.consumers.sink import Sink, SinkConfig
+from millstream.local.broker import Broker
+from millstream.producers.commands_topic import write_records
+from millstream.schemas import Codec, DeadLetter, KafkaConnection, PinnedRegistry, RegistryUnavailable, TopicCatalogue
+from millstream.schemas.codec import HEADER
+from millstream.schemas.registry import ANNOUNCEMENT_KEY, pinned_schemas
+from tests.support.eventlog import TopicReader
+from tests.support.running_sink import running
+from tests.support.waiting import eventually
+
+KNOWN = max(pinned_schemas())
+
+
+@pytest.fixture
+def connection(kafka: Broker) -> KafkaConnection:
+    return KafkaConnection(kafka.bootstrap)
+
+
+def announce(connection: KafkaConnection, topics: TopicCatalogue, key: bytes, value: bytes | None = b"") -> None:
+    write_records(connection, topics, {ANNOUNCEMENT_KEY + key: value})
+
+
+def test_the_newest_announced_id_counts_whoever_announced_last(
+    connection: KafkaConnection, topics: TopicCatalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announced_schemas, "REFRESH_S", 0.0)
+    announced = AnnouncedSchemas(connection, topics)
+    assert announced.newest() == KNOWN, "`topics apply` announces those of its release"
+    announce(connection, topics, b"31")
+    announce_schemas(connection, topics)
+    for garbage in (b"", b"x", b"-7", b"1e9", "\u0663".encode()):
+        announce(connection, topics, garbage)
+    assert announced.newest() == 31
+
+
+def test_while_the_announcements_cannot_be_read_nothing_is_taken_for_garbage(
+    connection: KafkaConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announced_schemas, "READ_WITHIN_S", 0.5)
+    with pytest.raises(RegistryUnavailable, match="no-such-prefix"):
+        AnnouncedSchemas(connection, TopicCatalogue("no-such-prefix.")).newest()
+
+
+def test_a_made_up_schema_id_is_a_dead_letter_and_holds_no_partition_up_and_an_announced_one_waits(
+    connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client, tmp_path: Path
+) -> None:
+    codec = Codec(PinnedRegistry(AnnouncedSchemas(connection, topics).newest))
+    producer = Producer(connection.producer())
+
+    def send(schema_id: int) -> None:
+        producer.produce(topics.events, HEADER.pack(0, schema_id) + b"body", partition=0)
+        producer.flush()
+
+    with running(Sink(connection, topics, clickhouse, codec, SinkConfig(group=topics.prefix))) as sink:
+        send(KNOWN + 1)
+        eventually(lambda: sink.status.dead_records, lambda count: count == 1)
+        announce(connection, topics, str(KNOWN + 2).encode())
+        send(KNOWN + 2)
+        eventually(lambda: sink.status.held.get(0, ""), lambda cause: "a newer release wrote" in cause)
+        assert sink.status.dead_records == 1
+    letters = TopicReader(connection.bootstrap, topics.dead)
+    letters.until(lambda: bool(letters.values))
+    (letter,) = letters.decoded(DeadLetter)
+    letters.close()
+    assert letter.record_value == HEADER.pack(0, KNOWN + 1) + b"body"
+    assert "no release has announced it" in letter.error_message
