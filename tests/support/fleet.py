@@ -21,15 +21,18 @@ KEYS = tuple(f"key-{number}" for number in range(8))
 
 
 class Fleet:
-    """Workers named w0, w1 ... of one topic prefix, with the demo's handlers."""
+    """Workers named w0, w1 ... of one topic prefix, with the demo's handlers. `beside_others`: other tenants write what
+    they like to the topics, and their events do not count."""
 
-    def __init__(self, bootstrap: str, topics: TopicCatalogue, folder: Path, seed: int) -> None:
+    def __init__(
+        self, bootstrap: str, topics: TopicCatalogue, folder: Path, seed: int, *, beside_others: bool = False
+    ) -> None:
         self.topics = topics
         self.dice = random.Random(seed)
         self._bootstrap = bootstrap
         self._folder = folder
         self._client = JobClient(KafkaConnection(bootstrap), topics, delivery_timeout_s=120)
-        self._log = EventLog(bootstrap, topics.events)
+        self._log = EventLog(bootstrap, topics.events, TENANTS if beside_others else None)
         self._accepted: list[str] = []
         self._keys: dict[str, list[str]] = defaultdict(list)
         self._stop = threading.Event()
@@ -95,6 +98,10 @@ class Fleet:
         while len(self._log.finished) < wanted:
             assert time.monotonic() < deadline, self._report(f"only {len(self._log.finished)} of {wanted} jobs ended")
             self._log.read()
+
+    def started(self, job_ids: list[str]) -> set[str]:
+        """Those of these jobs that have started, as far as was read."""
+        return {job_id for job_id in job_ids if self._log.started[job_id]}
 
     def await_everyone(self, submit_more: Callable[[], None] = lambda: None) -> None:
         """Read until each worker has sent another event. `submit_more` is for jobs that do not come by themselves:

@@ -14,6 +14,7 @@ from millstream.schemas import Codec, TopicCatalogue
 from millstream.schemas.codec import HEADER, reader_schema
 from millstream.schemas.ids import new_id
 from millstream.schemas.registry import current_schema
+from millstream.schemas.topics import DELAY_TIERS
 
 TEXTS = (
     "",
@@ -58,28 +59,20 @@ class HostileRecord(NamedTuple):
 class HostileRecords:
     """Iterating makes records without end. Equal seeds make equal records, but for ids and times.
 
-    `long_values`: how many of all records may have a value of about 900 kB. `only`: the kinds of records, all when
-    None. The job ids in `job_ids` appear in events now and then: they belong to others.
+    They go to every topic that has a reader, most to `jobs.events`. `long_values`: how many of all records may have a
+    value of about 900 kB.
     """
 
-    def __init__(
-        self,
-        topics: TopicCatalogue,
-        seed: int,
-        *,
-        long_values: int = 50,
-        only: set[str] | None = None,
-        job_ids: list[str] | None = None,
-    ) -> None:
+    def __init__(self, topics: TopicCatalogue, seed: int, *, long_values: int = 50) -> None:
         self._dice = random.Random(seed)
         self._codec = Codec()
         self._long_values = long_values
-        self._job_ids = job_ids if job_ids is not None else []
-        kinds = {topic.name: topic.record for topic in topics if only is None or topic.record in only}
-        weights = {"JobRequest": 2, "JobEvent": 20}
-        self._topics = list(kinds)
-        self._kinds = kinds
-        self._weights = [weights.get(kind, 3) for kind in kinds.values()]
+        unread = {topics.delay(tier) for tier in DELAY_TIERS}
+        self._kinds = {topic.name: topic.record for topic in topics if topic.name not in unread}
+        self._compacted = {topic.name for topic in topics if topic.cleanup == "compact"}
+        self._topics = list(self._kinds)
+        weights = {"JobRequest": 3, "JobEvent": 20}
+        self._weights = [weights.get(kind, 3) for kind in self._kinds.values()]
 
     def __iter__(self) -> Iterator[HostileRecord]:
         while True:
@@ -97,12 +90,15 @@ class HostileRecords:
         headers: list[tuple[str, bytes | None]] | None = None
         if dice.random() < 0.3:
             headers = [(dice.choice(("traceparent", "x", "\u00fc")), dice.choice((None, b"", b"\xff" * 100)))] * 5
-        return HostileRecord(topic, self._key(), value, headers)
+        return HostileRecord(topic, self._key(topic in self._compacted), value, headers)
 
-    def _key(self) -> bytes | None:
+    def _key(self, compacted: bool) -> bytes | None:
         dice = self._dice
-        keys: tuple[bytes | None, ...] = (None, b"", b"\xff\xfe", b"K" * 2_000, dice.randbytes(8))
-        return dice.choice(keys) if dice.random() < 0.4 else new_id().encode()
+        keys = (b"", b"\xff\xfe", b"K" * 2_000, dice.randbytes(8))
+        if dice.random() < 0.6:
+            return new_id().encode()
+        # A broker refuses a record without a key for a compacted topic.
+        return dice.choice(keys if compacted else (None, *keys))
 
     def _value(self, kind: str) -> bytes:
         schema = current_schema(kind)
@@ -120,8 +116,7 @@ class HostileRecords:
     def _ordinary(self, name: str, kind: Any) -> Any:
         """A value as a client of good will would write it."""
         if name in ("job_id", "event_id", "execution_id", "command_id", "change_id"):
-            # Some events are about the job of another tenant.
-            return self._dice.choice(self._job_ids) if self._job_ids and self._dice.random() < 0.02 else new_id()
+            return new_id()
         values = {"tenant": "mallory", "job_type": "demo.sleep", "lane": "default", "attempt": 1, "max_attempts": 1,
                   "content_type": "application/json", "payload": b'{"seconds": 0.0}', "worker_id": "mallory-1",
                   "topic": "mallory", "target": "mallory", "interval_s": 1.0}  # fmt: skip
