@@ -4,8 +4,9 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from millstream.local.process import ChildProcess
 from millstream.producers import JobClient, NewJob
@@ -22,13 +23,21 @@ KEYS = tuple(f"key-{number}" for number in range(8))
 
 class Fleet:
     """Workers named w0, w1 ... of one topic prefix, with the demo's handlers. `beside_others`: other tenants write what
-    they like to the topics, and their events do not count."""
+    they like to the topics, and their events do not count. `settings`: environment variables of the workers."""
 
     def __init__(
-        self, bootstrap: str, topics: TopicCatalogue, folder: Path, seed: int, *, beside_others: bool = False
+        self,
+        bootstrap: str,
+        topics: TopicCatalogue,
+        folder: Path,
+        seed: int,
+        *,
+        beside_others: bool = False,
+        settings: Mapping[str, str] = MappingProxyType({"MILLSTREAM_WORKER__CONCURRENCY": "20"}),
     ) -> None:
         self.topics = topics
         self.dice = random.Random(seed)
+        self._settings = settings
         self._bootstrap = bootstrap
         self._folder = folder
         self._client = JobClient(KafkaConnection(bootstrap), topics, delivery_timeout_s=120)
@@ -152,6 +161,15 @@ class Fleet:
         seconds = 0.005 if key else dice.uniform(0.005, 0.15)
         return NewJob("demo.sleep", {"seconds": seconds}, tenant=dice.choice(TENANTS), ordering_key=key)
 
+    def process_deaths(self) -> list[int]:
+        """How many processes of each supervised worker have ended by themselves."""
+        return [
+            self._log_of(number).read_text("utf-8").count("worker_process_died") for number in range(len(self.workers))
+        ]
+
+    def _log_of(self, number: int) -> Path:
+        return self._folder / f"{self._name(number)}.log"
+
     def _name(self, number: int) -> str:
         return f"{self.topics.prefix}w{number}"
 
@@ -164,5 +182,6 @@ class Fleet:
             self._name(number),
             *arguments,
             release=release,
-            MILLSTREAM_WORKER__CONCURRENCY="20",
+            log=self._log_of(number),
+            **self._settings,
         )

@@ -53,7 +53,7 @@ class HostileRecord(NamedTuple):
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes | None]] | None
+    headers: list[tuple[str, str | bytes | None]]
 
 
 class HostileRecords:
@@ -87,7 +87,7 @@ class HostileRecords:
             value = self._damaged(value or b"")
         elif drawn < DAMAGED + TOMBSTONES:
             value = None
-        headers: list[tuple[str, bytes | None]] | None = None
+        headers: list[tuple[str, str | bytes | None]] = []
         if dice.random() < 0.3:
             headers = [(dice.choice(("traceparent", "x", "\u00fc")), dice.choice((None, b"", b"\xff" * 100)))] * 5
         return HostileRecord(topic, self._key(topic in self._compacted), value, headers)

@@ -24,9 +24,9 @@ DATABASE = "millstream"
 class Services:
     """ClickHouse with this release's tables, a sink and a tracker, from entering to leaving."""
 
-    def __init__(self, bootstrap: str, topics: TopicCatalogue, folder: Path, **settings: str) -> None:
+    def __init__(self, bootstrap: str, topics: TopicCatalogue, folder: Path) -> None:
         self.clickhouse = EmbeddedClickHouse(folder / "clickhouse")
-        self._bootstrap, self._topics, self._folder, self._settings = bootstrap, topics, folder, settings
+        self._bootstrap, self._topics, self._folder = bootstrap, topics, folder
         self._metrics_port = free_port()
 
     def __enter__(self) -> Self:
@@ -40,10 +40,9 @@ class Services:
             self._folder,
             MILLSTREAM_CLICKHOUSE__DATABASE=DATABASE,
             MILLSTREAM_SINK__METRICS_PORT=str(self._metrics_port),
-            **self._settings,
         )
         self.sink.start()
-        self.tracker = RunningTracker(self._bootstrap, self._topics, self._folder, **self._settings)
+        self.tracker = RunningTracker(self._bootstrap, self._topics, self._folder)
         self.tracker.start()
         return self
 
@@ -107,4 +106,3 @@ def _resident_mb(pid: int) -> int:
     except psutil.NoSuchProcess:
         pass
     return total // 2**20
-

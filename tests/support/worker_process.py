@@ -17,12 +17,14 @@ def worker_process(
     name: str,
     *arguments: str,
     release: Path = ROOT,
+    log: Path | None = None,
     **settings: str,
 ) -> ChildProcess:
-    """A worker of the release in this folder, not started yet."""
+    """A worker of the release in this folder, not started yet. `log`: the file that its lines are added to."""
     return ChildProcess(
         [sys.executable, "-m", "millstream", "worker", handlers, "--name", name, *arguments],
         cwd=folder,
+        log=log,
         env={
             **os.environ,
             "PYTHONPATH": str(release),
