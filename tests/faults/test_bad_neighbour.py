@@ -41,7 +41,7 @@ def test_a_bad_neighbour_costs_others_no_job_and_less_than_two_seconds(
     with fleet, Services(kafka.bootstrap, topics, tmp_path) as services, neighbour:
         fleet.start(WORKERS, "--processes", "1", handlers="tests.support.misbehaving")
         fleet.feed(50, short_job)
-        fleet.await_everyone()
+        fleet.await_ends(300)
         pids = services.pids() | {f"w{number}": worker.pid for number, worker in enumerate(fleet.workers)}
         turn_s = max(2.0, seconds / (4 * len(neighbour.attacks)))
         until, turns = time.monotonic() + seconds, 0
