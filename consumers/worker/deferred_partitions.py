@@ -1,10 +1,10 @@
-"""Partitions that wait at a record which cannot be read yet: a newer release wrote it, or the schema registry is
-unavailable. They are read again from that record after a while, here or by their next owner. Pure but for its log."""
+"""Partitions that wait at a record whose schema is not known while the schema registry is unavailable. They are read
+again from that record after a while, here or by their next owner. Pure but for its log."""
 
 import structlog
 
 from millstream.consumers.kafka.assignment import Assignment
-from millstream.schemas import DecodeError, NewerSchema, RegistryUnavailable
+from millstream.schemas import RegistryUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -19,9 +19,7 @@ class DeferredPartitions:
         self._until: dict[Assignment, float] = {}
         self._warned: dict[tuple[str, int], float] = {}
 
-    def defer(
-        self, assignment: Assignment, offset: int, problem: DecodeError | RegistryUnavailable, now: float
-    ) -> None:
+    def defer(self, assignment: Assignment, offset: int, problem: RegistryUnavailable, now: float) -> None:
         """Read the partition again from `offset` in a while. Warns once a minute."""
         self._until[assignment] = now + RETRY_S
         place = assignment.topic_partition
@@ -29,7 +27,7 @@ class DeferredPartitions:
             return
         self._warned[place] = now
         log.warning(
-            "record_of_newer_release" if isinstance(problem, DecodeError) else "schema_registry_unavailable",
+            "schema_registry_unavailable",
             topic=assignment.topic,
             partition=assignment.partition,
             offset=offset,
@@ -47,8 +45,3 @@ class DeferredPartitions:
 
     def __len__(self) -> int:
         return len(self._until)
-
-
-def is_of_newer_release(problem: DecodeError) -> bool:
-    """Whether a newer release can read the record."""
-    return isinstance(problem.__cause__, NewerSchema)

@@ -184,7 +184,8 @@ class Worker:
             thread.stop()
 
     def _keep_opening(self) -> bool:
-        return not self.status.stopping.is_set()
+        # A worker that drains and loses its producer has outcomes to write.
+        return not self.status.stop_now.is_set()
 
     def _open_crash_journal(self) -> CrashJournal:
         config = self.config

@@ -136,7 +136,14 @@ DEFERRED = MetricSpec(
     "gauge",
     "partitions",
     (),
-    "Partitions that wait at a record which only a newer release, or the schema registry, can explain.",
+    "Partitions that wait at a record whose schema is not known while the schema registry is unavailable.",
+)
+HELD = MetricSpec(
+    "millstream_records_held",
+    "gauge",
+    "requests",
+    (),
+    "Records that only a newer release can read, and jobs of their ordering keys, kept aside.",
 )
 FENCED = MetricSpec(
     "millstream_workers_fenced",
@@ -183,6 +190,7 @@ METRICS = (
     TRANSACTION,
     MISSING,
     DEFERRED,
+    HELD,
     FENCED,
     RESTARTS,
     LAG,
@@ -225,6 +233,7 @@ class WorkerMetrics(Collector):
         self.fenced = 0
         self.missing = 0
         self.deferred = 0
+        self.held = 0
         self.limit = 0
         self.loop_late_s = 0.0
         self.stuck: Mapping[str, int] = {}
@@ -292,6 +301,7 @@ class WorkerMetrics(Collector):
         yield _family(TRANSACTION, {(): self.transactions})
         yield _family(MISSING, {(): self.missing})
         yield _family(DEFERRED, {(): self.deferred})
+        yield _family(HELD, {(): self.held})
         yield _family(FENCED, {(): self.fenced})
         yield _family(RESTARTS, {(): self._status.restarts})
         lag = {labels: records for of_one in list(self._lag.values()) for labels, records in of_one.items()}

@@ -40,6 +40,7 @@ from tests.support.scripted_positions import CLUSTER, ScriptedPositions
 from tests.support.scripted_transactions import ScriptedAccess, ScriptedTransactions
 
 TOPIC = "jobs.default"
+NEWER_GRACE_S = 600.0
 CODEC = Codec()
 
 
@@ -121,6 +122,7 @@ class Parts:
             self.metrics,
             self.awaited.add,
             self._start_over,
+            newer_grace_s=NEWER_GRACE_S,
         )
         lost = LostPartitions(time.monotonic, self.commit_loop.is_writing)
         self.takeover = Takeover(
@@ -177,10 +179,12 @@ class Parts:
     def assign(self, *partitions: int) -> None:
         self.handover.on_assign(self.member, [TopicPartition(TOPIC, each) for each in partitions])
 
-    def take(self, *values: bytes, partition: int = 0, first_offset: int = 0) -> list[Execution]:
-        """Take records from a partition; returns the executions that were submitted for them."""
+    def take(
+        self, *values: bytes | None, partition: int = 0, first_offset: int = 0, key: bytes | None = None
+    ) -> list[Execution]:
+        """Take records of one key from a partition; returns the executions that were submitted for them."""
         before = len(self.submitted)
-        self.intake.take(self.member, messages(TOPIC, values, partition, first_offset))
+        self.intake.take(self.member, messages(TOPIC, values, partition, first_offset, key))
         return self.submitted[before:]
 
     def take_requests(self, count: int, **fields: str) -> list[Execution]:

@@ -1,0 +1,88 @@
+"""What anybody may write to a lane costs nobody else anything."""
+
+import time
+from collections import Counter
+from functools import partial
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from millstream.consumers.worker import JobTypes
+from millstream.local.broker import Broker
+from millstream.producers import JobClient, NewJob
+from millstream.schemas import DeadLetter, DeadReason, EventKind, KafkaConnection, TopicCatalogue
+from millstream.schemas.job_event import OUTCOMES
+from tests.support.eventlog import EventLog, TopicReader
+from tests.support.hostile_records import HostileRecord, hostile_records, of_newer_release, raw_request
+from tests.support.running_worker import RunningWorker
+
+jobs = JobTypes()
+
+
+@jobs.job("noop")
+async def noop(payload: bytes) -> None: ...
+
+
+@jobs.job("fails")
+async def fails(payload: bytes) -> None:
+    raise ValueError("no good")
+
+
+def test_hostile_records_among_good_jobs_are_dead_letters_or_outcomes_and_each_good_job_runs_once(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    records = [
+        *hostile_records(),
+        HostileRecord("schema of the next release", None, of_newer_release()),
+        HostileRecord("key of 1.6 MB and nonsense", b"k" * 1_600_000, b"nonsense"),
+        HostileRecord("key of 1.6 MB and a request", b"k" * 1_600_000, raw_request(), runs=True),
+    ]
+    # Each kind before and behind good jobs of one partition, and in another one.
+    copies = [0, 1, 0]
+    producer = Producer(KafkaConnection(kafka.bootstrap).producer(message_max_bytes=8_000_000))
+    refused: list[str] = []
+    good: list[str] = []
+    with RunningWorker(kafka.bootstrap, topics, jobs, unknown_type_grace_s=0.0):
+        for partition in copies:
+            for each in records:
+                producer.produce(
+                    topics.lane("default"),
+                    each.value,
+                    each.key,
+                    partition,
+                    on_delivery=partial(note_refused, refused, each.name),
+                )
+            producer.flush()
+            good += client.submit_many([NewJob("noop", b"", ordering_key=f"k{n % 5}") for n in range(100)])
+        assert refused == []
+        log.until_finished(good, within_s=60)
+        dead = TopicReader(kafka.bootstrap, topics.dead)
+        unreadable = len(copies) * sum(not each.runs for each in records)
+        dead.until(lambda: Counter(reasons(dead))[DeadReason.UNREADABLE] >= unreadable)
+        hostile_jobs = len(copies) * sum(each.runs for each in records)
+        deadline = time.monotonic() + 60
+        while sum(ends(log, "mallory").values()) < hostile_jobs:
+            assert time.monotonic() < deadline, ends(log, "mallory")
+            log.read()
+        log.read(0.5)
+        assert Counter(reasons(dead))[DeadReason.UNREADABLE] == unreadable
+        dead.close()
+    assert ends(log, "default") == dict.fromkeys(good, 1)
+    # The same bytes are the same job id, which runs as often as it was written.
+    assert set(ends(log, "mallory").values()) == {len(copies)}
+    assert all(len(event.labels) <= 32 for event in log.events)
+
+
+def note_refused(refused: list[str], name: str, error: KafkaError | None, _: Message) -> None:
+    if error is not None:
+        refused.append(f"{name}: {error}")
+
+
+def reasons(reader: TopicReader) -> list[DeadReason]:
+    return [letter.reason for letter in reader.decoded(DeadLetter)]
+
+
+def ends(log: EventLog, tenant: str) -> Counter[str]:
+    """How many outcomes each job of a tenant has."""
+    final = [each for each in log.events if each.tenant == tenant and each.kind in OUTCOMES]
+    assert all(each.final for each in final if each.kind is not EventKind.CANCELLED)
+    return Counter(each.job_id for each in final)
