@@ -156,7 +156,7 @@ class Worker:
             except ProducerLost as error:
                 # Offsets that were committed stay; everything else is redelivered, to this worker or another.
                 log.error("producer_lost", reason=str(error), action="starting over")
-                status.restarts += 1
+                status.start_over()
             # The clients of a session are in reference cycles, and the worker's process collects those rarely: without
             # this their sockets and threads would add up.
             gc.collect()

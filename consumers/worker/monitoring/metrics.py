@@ -152,6 +152,13 @@ FENCED = MetricSpec(
     (),
     "Workers without heartbeats whose transaction this one aborted.",
 )
+REJECTED = MetricSpec(
+    "millstream_coordination_records_rejected",
+    "counter",
+    "records",
+    ("topic",),
+    "Heartbeats and commands that make no sense, which anybody may have written, and were ignored.",
+)
 RESTARTS = MetricSpec(
     "millstream_worker_restarts",
     "counter",
@@ -192,6 +199,7 @@ METRICS = (
     DEFERRED,
     HELD,
     FENCED,
+    REJECTED,
     RESTARTS,
     LAG,
     RTT,
@@ -238,6 +246,7 @@ class WorkerMetrics(Collector):
         self.loop_late_s = 0.0
         self.stuck: Mapping[str, int] = {}
         self.transactions = Histogram()
+        self._rejected: Counter[tuple[str]] = Counter()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._waits: dict[str, Histogram] = {}
         self._runs: dict[str, Histogram] = {}
@@ -261,6 +270,10 @@ class WorkerMetrics(Collector):
     def count_aborted(self) -> None:
         """Count an aborted transaction."""
         self.aborted += 1
+
+    def count_rejected(self, topic: str) -> None:
+        """Count a record of a coordination topic that was ignored. Called by the listener's thread."""
+        self._rejected[(topic,)] += 1
 
     def count_missing(self, offsets: int) -> None:
         """Count offsets that can no longer be read."""
@@ -303,6 +316,7 @@ class WorkerMetrics(Collector):
         yield _family(DEFERRED, {(): self.deferred})
         yield _family(HELD, {(): self.held})
         yield _family(FENCED, {(): self.fenced})
+        yield _family(REJECTED, self._rejected.copy())
         yield _family(RESTARTS, {(): self._status.restarts})
         lag = {labels: records for of_one in list(self._lag.values()) for labels, records in of_one.items()}
         yield _family(LAG, lag)

@@ -8,11 +8,21 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from millstream.consumers.worker import JobTypes
 from millstream.local.broker import Broker
-from millstream.producers import JobClient, NewJob
-from millstream.schemas import DeadLetter, DeadReason, EventKind, KafkaConnection, TopicCatalogue
+from millstream.producers import JobClient, NewJob, send_command
+from millstream.schemas import (
+    Action,
+    Command,
+    DeadLetter,
+    DeadReason,
+    EventKind,
+    KafkaConnection,
+    Scope,
+    TopicCatalogue,
+)
 from millstream.schemas.job_event import OUTCOMES
 from tests.support.eventlog import EventLog, TopicReader
 from tests.support.hostile_records import HostileRecord, hostile_records, of_newer_release, raw_request
+from tests.support.raw_producer import produce_raw
 from tests.support.running_worker import RunningWorker
 
 jobs = JobTypes()
@@ -86,3 +96,30 @@ def ends(log: EventLog, tenant: str) -> Counter[str]:
     final = [each for each in log.events if each.tenant == tenant and each.kind in OUTCOMES]
     assert all(each.final for each in final if each.kind is not EventKind.CANCELLED)
     return Counter(each.job_id for each in final)
+
+
+def test_garbage_on_the_coordination_topics_is_counted_and_the_next_command_is_applied(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    connection = KafkaConnection(kafka.bootstrap)
+    producer = Producer(connection.producer())
+    with RunningWorker(kafka.bootstrap, topics, jobs) as running:
+        for topic in (topics.heartbeats, topics.commands):
+            produce_raw(kafka.bootstrap, topic, b"value", b"\xff", {b"\xff\xfe": b"v", b"state": b"\xff"})
+            for key in (b"", b"\xff", b"w1", b"k" * 900_000):
+                producer.produce(topic, b"nonsense", key)
+        produce_raw(kafka.bootstrap, topics.lane("default"), raw_request(), b"k", {b"\xff": b"v"})
+        producer.flush()
+        pause = Command(action=Action.PAUSE, scope=Scope.TENANT, target="globex")
+        send_command(pause, connection, topics)
+        good = client.submit_many([NewJob("noop", b"") for _ in range(20)])
+        paused = client.submit("noop", b"", tenant="globex")
+        log.until_finished(good)
+        counted = running.worker.metrics._rejected
+        deadline = time.monotonic() + 30
+        while min(counted[topics.heartbeats,], counted[topics.commands,]) < 3:
+            assert time.monotonic() < deadline, counted
+            log.read()
+        assert log.started[paused] == 0
+    assert running.worker.status.restarts == 0
+    assert [each.tenant for each in log.events if each.kind is EventKind.STARTED].count("mallory") == 1
