@@ -8,6 +8,9 @@ LETTER_LIMIT = 2_000_000
 """Bytes of a record's value and stack that a letter may carry: below `max.message.bytes` of `jobs.dead`, with room for
 the envelope."""
 
+KEY_LIMIT = 1_000
+"""Bytes of a record's key that a letter carries, once in its field and often as its own key too."""
+
 MESSAGE_LIMIT = 2_000
 SHORT_MESSAGE = 200
 
@@ -25,7 +28,7 @@ def dead_letter(
     request: JobRequest | None = None,
 ) -> DeadLetter:
     """The letter of the record at this place. `cause`: the fields of the error. `request`: the job, where the record
-    could be read as one. A value that would make the letter too large is left out; it is still at its offset."""
+    could be read as one. A key or value that would make the letter too large is left out; it is still at its offset."""
     job = request.model_dump(include={"job_id", "tenant", "job_type", "attempt"}) if request else {}
     letter = DeadLetter.model_validate(
         {
@@ -41,10 +44,15 @@ def dead_letter(
             "record_value": value,
         }
     )
-    if len(value or b"") + len(letter.stack) < LETTER_LIMIT:
+    left_out = {}
+    if len(key or b"") > KEY_LIMIT:
+        left_out["record_key"] = f"key of {len(key or b''):,} bytes"
+    if len(value or b"") + len(letter.stack) >= LETTER_LIMIT:
+        left_out["record_value"] = f"value of {len(value or b''):,} bytes"
+    if not left_out:
         return letter
-    note = f"{letter.error_message} (value of {len(value or b''):,} bytes left out; the record is at {_place(letter)})"
-    return letter.model_copy(update={"record_value": None, "error_message": note})
+    note = f"{letter.error_message} ({' and '.join(left_out.values())} left out; the record is at {_place(letter)})"
+    return letter.model_copy(update=dict.fromkeys(left_out) | {"error_message": note})
 
 
 def shortened(letter: DeadLetter) -> DeadLetter:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from millstream.producers.delivery import Receipt, Submission, SubmitError
-from millstream.producers.preparation import Preparation, PreparedJob
+from millstream.producers.preparation import Preparation, PreparedJob, listed
 from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
@@ -75,7 +75,7 @@ class AsyncJobClient:
         """Submit many jobs and return their ids, in order, once all are acknowledged."""
         self._after_fork()
         deadline = time.monotonic() + self._delivery_timeout_s
-        given, prepared = list(jobs), list[PreparedJob]()
+        given, prepared = listed(jobs), list[PreparedJob]()
         for turn in self._preparation.in_turns(given, JOBS_A_TURN):
             prepared += turn
             await asyncio.sleep(0)

@@ -5,10 +5,11 @@ from itertools import chain
 from typing import NamedTuple
 
 from millstream.producers.attempt_numbers import AttemptNumbers
-from millstream.producers.request import MAX_ATTEMPTS, MAX_PAYLOAD_BYTES, InvalidJob, NewJob, with_attempts
+from millstream.producers.request import MAX_PAYLOAD_BYTES, InvalidJob, NewJob, with_attempts
 from millstream.producers.tracing import current_traceparent
 from millstream.schemas import Codec, SubmissionBytes, TopicCatalogue
 from millstream.schemas.ids import new_id
+from millstream.schemas.job_request import MAX_ATTEMPTS
 
 
 class PreparedJob(NamedTuple):
@@ -44,7 +45,7 @@ class Preparation:
 
     def prepare(self, jobs: Iterable[NewJob]) -> list[PreparedJob]:
         """All jobs of a call; see `in_turns`."""
-        given = list(jobs)
+        given = listed(jobs)
         return list(chain.from_iterable(self.in_turns(given, max(1, len(given)))))
 
     def in_turns(self, jobs: Sequence[NewJob], size: int) -> Iterator[list[PreparedJob]]:
@@ -95,6 +96,8 @@ class Preparation:
     def _prepared(
         self, job: NewJob, shared: dict[object, _Shared], traceparent: str, places: dict[str, int], place: int
     ) -> PreparedJob:
+        if not isinstance(job, NewJob):
+            raise InvalidJob(f"a NewJob is expected, not a {type(job).__name__}")
         payload, content_type = job.payload_bytes(self._max_payload_bytes)
         kind: tuple[object, ...] = job.shared_fields, content_type
         try:
@@ -130,3 +133,10 @@ class Preparation:
             self._attempts.release(job_id, attempts)
             raise InvalidJob(f"max_attempts={count}: the next attempt of job {job_id} is {attempts.start:,}")
         return attempts
+
+
+def listed(jobs: Iterable[NewJob]) -> list[NewJob]:
+    """The jobs of a call. Raises `InvalidJob` when they are no series of anything."""
+    if not isinstance(jobs, Iterable):
+        raise InvalidJob(f"a series of NewJobs is expected, not a {type(jobs).__name__}")
+    return list(jobs)

@@ -5,22 +5,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic import ValidationError
 
+from millstream.producers.payload import UnsendablePayload, encode_payload
 from millstream.producers.tracing import current_traceparent
 from millstream.schemas import JobRequest
+from millstream.schemas.job_request import MAX_ATTEMPTS, MAX_LABEL_BYTES, label_bytes
 
 MAX_PAYLOAD_BYTES = 1024 * 1024
-MAX_LABEL_BYTES = 16 * 1024
-"""Bytes of all labels of a job, names and values: every event of the job carries them."""
-
 MAX_TIMEOUT_S = 365 * 24 * 3600
-MAX_ATTEMPTS = 2**31 - 1
-"""The largest Avro `int`."""
-
 MAX_ATTEMPT = 1_000_000_000
 """The highest first attempt of a submission; numbers of attempts have 32 bits."""
+
+SHOWN_LENGTH = 100
+SHOWN_PROBLEMS = 5
+"""What an error shows of a value, and of how many."""
 
 
 class InvalidJob(ValueError):
@@ -29,7 +28,8 @@ class InvalidJob(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to submit. `payload` is a pydantic model or anything JSON can hold; `bytes` are sent as they are.
+    """A job to submit. `payload` is a pydantic model or anything that becomes JSON (docs/submitting.md says how dates,
+    decimals and the like are written); `bytes` are sent as they are.
 
     `ordering_key`: jobs with equal keys run one after the other. `deadline`: an aware datetime after which the job
     must not start. `timeout_s`: longest run time of one attempt, in seconds. `traceparent`: W3C trace context; the
@@ -64,7 +64,7 @@ class NewJob:
         """The request to write; `lanes`: the lanes that exist, any when None; `traceparent`: used if the job has
         none, the current span's when None. Raises `InvalidJob`."""
         if lanes is not None and self.lane not in lanes:
-            raise InvalidJob(f"lane={self.lane!r}: the lanes are {', '.join(lanes)}")
+            raise InvalidJob(f"lane={_shown(self.lane)}: the lanes are {', '.join(lanes)}")
         payload, content_type = self.payload_bytes(max_payload_bytes)
         if traceparent is None:
             traceparent = current_traceparent()
@@ -73,7 +73,7 @@ class NewJob:
             "job_type": self.job_type,
             "lane": self.lane,
             "ordering_key": self.ordering_key,
-            "labels": self._checked_labels,
+            "labels": _small(self._checked_labels),
             "source": source,
             "deadline": self.deadline,
             "max_attempts": self.max_attempts,
@@ -87,30 +87,35 @@ class NewJob:
             given["job_id"] = self.job_id
         if self.attempt is not None:
             given["attempt"] = self._checked_attempt()
+        if _is_number(self.max_attempts, int) and self.max_attempts > MAX_ATTEMPTS:
+            raise InvalidJob(f"max_attempts={_shown(self.max_attempts)}: at most {MAX_ATTEMPTS:,}")
         try:
-            request = JobRequest(**given)
+            # Strictly: a text is no number and no date, and bytes are no text.
+            request = JobRequest.model_validate(given, strict=True)
         except ValidationError as error:
             raise InvalidJob(_explain(error)) from error
         attempts = range(request.attempt, request.attempt + request.max_attempts)
         if attempts.stop - 1 > MAX_ATTEMPTS:
             raise InvalidJob(f"max_attempts={request.max_attempts}: at most {MAX_ATTEMPTS - request.attempt + 1:,}")
-        _check_size(request.labels)
         return with_attempts(request, attempts)
 
     def _checked_attempt(self) -> int:
         attempt = self.attempt
-        if not isinstance(attempt, int) or not 1 <= attempt <= MAX_ATTEMPT:
-            raise InvalidJob(f"attempt={attempt!r}: a whole number from 1 to {MAX_ATTEMPT:,}")
+        if not isinstance(attempt, int) or isinstance(attempt, bool) or not 1 <= attempt <= MAX_ATTEMPT:
+            raise InvalidJob(f"attempt={_shown(attempt)}: a whole number from 1 to {MAX_ATTEMPT:,}")
         if attempt > 1 and self.job_id is None:
             raise InvalidJob(f"attempt={attempt}: a job without a `job_id` is new, so its first attempt is 1")
         return attempt
 
     def payload_bytes(self, limit: int = MAX_PAYLOAD_BYTES) -> tuple[bytes, str]:
         """The payload as it is sent, and its media type. Raises `InvalidJob`, also above `limit` bytes."""
-        payload, content_type = _payload_bytes(self.payload)
+        try:
+            payload, content_type = encode_payload(self.payload)
+        except UnsendablePayload as error:
+            raise InvalidJob(str(error)) from error
         if len(payload) > limit:
             raise InvalidJob(
-                f"payload of {self.job_type!r} is {len(payload):,} bytes, the limit is {limit:,}: "
+                f"payload of {_shown(self.job_type)} is {len(payload):,} bytes, the limit is {limit:,}: "
                 "store it elsewhere and submit a reference to it"
             )
         return payload, content_type
@@ -139,22 +144,32 @@ class NewJob:
             return self.labels
         if isinstance(self.labels, Mapping):
             return dict(self.labels)
-        raise InvalidJob(f"labels={self.labels!r}: a mapping of names to texts")
+        raise InvalidJob(f"labels={_shown(self.labels)}: a mapping of names to texts")
 
 
 def _milliseconds(timeout_s: float) -> int:
-    if not isinstance(timeout_s, int | float) or not 0.001 <= timeout_s <= MAX_TIMEOUT_S:
-        raise InvalidJob(f"timeout_s={timeout_s!r}: a number of seconds from 0.001 to {MAX_TIMEOUT_S:,}")
+    if not _is_number(timeout_s, (int, float)) or not 0.001 <= timeout_s <= MAX_TIMEOUT_S:
+        raise InvalidJob(f"timeout_s={_shown(timeout_s)}: a number of seconds from 0.001 to {MAX_TIMEOUT_S:,}")
     return round(timeout_s * 1000)
 
 
-def _check_size(labels: Mapping[str, str]) -> None:
-    try:
-        size = sum(len(name.encode()) + len(value.encode()) for name, value in labels.items())
-    except UnicodeEncodeError as error:
-        raise InvalidJob(f"labels have a text that UTF-8 cannot encode: {error}") from error
+def _small(labels: dict[str, str]) -> dict[str, str]:
+    """The labels, if they are not too large. What else is wrong with them, the request finds."""
+    size = 0
+    for name, value in labels.items():
+        try:
+            size += label_bytes({name: value})
+        except AttributeError:
+            return labels
+        except UnicodeEncodeError as error:
+            raise InvalidJob(f"labels.{_plain(name)}={_shown(value)}: not a text in unicode: {error}") from error
     if size > MAX_LABEL_BYTES:
         raise InvalidJob(f"labels are {size:,} bytes, the limit is {MAX_LABEL_BYTES:,}: put data into the payload")
+    return labels
+
+
+def _is_number(value: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def with_attempts(request: JobRequest, attempts: range) -> JobRequest:
@@ -165,20 +180,23 @@ def with_attempts(request: JobRequest, attempts: range) -> JobRequest:
     return request.model_copy(update={"attempt": attempts.start, "max_attempts": last})
 
 
-def _payload_bytes(payload: Any) -> tuple[bytes, str]:
-    if isinstance(payload, bytes):
-        return payload, "application/octet-stream"
-    if isinstance(payload, BaseModel):
-        return payload.model_dump_json().encode(), "application/json"
-    try:
-        return to_json(payload, inf_nan_mode="strings"), "application/json"
-    except PydanticSerializationError as error:
-        raise InvalidJob(f"payload cannot be written as JSON: {error}") from error
-
-
 def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"{where}={problem['input']!r}: {problem['msg']}")
-    return "; ".join(lines)
+        where = ".".join(_plain(str(part)) for part in problem["loc"])
+        lines.append(f"{where}={_shown(problem['input'])}: {problem['msg']}")
+    return "; ".join(lines[:SHOWN_PROBLEMS])
+
+
+def _shown(value: object) -> str:
+    """What was given, as far as it helps."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
+
+
+def _plain(text: str) -> str:
+    """A name that UTF-8 can encode and that is not too long for a message."""
+    return text[:SHOWN_LENGTH].encode("utf-8", "backslashreplace").decode()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         PinnedRegistry,
         Registry,
         RegistryUnavailable,
+        UnannouncedSchema,
         UnknownSchema,
     )
     from millstream.schemas.request_reader import ReadRequest, RequestReader
@@ -50,6 +51,7 @@ else:
                 "PinnedRegistry",
                 "Registry",
                 "RegistryUnavailable",
+                "UnannouncedSchema",
                 "UnknownSchema",
             ),
             "request_reader": ("ReadRequest", "RequestReader"),
@@ -89,6 +91,7 @@ __all__ = [
     "SubmissionBytes",
     "Topic",
     "TopicCatalogue",
+    "UnannouncedSchema",
     "UnknownSchema",
     "WorkerState",
     "event_encoder",

@@ -14,6 +14,9 @@ from millstream.schemas.registry import PinnedRegistry, Registry, Schema, Unknow
 HEADER = struct.Struct(">bI")
 """Magic byte and schema id."""
 
+MESSAGE_LENGTH = 500
+"""Characters of what fastavro says: it may show both schemas whole."""
+
 R = TypeVar("R", bound=Record)
 
 
@@ -62,7 +65,8 @@ class Codec:
         except Exception as error:
             # fastavro raises whatever its C code ran into: EOFError, IndexError, UnicodeDecodeError...
             raise DecodeError(
-                f"not a {model.__name__} (schema id {schema_id}): {type(error).__name__} at byte {body.tell()}: {error}"
+                f"not a {model.__name__} (schema id {schema_id}): {type(error).__name__} at byte {body.tell()}: "
+                f"{str(error)[:MESSAGE_LENGTH]}"
             ) from error
 
     def _writer(self, schema_id: int) -> Any:

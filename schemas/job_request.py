@@ -1,15 +1,39 @@
 """The request to execute a job."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from millstream.schemas.ids import new_id
 from millstream.schemas.record import JobId, Name, Record, Timestamp
 
+MAX_LABELS = 32
+MAX_LABEL_BYTES = 16 * 1024
+"""Bytes of all labels of a job, names and values: every event of the job carries them."""
+
+MAX_ATTEMPTS = 2**31 - 1
+"""The largest Avro `int`."""
+
+
+def label_bytes(labels: Mapping[str, str]) -> int:
+    """Bytes of all names and values. Raises UnicodeEncodeError."""
+    return sum(len(name.encode()) + len(value.encode()) for name, value in labels.items())
+
+
+def _small(labels: dict[str, str]) -> dict[str, str]:
+    if (size := label_bytes(labels)) > MAX_LABEL_BYTES:
+        raise ValueError(f"{size:,} bytes, the limit is {MAX_LABEL_BYTES:,}")
+    return labels
+
+
+Labels = Annotated[dict[str, str], Field(max_length=MAX_LABELS), AfterValidator(_small)]
+
 
 class JobRequest(Record):
-    """One job to execute: the value of a record on `jobs.<lane>`."""
+    """One job to execute: the value of a record on `jobs.<lane>`. Whatever a worker keeps or writes of it besides the
+    payload is bounded here, because not every record comes from a client of ours."""
 
     job_id: JobId = Field(default_factory=new_id)
     tenant: Name
@@ -19,13 +43,13 @@ class JobRequest(Record):
     source: str = Field(default="", max_length=256)
     submitted_at: Timestamp = Field(default_factory=lambda: datetime.now(UTC))
     traceparent: str = Field(default="", pattern=r"^$|^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
-    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
-    attempt: int = Field(default=1, ge=1)
-    max_attempts: int = Field(default=1, ge=1)
+    labels: Labels = Field(default_factory=dict)
+    attempt: int = Field(default=1, ge=1, le=MAX_ATTEMPTS)
+    max_attempts: int = Field(default=1, ge=1, le=MAX_ATTEMPTS)
     not_before: Timestamp | None = None
     deadline: Timestamp | None = None
     timeout_ms: int | None = Field(default=None, ge=1)
-    content_type: str = "application/json"
+    content_type: str = Field(default="application/json", max_length=256)
     payload: bytes = b""
 
     @property

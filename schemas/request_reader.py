@@ -17,7 +17,7 @@ import fastavro
 
 from millstream.schemas.codec import HEADER, Codec, schema_id_of
 from millstream.schemas.event_bytes import fields_of, job_part
-from millstream.schemas.job_request import JobRequest
+from millstream.schemas.job_request import MAX_LABEL_BYTES, MAX_LABELS, JobRequest
 from millstream.schemas.partial_encoder import long, microseconds
 
 _ID_LENGTH = long(36)[0]
@@ -40,14 +40,14 @@ NAMES_KEPT = 2_000
 TEMPLATES_KEPT = 8
 """Templates of each combination."""
 
+TEMPLATE_BYTES = 16 * 1024 * 1024
+"""Bytes of all templates; the oldest are dropped first."""
+
 TENANTS_KEPT = 20_000
-"""Names of tenants that need no check; with more all are forgotten."""
+"""Names of tenants that need no check, 5 MB of them; with more all are forgotten."""
 
 LONGEST_KEY = 256
 """Characters of an ordering key, as `JobRequest` allows."""
-
-MOST_LABELS = 32
-"""Labels of a request, as `JobRequest` allows."""
 
 
 class ReadRequest:
@@ -157,6 +157,11 @@ class _Template(NamedTuple):
     tail: bytes
     shared: JobRequest
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory: what differs, as bytes and as text of up to four bytes a character, and the objects."""
+        return 5 * (len(self.source) + len(self.tail)) + 3_000
+
 
 class RequestReader:
     """Reads the values of records on the lanes. Not thread-safe."""
@@ -165,6 +170,7 @@ class RequestReader:
         self._codec = codec
         self._header = codec.header("JobRequest")
         self._templates: OrderedDict[bytes, list[_Template]] = OrderedDict()
+        self._template_bytes = 0
         self._tenants: dict[bytes, str] = {}
 
     def read(self, data: bytes | None) -> ReadRequest:
@@ -249,9 +255,12 @@ class RequestReader:
         job_end = body.tell()
         fields.update(fastavro.schemaless_reader(body, _REST))
         request = JobRequest.model_validate(fields)
-        if body.tell() == len(data):
+        own = data[HEADER.size : job_end]
+        # Bytes may say the same in many ways, such as a label a thousand times, and each event begins with them.
+        job = job_part(request)
+        if own == job and body.tell() == len(data):
             self._remember(data, job_end, request)
-        return ReadRequest.of(request, data[HEADER.size : job_end])
+        return ReadRequest.of(request, job)
 
     def _remember(self, data: bytes, attempts_at: int, request: JobRequest) -> None:
         type_at = _after_string(data, _NAMES_AT)
@@ -268,15 +277,18 @@ class RequestReader:
             data[source_at:time_at],
             data[attempts_at:times_at],
             data[tail_at:payload_at],
-            request.model_copy(update={"payload": b"", "labels": {}}),
+            request.model_copy(update={"payload": b"", "labels": {}, "ordering_key": ""}),
         )
         names = data[type_at:key_at]
         templates = self._templates.setdefault(names, [])
         templates.insert(0, template)
+        dropped = templates[TEMPLATES_KEPT:]
         del templates[TEMPLATES_KEPT:]
         self._templates.move_to_end(names)
-        if len(self._templates) > NAMES_KEPT:
-            self._templates.popitem(last=False)
+        self._template_bytes += template.size - sum(each.size for each in dropped)
+        while len(self._templates) > NAMES_KEPT or self._template_bytes > TEMPLATE_BYTES:
+            _, oldest = self._templates.popitem(last=False)
+            self._template_bytes -= sum(each.size for each in oldest)
 
 
 _JOB = fields_of("JobRequest", "job")
@@ -307,14 +319,18 @@ def _read_labels(data: bytes, at: int) -> tuple[dict[str, str], int]:
     """The labels, and where they end. Raises ValueError for what `JobRequest` does not allow, and for more than one
     block, which Avro allows."""
     count, at = _read_long(data, at)
-    if count > MOST_LABELS:
+    if count > MAX_LABELS:
         raise ValueError("too many")
+    first = at
     labels = {}
     for _ in range(count):
         value_at = _after_string(data, at)
         end = _after_string(data, value_at)
         labels[_text(data, at, value_at)] = _text(data, value_at, end)
         at = end
+    if at - first > MAX_LABEL_BYTES:
+        # Perhaps: the lengths are counted too.
+        raise ValueError("too large")
     if data[at]:
         raise ValueError("more than one block")
     return labels, at + 1

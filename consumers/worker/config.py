@@ -68,8 +68,8 @@ class WorkerConfig(BaseModel):
     unknown_type_grace_s: float = Field(
         600.0,
         ge=0,
-        description="How long jobs wait at a worker that has no handler for their type, in seconds, before they become "
-        "dead letters. In a deploy of a new type they go on at the workers that know it.",
+        description="How long jobs wait at a worker that has no handler for their type, or whose release cannot read "
+        "their records, in seconds, before they become dead letters. In a deploy they go on at the new workers.",
     )
     commit_interval_ms: Positive = Field(50, description="How often outcomes and offsets are written, in ms.")
     group_protocol: Literal["classic", "consumer"] = Field(

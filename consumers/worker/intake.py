@@ -20,6 +20,7 @@ from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.in_flight import InFlightJobs
 from millstream.consumers.worker.look_ahead import LookAhead
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
+from millstream.consumers.worker.newer_records import HeldRecord, NewerRecords, is_unannounced
 from millstream.schemas import DecodeError, ReadRequest, RegistryUnavailable, RequestReader
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ class Intake:
     `members`: the most urgent lane first, which is fetched first. `submit` takes executions and returns at once;
     `on_awaited` is called before for one that the previous owner of its partition runs. `on_log_changed` is called when
     the next offset of a partition is not in its log, and when its topic is gone, so that it will be another log.
+    `newer_grace_s`: how long a record waits whose schema no release has announced, in seconds.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Intake:
         metrics: WorkerMetrics,
         on_awaited: Callable[[Execution], None] = lambda execution: None,
         on_log_changed: Callable[[GroupMember, Assignment, bool], None] = lambda member, assignment, made_again: None,
+        newer_grace_s: float = 0.0,
     ) -> None:
         self._members = members
         self._requests = requests
@@ -62,6 +65,7 @@ class Intake:
         self._on_awaited = on_awaited
         self._on_log_changed = on_log_changed
         self._deferred = DeferredPartitions()
+        self._newer = NewerRecords(newer_grace_s)
         self._ahead = LookAhead(requests, in_flight.admission)
         self._full_since: float | None = None
         self._busiest = members[0]
@@ -111,9 +115,14 @@ class Intake:
             if not assignment.ledger.take(offset):
                 continue
             assert value is not None
+            if self._newer.held and self._waits_behind_newer(assignment, offset, value, read, now):
+                continue
             execution = self._admit(assignment, offset, value, read, now)
             if execution is not None:
                 admitted.append(execution)
+        self._start(admitted)
+
+    def _start(self, admitted: list[Execution]) -> None:
         if admitted:
             self._metrics.taken += len(admitted)
             self._in_flight.add(admitted)
@@ -121,9 +130,13 @@ class Intake:
 
     def pause_or_resume(self) -> None:
         """Pause the partitions of what is full and of what cannot be read yet, and resume the others."""
-        self._deferred.expire(time.monotonic())
+        now = time.monotonic()
+        self._deferred.expire(now)
         self._metrics.deferred = len(self._deferred)
-        full = self._full_since is not None and time.monotonic() - self._full_since >= PAUSE_AFTER_S
+        if self._newer.held:
+            self._start([each for record in self._newer.due(now) if (each := self._resolve(record, now)) is not None])
+        self._metrics.held = len(self._newer.held)
+        full = self._full_since is not None and now - self._full_since >= PAUSE_AFTER_S
         behind = full and self._commit_loop.is_behind
         looks_ahead = full and not behind and self._admission.alone
         if self._ahead.active and not looks_ahead:
@@ -190,18 +203,45 @@ class Intake:
         problem: DecodeError | RegistryUnavailable,
         now: float,
     ) -> None:
-        """Wait at a record that will be readable, and give up one that is no request."""
+        """Wait at a record of a newer release and while the schema registry is unavailable, keep one aside that may be
+        of a newer release, and give up one that is no request."""
         if isinstance(problem, RegistryUnavailable) or is_of_newer_release(problem):
             self._deferred.defer(assignment, offset, problem, now)
         elif assignment.ledger.take(offset):
-            log.error(
-                "record_unreadable",
-                topic=assignment.topic,
-                partition=assignment.partition,
-                offset=offset,
-                reason=str(problem),
-            )
-            self._commit_loop.give_up(assignment, offset, message.key(), message.value(), problem)
+            key, value = message.key(), message.value()
+            if value is not None and is_unannounced(problem):
+                self._newer.hold(assignment, offset, key, value, problem, now)
+            else:
+                self._give_up(assignment, offset, key, value, problem)
+
+    def _waits_behind_newer(
+        self, assignment: Assignment, offset: int, value: bytes, read: ReadRequest, now: float
+    ) -> bool:
+        """Keep a job aside whose ordering key is that of a record which cannot be read yet."""
+        key = read.ordering_key.encode()
+        if not key or not self._newer.precedes(assignment, key):
+            return False
+        self._newer.hold(assignment, offset, key, value, None, now)
+        return True
+
+    def _resolve(self, record: HeldRecord, now: float) -> Execution | None:
+        """Give up a record whose time is over; the execution of one that waited behind it."""
+        if record.problem is None:
+            return self._admit(record.assignment, record.offset, record.value, self._requests.read(record.value), now)
+        self._give_up(record.assignment, record.offset, record.key, record.value, record.problem)
+        return None
+
+    def _give_up(
+        self, assignment: Assignment, offset: int, key: bytes | None, value: bytes | None, problem: DecodeError
+    ) -> None:
+        log.error(
+            "record_unreadable",
+            topic=assignment.topic,
+            partition=assignment.partition,
+            offset=offset,
+            reason=str(problem),
+        )
+        self._commit_loop.give_up(assignment, offset, key, value, problem)
 
     def _react(self, member: GroupMember, message: Message, error: KafkaError) -> None:
         if error.fatal():

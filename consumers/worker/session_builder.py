@@ -195,6 +195,7 @@ class SessionBuilder:
                 metrics,
                 awaited.add,
                 handover.start_over,
+                config.unknown_type_grace_s,
             ),
             commit_loop,
             handover,

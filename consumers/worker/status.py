@@ -112,6 +112,7 @@ class WorkerStatus:
         self.loop_blocked = threading.Event()
         self.polled_at = time.monotonic()
         self.restarts = 0
+        self._started_over_at = float("-inf")
         self.conflict = ""
         self.held_back: Mapping[str, str] = {}
         self.retains_as = ""
@@ -123,6 +124,15 @@ class WorkerStatus:
         self.conflict = other
         self.stop_now.set()
         self.stopping.set()
+
+    def start_over(self) -> None:
+        """The worker lost its transactional producer."""
+        self.restarts += 1
+        self._started_over_at = time.monotonic()
+
+    def started_over_within(self, seconds: float) -> bool:
+        """Whether that happened within so many seconds."""
+        return time.monotonic() - self._started_over_at <= seconds
 
     def keep_waiting(self) -> bool:
         """Called from time to time while the poll thread waits for Kafka: it is alive, and may be asked to stop."""

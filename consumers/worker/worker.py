@@ -156,7 +156,7 @@ class Worker:
             except ProducerLost as error:
                 # Offsets that were committed stay; everything else is redelivered, to this worker or another.
                 log.error("producer_lost", reason=str(error), action="starting over")
-                status.restarts += 1
+                status.start_over()
             # The clients of a session are in reference cycles, and the worker's process collects those rarely: without
             # this their sockets and threads would add up.
             gc.collect()
@@ -184,7 +184,8 @@ class Worker:
             thread.stop()
 
     def _keep_opening(self) -> bool:
-        return not self.status.stopping.is_set()
+        # A worker that drains and loses its producer has outcomes to write.
+        return not self.status.stop_now.is_set()
 
     def _open_crash_journal(self) -> CrashJournal:
         config = self.config

@@ -27,7 +27,7 @@ from millstream.schemas import (
 from tests.support.eventlog import TopicReader
 from tests.support.fleet import TENANTS, Fleet
 from tests.support.guarantees import NoJobLost, OneOutcomePerAttempt, OrderPerKey
-from tests.support.hostile_records import HostileRecords
+from tests.support.random_records import RandomRecords
 from tests.support.scenarios import Scenario, assert_held, lengths
 from tests.support.services import MemoryPeaks, Services
 from tests.support.waiting import eventually
@@ -47,7 +47,7 @@ class Written:
         self.places: dict[str, set[Place]] = defaultdict(set)
         self.job_ids: dict[Place, str] = {}
         self.count = 0
-        self._records = iter(HostileRecords(topics, seed, long_values=long_values))
+        self._records = iter(RandomRecords(topics, seed, long_values=long_values))
         self._lanes = {name for lane in topics.lanes for name in (topics.lane(lane), topics.overflow(lane))}
         self._producer = Producer(KafkaConnection(bootstrap).producer(queue_buffering_max_kbytes=500_000))
 

@@ -17,7 +17,7 @@ from millstream.schemas import Codec, EventKind, Heartbeat, JobEvent, JobRequest
 from millstream.schemas.codec import HEADER
 from millstream.schemas.ids import new_id
 from millstream.schemas.registry import pinned_schemas
-from tests.support.hostile_records import HostileRecords
+from tests.support.random_records import RandomRecords
 
 TENANT = "mallory"
 
@@ -50,7 +50,7 @@ class BadNeighbour:
         # A producer without idempotence, so that a record that the broker refuses costs nothing but itself.
         options = {"enable_idempotence": False, "queue_buffering_max_kbytes": 500_000}
         self._producer = Producer(KafkaConnection(bootstrap).producer(**options))
-        self._records = iter(HostileRecords(topics, seed, long_values=100))
+        self._records = iter(RandomRecords(topics, seed, long_values=100))
         self.attacks: tuple[Callable[[], object], ...] = (
             self.flood,
             self.flood_of_one_key,

@@ -1,196 +1,183 @@
-"""Records that nobody should write: of every kind that the topics carry, with extreme values and damaged bytes."""
+"""Records on the lanes that no client of ours writes: wrong bytes, impossible lengths, values beyond all bounds."""
 
-import io
-import math
 import random
 import struct
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-import fastavro
-
-from millstream.schemas import Codec, TopicCatalogue
-from millstream.schemas.codec import HEADER, reader_schema
+from millstream.schemas import Codec
+from millstream.schemas.codec import HEADER
 from millstream.schemas.ids import new_id
-from millstream.schemas.registry import current_schema
-from millstream.schemas.topics import DELAY_TIERS
+from millstream.schemas.partial_encoder import long
+from millstream.schemas.registry import pinned_schemas
 
-TEXTS = (
-    "",
-    "\0",
-    "mid\0dle",
-    "\x1b[2J\x1b]0;owned\x07",
-    "\u202etxt.exe",
-    "line\r\nforged=line",
-    "<script>alert(1)</script>",
-    "![](http://x/y.png)`````",
-    "[/bold][link=file:///x]",
-    "=HYPERLINK(1)",
-    "'; DROP TABLE job_events; --",
-    "back\\slash`tick",
-    "key=value:1~2",
-    "../../etc",
-    "\U0001f4a3" * 300,
+CODEC = Codec()
+YEAR_1, YEAR_9999 = -62_135_596_800_000_000, 253_402_300_799_999_999
+_NOW = 1_790_000_000_000_000
+_FIELDS = (
+    "job_id",
+    "tenant",
+    "job_type",
+    "lane",
+    "ordering_key",
+    "source",
+    "submitted_at",
+    "traceparent",
+    "labels",
+    "attempt",
+    "max_attempts",
+    "not_before",
+    "deadline",
+    "timeout_ms",
+    "content_type",
+    "payload",
 )
-NUMBERS = (0, -1, 1, 2**31 - 1, -(2**31), 2**53, 2**62, 2**63 - 1, -(2**63))
-FLOATS = (math.nan, math.inf, -math.inf, -0.0, -1.0, 1e308, 5e-324)
-MOMENTS = (0, -1, 1, -62_135_596_800_000_000, 253_402_300_799_999_999, 4_102_444_800_000_000, 2**62, -(2**62))
-"""Microseconds since 1970: years 1, 9999 and beyond what a calendar has."""
-
-LONG = 900_000
-DAMAGED = 0.5
-"""The share of records whose bytes are damaged."""
-
-TOMBSTONES = 0.02
-HOSTILE_FIELDS = 0.25
-"""The share of fields with an extreme value; with every field extreme no record would get past the first check."""
 
 
 class HostileRecord(NamedTuple):
-    """A record to write to `topic`."""
+    """A record, and whether it is a request all the same, whose job has an outcome."""
 
-    topic: str
+    name: str
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, str | bytes | None]]
+    runs: bool = False
 
 
-class HostileRecords:
-    """Iterating makes records without end. Equal seeds make equal records, but for ids and times.
+def text(content: bytes | str) -> bytes:
+    """A text or bytes in Avro."""
+    raw = content.encode() if isinstance(content, str) else content
+    return long(len(raw)) + raw
 
-    They go to every topic that has a reader, most to `jobs.events`. `long_values`: how many of all records may have a
-    value of about 900 kB.
-    """
 
-    def __init__(self, topics: TopicCatalogue, seed: int, *, long_values: int = 50) -> None:
-        self._dice = random.Random(seed)
-        self._codec = Codec()
-        self._long_values = long_values
-        unread = {topics.delay(tier) for tier in DELAY_TIERS}
-        self._kinds = {topic.name: topic.record for topic in topics if topic.name not in unread}
-        self._compacted = {topic.name for topic in topics if topic.cleanup == "compact"}
-        self._topics = list(self._kinds)
-        weights = {"JobRequest": 3, "JobEvent": 20}
-        self._weights = [weights.get(kind, 3) for kind in self._kinds.values()]
+def labels(pairs: list[tuple[bytes, bytes]]) -> bytes:
+    """A map of texts in Avro, in one block."""
+    return long(len(pairs)) + b"".join(text(name) + text(value) for name, value in pairs) + long(0)
 
-    def __iter__(self) -> Iterator[HostileRecord]:
-        while True:
-            yield self._record()
 
-    def _record(self) -> HostileRecord:
-        dice = self._dice
-        (topic,) = dice.choices(self._topics, self._weights)
-        value: bytes | None = self._value(self._kinds[topic])
-        drawn = dice.random()
-        if drawn < DAMAGED:
-            value = self._damaged(value or b"")
-        elif drawn < DAMAGED + TOMBSTONES:
-            value = None
-        headers: list[tuple[str, str | bytes | None]] = []
-        if dice.random() < 0.3:
-            headers = [(dice.choice(("traceparent", "x", "\u00fc")), dice.choice((None, b"", b"\xff" * 100)))] * 5
-        return HostileRecord(topic, self._key(topic in self._compacted), value, headers)
+def at(microseconds: int) -> bytes:
+    """An optional moment that is there."""
+    return b"\x02" + long(microseconds)
 
-    def _key(self, compacted: bool) -> bytes | None:
-        dice = self._dice
-        keys = (b"", b"\xff\xfe", b"K" * 2_000, dice.randbytes(8))
-        if dice.random() < 0.6:
-            return new_id().encode()
-        # A broker refuses a record without a key for a compacted topic.
-        return dice.choice(keys if compacted else (None, *keys))
 
-    def _value(self, kind: str) -> bytes:
-        schema = current_schema(kind)
-        datum = {field["name"]: self._field(field) for field in schema["fields"]}
-        out = io.BytesIO()
-        out.write(self._codec.header(kind))
-        fastavro.schemaless_writer(out, reader_schema(kind), datum)
-        return out.getvalue()
+def raw_request(of_type: str = "noop", /, **fields: bytes) -> bytes:
+    """A request with the given bytes in place of some of its fields."""
+    parts = {
+        "job_id": text(new_id()),
+        "tenant": text("mallory"),
+        "job_type": text(of_type),
+        "lane": text("default"),
+        "ordering_key": text(""),
+        "source": text(""),
+        "submitted_at": long(_NOW),
+        "traceparent": text(""),
+        "labels": long(0),
+        "attempt": long(1),
+        "max_attempts": long(1),
+        "not_before": b"\0",
+        "deadline": b"\0",
+        "timeout_ms": b"\0",
+        "content_type": text("application/json"),
+        "payload": text("null"),
+        **fields,
+    }
+    return CODEC.header("JobRequest") + b"".join(parts[name] for name in _FIELDS)
 
-    def _field(self, field: dict[str, Any]) -> Any:
-        if self._dice.random() < HOSTILE_FIELDS:
-            return self._extreme(field["type"])
-        return self._ordinary(field["name"], field["type"])
 
-    def _ordinary(self, name: str, kind: Any) -> Any:
-        """A value as a client of good will would write it."""
-        if name in ("job_id", "event_id", "execution_id", "command_id", "change_id"):
-            return new_id()
-        values = {"tenant": "mallory", "job_type": "demo.sleep", "lane": "default", "attempt": 1, "max_attempts": 1,
-                  "content_type": "application/json", "payload": b'{"seconds": 0.0}', "worker_id": "mallory-1",
-                  "topic": "mallory", "target": "mallory", "interval_s": 1.0}  # fmt: skip
-        if name in values:
-            return values[name]
-        if name.endswith("_at"):
-            return int(datetime.now(UTC).timestamp() * 1_000_000)
-        return self._plain(kind)
+def hostile_records() -> list[HostileRecord]:
+    """One of each kind; none is larger than a broker accepts by default."""
+    found = [
+        HostileRecord("tombstone", b"k", None),
+        HostileRecord("neither key nor value", None, None),
+        HostileRecord("empty", b"k", b""),
+        HostileRecord("no header", b"\xff\xfe", b"nonsense"),
+        HostileRecord("header alone", None, CODEC.header("JobRequest")),
+        HostileRecord("key of 900 kB and nonsense", b"k" * 900_000, b"nonsense"),
+        HostileRecord("key of 900 kB and a request", b"\xff" * 900_000, raw_request(), runs=True),
+        HostileRecord("schema id far away", None, HEADER.pack(0, 2**31) + b"abc"),
+        HostileRecord("schema of an event", None, struct.pack(">bI", 0, _id_of("JobEvent")) + b"abc"),
+        HostileRecord("payload longer than the record", None, raw_request(payload=long(2**40) + b"{}")),
+        HostileRecord("payload of negative length", None, raw_request(payload=long(-5))),
+        HostileRecord("payload of 2**63 - 1 bytes", None, raw_request(payload=long(2**63 - 1))),
+        HostileRecord("number without end", None, CODEC.header("JobRequest") + b"\xff" * 900_000),
+        HostileRecord("payload that is not UTF-8", None, raw_request(payload=text(b"\xff\xfe")), runs=True),
+        HostileRecord("bytes behind the end", None, raw_request() + b"more", runs=True),
+        HostileRecord("2**60 labels", None, raw_request(labels=long(2**60) + text("a") + text("b"))),
+        HostileRecord("33 labels", None, raw_request(labels=labels([(b"%d" % n, b"") for n in range(33)]))),
+        HostileRecord("900 kB of labels", None, raw_request(labels=labels([(b"a", b"x" * 900_000)]))),
+        HostileRecord("label with a name of 900 kB", None, raw_request(labels=labels([(b"x" * 900_000, b"")]))),
+        HostileRecord("one label 200,000 times", None, raw_request(labels=labels([(b"", b"")] * 200_000)), runs=True),
+        HostileRecord("attempt 2**31", None, raw_request(attempt=long(2**31), max_attempts=long(2**31))),
+        HostileRecord("attempt 2**62", None, raw_request(attempt=long(2**62), max_attempts=long(2**62))),
+        HostileRecord("max_attempts 2**40", None, raw_request("fails", max_attempts=long(2**40))),
+        HostileRecord("attempt 0", None, raw_request(attempt=long(0))),
+        HostileRecord("attempt -1", None, raw_request(attempt=long(-1))),
+        HostileRecord("content type of 900 kB", None, raw_request(content_type=text("x" * 900_000))),
+        HostileRecord("source of 900 kB", None, raw_request(source=text("x" * 900_000))),
+        HostileRecord("ordering key of 900 kB", None, raw_request(ordering_key=text("x" * 900_000))),
+        HostileRecord("tenant of 900 kB", None, raw_request(tenant=text("x" * 900_000))),
+        HostileRecord("time before year 1", None, raw_request(submitted_at=long(YEAR_1 - 1))),
+        HostileRecord("time after year 9999", None, raw_request(submitted_at=long(YEAR_9999 + 1))),
+        HostileRecord("deadline of 2**63 - 1", None, raw_request(deadline=at(2**63 - 1))),
+        HostileRecord("branch that the union has not", None, raw_request(deadline=b"\x04")),
+        HostileRecord("timeout of 0", None, raw_request(timeout_ms=b"\x02" + long(0))),
+        HostileRecord("trace that is none", None, raw_request(traceparent=text("x" * 55))),
+    ]
+    last = long(2**31 - 1)
+    runs = {
+        "last of all attempts": raw_request("fails", attempt=last, max_attempts=last),
+        "submitted in year 1": raw_request(submitted_at=long(YEAR_1)),
+        "submitted in year 9999": raw_request(submitted_at=long(YEAR_9999)),
+        "deadline in year 1": raw_request(deadline=at(YEAR_1)),
+        "deadline in year 9999": raw_request(deadline=at(YEAR_9999)),
+        "longest timeout": raw_request(timeout_ms=b"\x02" + long(2**63 - 1)),
+        "ordering key of odd texts": raw_request(ordering_key=text("\0\n\x1b[31m=\u202e\ue000" * 20)),
+        "labels of odd texts": raw_request(labels=labels([(b"", b"\0"), (b"\n=\x1b", "\u202e".encode())])),
+        "lane that is none": raw_request(lane=text("nowhere")),
+        "type that nobody has": raw_request("nobody.has.it"),
+        "no trace at all": raw_request(traceparent=text(f"ff-{'0' * 32}-{'0' * 16}-ff")),
+    }
+    found += [HostileRecord(name, None, value, runs=True) for name, value in runs.items()]
+    for name in ("job_id", "tenant", "job_type", "lane", "ordering_key", "source", "traceparent", "content_type"):
+        found.append(HostileRecord(f"{name} that is not UTF-8", b"\xb9", raw_request(**{name: text(b"\xb9bad")})))
+        found.append(HostileRecord(f"{name} of negative length", None, raw_request(**{name: long(-3)})))
+    for name in ("job_id", "tenant", "job_type", "lane"):
+        found.append(HostileRecord(f"empty {name}", None, raw_request(**{name: text("")})))
+        found.append(HostileRecord(f"{name} with a line break", None, raw_request(**{name: text("a\n")})))
+    return found
 
-    def _plain(self, kind: Any) -> Any:
-        if isinstance(kind, list):
-            return None if "null" in kind else self._plain(kind[0])
-        name = kind["type"] if isinstance(kind, dict) else kind
-        if name == "enum":
-            return self._dice.choice(kind["symbols"])
-        plain: dict[str, Any] = {"string": "", "bytes": b"", "boolean": False, "int": 0, "long": 0, "double": 0.0,
-                                 "float": 0.0, "map": {}, "array": [], "null": None}  # fmt: skip
-        return plain[name]
 
-    def _extreme(self, kind: Any) -> Any:
-        dice = self._dice
-        if isinstance(kind, list):
-            return self._extreme(dice.choice(kind))
-        name = kind["type"] if isinstance(kind, dict) else kind
-        if name == "enum":
-            return dice.choice(kind["symbols"])
-        if name == "record":
-            return {field["name"]: self._field(field) for field in kind["fields"]}
-        if name == "map":
-            entries = dice.choice((0, 40, 2_000)) if dice.random() < 0.02 else 1
-            return {f"{self._text()[:100]}{number}": self._text()[:200] for number in range(entries)}
-        if name == "array":
-            return [self._extreme(kind["items"]) for _ in range(dice.choice((0, 1, 3, 200)))]
-        if name == "long" and isinstance(kind, dict) and "logicalType" in kind:
-            return dice.choice(MOMENTS)
-        extremes: dict[str, Callable[[], Any]] = {
-            "string": self._text,
-            "bytes": lambda: dice.choice((b"", b"[" * 5_000, b"\xff\xfe", b'{"seconds": NaN}', b"null")),
-            "boolean": lambda: dice.random() < 0.5,
-            "int": lambda: dice.choice([number for number in NUMBERS if -(2**31) <= number < 2**31]),
-            "long": lambda: dice.choice(NUMBERS),
-            "double": lambda: dice.choice(FLOATS),
-            "float": lambda: dice.choice(FLOATS),
-            "null": lambda: None,
-        }
-        return extremes[name]()
-
-    def _text(self) -> str:
-        if self._long_values and self._dice.random() < 0.002:
-            self._long_values -= 1
-            return "L" * LONG
-        return self._dice.choice(TEXTS) if self._dice.random() < 0.95 else "x" * 5_000
-
-    def _damaged(self, value: bytes) -> bytes:
-        dice, body = self._dice, bytearray(value)
-        at = dice.randrange(HEADER.size, len(body)) if len(body) > HEADER.size else 0
-        damage = dice.randrange(8)
-        if damage == 0:
-            return value[:at]
-        if damage == 1:
-            return value + dice.randbytes(dice.randrange(1, 50))
-        if damage == 2:
-            return struct.pack(">bI", dice.choice((0, 0, 1)), dice.choice((0, 1, 2, 5, 999, 2**32 - 1))) + value[5:]
-        if damage == 3:
-            # The length of whatever comes next, as an Avro varint of 2^31, 2^40 and 2^62, and one that never ends.
-            lengths = (b"\x80" * 4 + b"\x10", b"\x80" * 5 + b"\x40", b"\x80" * 9 + b"\x01", b"\xff" * 11)
-            body[at:at] = dice.choice(lengths)
-        elif damage == 4:
-            body[at:at] = b"\xff\xfe\x80\x00"
-        elif damage == 5:
-            return dice.randbytes(dice.randrange(300))
-        elif damage == 6:
-            body[at : at + 1] = bytes([dice.randrange(256)])
+def mutated(value: bytes, draw: random.Random) -> bytes:
+    """A request with one to three changes: bytes changed, numbers made extreme, parts cut out or put in."""
+    data = bytearray(value)
+    extremes = [0, -1, 2**31 - 1, 2**31, 2**62, 2**63 - 1, -(2**63), YEAR_1, YEAR_9999]
+    for _ in range(draw.randint(1, 3)):
+        where, kind = draw.randrange(len(data) + 1), draw.randrange(4)
+        if kind == 0:
+            data[where : where + 1] = bytes([draw.randrange(256)])
+        elif kind == 1:
+            data[where : where + 1] = long(draw.choice(extremes))
+        elif kind == 2:
+            del data[where : where + draw.randint(1, 8)]
         else:
-            for _ in range(dice.choice((1, 3, 20))):
-                body[dice.randrange(len(body))] ^= 1 << dice.randrange(8)
-        return bytes(body)
+            data[where:where] = draw.randbytes(draw.randint(1, 8))
+        if not data:
+            break
+    return bytes(data)
+
+
+def mutations(seed: int, count: int) -> Iterator[bytes]:
+    """Values that begin as requests, most of them none any more."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        yield mutated(
+            raw_request(tenant=text(f"t{draw.randrange(3)}"), ordering_key=text(f"k{draw.randrange(3)}")), draw
+        )
+
+
+def of_newer_release() -> bytes:
+    """A record that claims to be of the next release."""
+    return HEADER.pack(0, max(pinned_schemas()) + 1) + b"a body of the next release"
+
+
+def _id_of(record: str) -> int:
+    return CODEC.registry.id_of(record)

@@ -18,9 +18,16 @@ class ScriptedMessage:
     """A record, or the error in place of one."""
 
     def __init__(
-        self, topic: str, partition: int, offset: int, value: bytes | None, error: KafkaError | None = None
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        value: bytes | None,
+        error: KafkaError | None = None,
+        key: bytes | None = None,
     ) -> None:
         self._fields = (topic, partition, offset, value, error)
+        self._key = key
 
     def topic(self) -> str:
         return self._fields[0]
@@ -32,7 +39,7 @@ class ScriptedMessage:
         return self._fields[2]
 
     def key(self) -> bytes | None:
-        return None
+        return self._key
 
     def headers(self) -> list[tuple[str, str | bytes | None]] | None:
         return None
@@ -139,9 +146,13 @@ def scripted_member(
     return GroupMember(f"workers.{lane}", cast(Consumer, consumer), {topic: lane}, overflow)
 
 
-def messages(topic: str, values: Sequence[bytes], partition: int = 0, first_offset: int = 0) -> list[Message]:
-    """Records of one partition, one after the other."""
-    found = [ScriptedMessage(topic, partition, first_offset + index, value) for index, value in enumerate(values)]
+def messages(
+    topic: str, values: Sequence[bytes | None], partition: int = 0, first_offset: int = 0, key: bytes | None = None
+) -> list[Message]:
+    """Records of one partition and key, one after the other."""
+    found = [
+        ScriptedMessage(topic, partition, first_offset + index, value, key=key) for index, value in enumerate(values)
+    ]
     return cast(list[Message], found)
 
 

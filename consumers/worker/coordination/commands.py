@@ -23,6 +23,12 @@ log = structlog.get_logger(__name__)
 
 ASK_S = 0.5
 SAY_S = 10.0
+MOST_BYTES = 4_096
+"""Bytes of a command with its key: up to a million of them are kept until their jobs start."""
+
+MOST_ACTIVE = 100_000
+"""Commands that are active, besides those to cancel a job."""
+
 _SCOPES: dict[Scope, QuotaScope] = {
     Scope.TENANT: "tenant",
     Scope.JOB_TYPE: "job_type",
@@ -53,11 +59,13 @@ class ActiveCommands:
 
         Raises `DecodeError` and `RegistryUnavailable`; nothing has changed then.
         """
+        if len(key) + len(value or b"") > MOST_BYTES:
+            raise DecodeError(f"a command of {len(key) + len(value or b''):,} bytes, the most are {MOST_BYTES:,}")
         job_id = cancelled_job(key)
         if value is None:
             self._revoke(key, job_id)
         elif job_id is None:
-            self._receive_command(self._codec.decode(value, Command))
+            self._receive_command(key, self._codec.decode(value, Command))
         elif sent_at >= time.time() - self._expire_after_s:
             self._receive_cancellation(job_id, value)
 
@@ -81,8 +89,13 @@ class ActiveCommands:
         log.info("commands_applied", active=len(self._active), cancelled_jobs=len(cancelled))
         return True
 
-    def _receive_command(self, command: Command) -> None:
+    def _receive_command(self, key: bytes, command: Command) -> None:
+        if command.key != key:
+            # Nobody could revoke it, and compaction would not replace it.
+            raise DecodeError(f"a command to {command.action.value} {command.target[:200]!r} under another's key")
         with self._lock:
+            if len(self._active) >= MOST_ACTIVE and key not in self._active:
+                raise DecodeError(f"a command beyond the {MOST_ACTIVE:,} that are active")
             self._active[command.key] = command
             if self._executor is None:
                 return

@@ -25,6 +25,9 @@ from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.connection import for_another_process
 from millstream.schemas.ids import new_id
 
+FENCED_LATELY_S = 120.0
+"""How long a worker that started over may have been ended by another of its name."""
+
 FETCH_WAIT_MS = 50
 """A fetch at the end of a topic returns after this time, and jobs start when the commands are read to their end."""
 
@@ -65,7 +68,7 @@ class Coordination:
             fence,
             metrics,
             status.end_for_conflict,
-            keeps_membership=config.static_membership,
+            started_over=partial(status.started_over_within, FENCED_LATELY_S) if config.static_membership else None,
         )
         self._heartbeats = HeartbeatSender(
             # The worker's own clients say what is wrong with the connection.
@@ -82,7 +85,9 @@ class Coordination:
             host,
         )
         settings = connection.consumer(f"{config.group}-coordination", fetch_wait_max_ms=FETCH_WAIT_MS)
-        self._listener = CoordinationListener(settings, topics, self._commands, self._watch, new_partitions)
+        self._listener = CoordinationListener(
+            settings, topics, self._commands, self._watch, new_partitions, metrics.count_rejected
+        )
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:

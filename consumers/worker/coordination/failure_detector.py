@@ -26,7 +26,9 @@ FORGET_AFTER = 60
 
 MOST_PEERS = 10_000
 MOST_OVERDUE = 100
-"""Overdue workers that are reported at once; the others are later. Both bound what made-up heartbeats can cost."""
+MOST_GROUPS = 300
+"""Overdue workers that are reported at once, the others are later, and groups that are asked about. They bound what
+made-up heartbeats can cost."""
 
 
 @dataclass(slots=True)
@@ -77,6 +79,14 @@ class FailureDetector:
         """The worker, if it has still sent nothing since it became overdue."""
         peer = self._peers.get(worker_id)
         return peer if peer is not None and peer.missed >= self._heartbeat_misses else None
+
+    def groups_of_overdue(self) -> set[str]:
+        """The groups of every overdue worker, of very many `MOST_GROUPS` groups."""
+        found: set[str] = set()
+        for peer in self._peers.values():
+            if peer.missed >= self._heartbeat_misses and len(found) < MOST_GROUPS:
+                found.update(peer.process.groups)
+        return found
 
     def count(self, now: float) -> list[str]:
         """An own heartbeat arrived at `now`, in seconds of a monotonic clock. Returns the ids of the overdue workers

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import structlog
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from millstream.schemas import KafkaConnection
@@ -20,6 +20,7 @@ from millstream.schemas.connection import for_another_process
 log = structlog.get_logger(__name__)
 
 ANSWER_WITHIN_S = 10.0
+NO_SUCH_GROUP = (KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID)
 
 
 def group_members(connection: KafkaConnection, groups: Sequence[str]) -> Counter[str] | None:
@@ -42,7 +43,12 @@ def _ask() -> None:
     admin = AdminClient(question["client"])
     members: Counter[str] = Counter()
     for future in admin.describe_consumer_groups(question["groups"], request_timeout=ANSWER_WITHIN_S).values():
-        members |= Counter(each.client_id for each in future.result(ANSWER_WITHIN_S + 1).members)
+        try:
+            members |= Counter(each.client_id for each in future.result(ANSWER_WITHIN_S + 1).members)
+        except KafkaException as error:
+            # Heartbeats may name groups that there are not.
+            if error.args[0].code() not in NO_SUCH_GROUP:
+                raise
     json.dump(members, sys.stdout)
 
 

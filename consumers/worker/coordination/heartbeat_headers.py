@@ -3,10 +3,14 @@
 Whoever watches a thousand workers reads the key and the headers, a few microseconds each, and decodes no body.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from operator import methodcaller
+from typing import Any, Self
 
 from confluent_kafka import Message
+
+from millstream.schemas import DecodeError
 
 INCARNATION = "incarnation"
 HOST = "host"
@@ -14,7 +18,15 @@ PID = "pid"
 GROUPS = "groups"
 
 MOST_GROUPS = 100
+MOST_GROUPS_BYTES = 4_096
 """Groups of one worker that are believed."""
+
+LONGEST_NAME = 255
+"""Bytes of a worker's id, of an incarnation and of a transactional id: ten thousand made-up workers are remembered."""
+
+_read_headers: Callable[[Message], Any] = methodcaller("headers")
+"""For a header whose name is not UTF-8 the method returns a broken list with an exception set. Only a call that does
+not come from bytecode is sure to raise it; whoever uses the list ends the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +56,30 @@ class WorkerProcess:
 
     @classmethod
     def of(cls, worker_id: str, headers: dict[str, bytes]) -> Self:
-        """The process that headers name. Anybody may have written them: what makes no sense counts as empty."""
-        text = {name: value.decode(errors="replace") for name, value in headers.items()}
+        """The process that headers name. Anybody may have written them: what makes no sense counts as empty, and
+        what is too long is cut. Raises `DecodeError` for an incarnation that none has."""
+        if len(headers.get(INCARNATION, b"")) > LONGEST_NAME:
+            raise DecodeError(f"an incarnation of {len(headers[INCARNATION]):,} bytes")
+        text = {name: value[:MOST_GROUPS_BYTES].decode(errors="replace") for name, value in headers.items()}
         pid = text.get(PID, "")
-        groups = tuple(filter(None, text.get(GROUPS, "").split(",")))
+        told = text.get(GROUPS, "").split(",")
+        if len(headers.get(GROUPS, b"")) > MOST_GROUPS_BYTES:
+            del told[-1]
+        groups = tuple(filter(None, told))
         return cls(
             worker_id,
             text.get(INCARNATION, ""),
-            text.get(HOST, ""),
+            text.get(HOST, "")[:LONGEST_NAME],
             int(pid) if pid.isdecimal() and len(pid) < 10 else 0,
             groups[:MOST_GROUPS],
         )
 
 
 def headers_of(message: Message) -> dict[str, bytes]:
-    """The headers of a record by name."""
-    found = message.headers() or ()
+    """The headers of a record by name. Raises `DecodeError`."""
+    try:
+        found = _read_headers(message) or ()
+    except (SystemError, UnicodeDecodeError) as error:
+        raise DecodeError("a header's name is not UTF-8") from error
     pairs = found.items() if isinstance(found, dict) else found
     return {name: value if isinstance(value, bytes) else b"" for name, value in pairs}

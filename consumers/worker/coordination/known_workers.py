@@ -35,6 +35,9 @@ class KnownWorkers:
         self._began_at = now
         self._heard_self_at = now
         self._workers: dict[str, _Worker] = {}
+        """The one that was heard last is the last one."""
+        self._dropped_at = float("-inf")
+        """When the last one of those was heard that are not remembered."""
 
     def receive(
         self, worker_id: str, now: float, *, ended: bool, understands: bool, retains_as: str = "", age_s: float = 0.0
@@ -43,8 +46,10 @@ class KnownWorkers:
         the worker writes what it announced, as it said `age_s` seconds before."""
         if worker_id == self._worker_id:
             self._heard_self_at = now
-        if len(self._workers) >= MOST_WORKERS and worker_id not in self._workers:
-            del self._workers[next(iter(self._workers))]
+        self._workers.pop(worker_id, None)
+        if len(self._workers) >= MOST_WORKERS:
+            dropped = self._workers.pop(next(iter(self._workers)))
+            self._dropped_at = max(self._dropped_at, dropped.heard_at)
         self._workers[worker_id] = _Worker(now, now - age_s, ended, understands, retains_as)
 
     def is_gone(self, worker_id: str, now: float) -> bool:
@@ -54,7 +59,9 @@ class KnownWorkers:
             return False
         worker = self._workers.get(worker_id)
         if worker is None:
-            return worker_id != self._worker_id and now - self._began_at > GONE_AFTER_S
+            # One of so many that they are not all remembered may be alive.
+            listened_s = now - max(self._began_at, self._dropped_at)
+            return worker_id != self._worker_id and listened_s > GONE_AFTER_S
         return worker.ended or now - worker.heard_at > GONE_AFTER_S
 
     def has_dropped(self, worker_id: str, transactional_id: str, since: float) -> bool:

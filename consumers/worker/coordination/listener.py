@@ -5,12 +5,13 @@ that has announced its schemas.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, Message, TopicPartition
 
 from millstream.consumers.kafka.topic_tail import TopicTail
+from millstream.consumers.line_limit import LineLimit
 from millstream.consumers.worker.coordination.background_thread import BackgroundThread
 from millstream.consumers.worker.coordination.commands import ActiveCommands
 from millstream.consumers.worker.coordination.new_partitions import NewPartitions
@@ -23,12 +24,16 @@ log = structlog.get_logger(__name__)
 
 JOIN_S = 5.0
 AGAIN_S = 2.0
+SHOWN_KEY = 200
+"""Bytes of a key in the log."""
+
 LOOK_BACK_S = 2.0
 """Heartbeats that were sent so long ago are read too: another worker of this name may just have sent one."""
 
 
 class CoordinationListener(BackgroundThread):
-    """Reads from entering to leaving. A record that cannot be decoded is logged and skipped."""
+    """Reads from entering to leaving. A record that cannot be believed is counted by `on_rejected`, logged and
+    skipped."""
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class CoordinationListener(BackgroundThread):
         commands: ActiveCommands,
         watch: WorkerWatch,
         new_partitions: NewPartitions,
+        on_rejected: Callable[[str], None] = lambda topic: None,
     ) -> None:
         super().__init__("millstream-coordination", JOIN_S)
         self._settings = settings
@@ -44,6 +50,8 @@ class CoordinationListener(BackgroundThread):
         self._commands = commands
         self._watch = watch
         self._new_partitions = new_partitions
+        self._on_rejected = on_rejected
+        self._lines = LineLimit()
 
     def _run(self) -> None:
         starts = [
@@ -84,7 +92,8 @@ class CoordinationListener(BackgroundThread):
             self._commands.receive(key, message.value(), sent_ms / 1000)
 
     def _deliver(self, message: Message) -> None:
-        """Deliver a record; waits while the schema registry is unavailable."""
+        """Deliver a record; waits while the schema registry is unavailable. Raises nothing: anybody may write to these
+        topics, and without this thread no command would be applied any more."""
         while not self._stop.is_set():
             try:
                 self._receive(message)
@@ -92,12 +101,21 @@ class CoordinationListener(BackgroundThread):
             except RegistryUnavailable as error:
                 log.warning("schema_registry_unavailable", topic=message.topic(), reason=str(error))
                 self._stop.wait(1)
-            except DecodeError as error:
-                log.error(
-                    "coordination_record_unreadable",
-                    topic=message.topic(),
-                    offset=message.offset(),
-                    key=(message.key() or b"").decode(errors="replace"),
-                    reason=str(error),
-                )
+            except Exception as error:
+                self._reject(message, error)
                 return
+
+    def _reject(self, message: Message, error: Exception) -> None:
+        topic = message.topic() or ""
+        self._on_rejected(topic)
+        left_out = self._lines.admit((topic, type(error)))
+        if left_out is not None:
+            log.error(
+                "coordination_record_unreadable",
+                topic=topic,
+                offset=message.offset(),
+                key=(message.key() or b"")[:SHOWN_KEY].decode(errors="replace"),
+                reason=str(error),
+                left_out=left_out,
+                exc_info=not isinstance(error, DecodeError),
+            )

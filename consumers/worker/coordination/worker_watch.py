@@ -6,6 +6,7 @@ that is alive as well. So missing heartbeats alone are no reason: either the pro
 worker died, or its consumer groups have it as a member no more.
 """
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,13 +19,18 @@ from confluent_kafka import Message
 
 from millstream.consumers.worker.coordination.failure_detector import FailureDetector
 from millstream.consumers.worker.coordination.heartbeat import INTERVAL_S
-from millstream.consumers.worker.coordination.heartbeat_headers import INCARNATION, WorkerProcess, headers_of
+from millstream.consumers.worker.coordination.heartbeat_headers import (
+    INCARNATION,
+    LONGEST_NAME,
+    WorkerProcess,
+    headers_of,
+)
 from millstream.consumers.worker.coordination.heartbeat_process import AGE_MS, DIED, RETAINS_AS, STATE, STOPPED
 from millstream.consumers.worker.coordination.known_workers import KnownWorkers
 from millstream.consumers.worker.coordination.namesakes import Namesakes
 from millstream.consumers.worker.coordination.open_questions import OpenQuestions
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
-from millstream.schemas import Codec, Heartbeat, WorkerState
+from millstream.schemas import Codec, DecodeError, Heartbeat, WorkerState
 
 log = structlog.get_logger(__name__)
 
@@ -32,12 +38,17 @@ NAME_CHECK_S = 2.5
 """How long a worker that starts listens whether another one of its name is alive, if there may be one."""
 
 FENCED_WITHIN_S = 15.0
+MEMBERS_FOR_S = 1.0
+"""How long an answer about members is used, so that one answer does for all that are overdue together."""
+
 MOST_ENDED = 1_000
 """Processes that are remembered to have ended."""
 
 _ENDED = (STOPPED.encode(), DIED.encode())
 _DRAINING = WorkerState.DRAINING.value.encode()
 OWN_NAME = "own name"
+_WRITTEN_BY = re.compile(r".*-handover-(.+)-[0-9a-f-]{36}")
+"""The incarnation in the transactional id under which a worker writes outcomes of partitions that it has given back."""
 
 
 class WorkerWatch:
@@ -46,8 +57,8 @@ class WorkerWatch:
     `members`: the client ids of the members of consumer groups, each with the most that one group has of it; None while
     that is unknown; it may block. `fence` ends the right of a worker to write, by its id; its result is there when that
     has happened. `on_name_taken` is called with what is known of another process that has this worker's id and keeps
-    it. `keeps_membership`: whether
-    this worker's members are static, so that a group has only one of its name however many processes have it.
+    it. `started_over`: given for a worker whose members are static, of which a group has only one however many have the
+    name: whether it started over lately, as one does whose name another one uses.
     """
 
     def __init__(
@@ -60,7 +71,7 @@ class WorkerWatch:
         fence: Callable[[str], Future[None]],
         metrics: WorkerMetrics,
         on_name_taken: Callable[[str], None],
-        keeps_membership: bool = False,
+        started_over: Callable[[], bool] | None = None,
     ) -> None:
         self._codec = codec
         self._own = own
@@ -71,12 +82,13 @@ class WorkerWatch:
         self._fence = fence
         self._metrics = metrics
         self._on_name_taken = on_name_taken
-        self._keeps_membership = keeps_membership
+        self._started_over = started_over
         self._lock = threading.Lock()
         self._detector = FailureDetector(own.worker_id, heartbeat_misses, INTERVAL_S)
         self._namesakes = Namesakes(own)
         self._known = KnownWorkers(own.worker_id, monotonic())
         self._ended: dict[str, None] = {}
+        self._told_members: tuple[float, frozenset[str], Counter[str] | None] = (float("-inf"), frozenset(), None)
         self._up_to_date = threading.Event()
         self.joined = False
         """Whether this worker joins its groups, so that a member with its name may be itself."""
@@ -87,6 +99,8 @@ class WorkerWatch:
         Raises `DecodeError` and `RegistryUnavailable`; nothing has changed then.
         """
         key, headers = message.key() or b"", headers_of(message)
+        if not 0 < len(key) <= LONGEST_NAME:
+            raise DecodeError(f"a worker id of {len(key):,} bytes")
         state = headers.get(STATE)
         if state is None:
             # A worker of the release before says it in the body.
@@ -95,7 +109,7 @@ class WorkerWatch:
             if key == self._own_key:
                 self._receive_own(headers, state)
             else:
-                self._receive_other(key.decode(errors="replace"), headers, state)
+                self._receive_other(_worker_id(key), headers, state)
 
     def reached_end(self) -> None:
         """The heartbeats that were there when the worker started have been received."""
@@ -122,7 +136,8 @@ class WorkerWatch:
         heartbeats show: its process has ended, or it has dropped what it announced. `since`: when that was read, in
         seconds of the monotonic clock."""
         with self._lock:
-            ended = any(incarnation in transactional_id for incarnation in self._ended)
+            written_by = _WRITTEN_BY.fullmatch(transactional_id)
+            ended = written_by is not None and written_by[1] in self._ended
             dropped = self._known.has_dropped(worker_id, transactional_id, since)
             return ended or dropped or self._known.is_gone(worker_id, monotonic())
 
@@ -171,7 +186,7 @@ class WorkerWatch:
             monotonic(),
             ended=state in _ENDED,
             understands=bool(headers.get(INCARNATION)),
-            retains_as=headers.get(RETAINS_AS, b"").decode(errors="replace"),
+            retains_as=headers.get(RETAINS_AS, b"")[: 3 * LONGEST_NAME].decode(errors="replace"),
             age_s=_number(headers.get(AGE_MS)) / 1000,
         )
 
@@ -188,7 +203,7 @@ class WorkerWatch:
         if peer is None:
             return True
         if not peer.died:
-            members = self._members(peer.process.groups or self._own.groups)
+            members = self._members_of(peer.process.groups)
             if members is None or worker_id in members:
                 return False
         with self._lock:
@@ -213,13 +228,34 @@ class WorkerWatch:
     def _check_own_name(self) -> bool:
         owner = self._namesakes.owner()
         if owner is not None:
-            itself = self.joined and not self._keeps_membership
-            members = self._members(self._own.groups)
-            if members is not None and members[self._own.worker_id] > itself:
+            if self._started_over is not None and self.joined:
+                taken = self._started_over()
+            else:
+                members = self._members(self._own.groups)
+                taken = members is not None and members[self._own.worker_id] > self.joined
+            if taken:
                 self._on_name_taken(owner.place)
         with self._lock:
             self._namesakes.forget()
         return True
+
+    def _members_of(self, groups: Sequence[str]) -> Counter[str] | None:
+        """The members of these groups, of this worker's own, and of those of every other overdue worker: heartbeats may
+        name groups that their worker is no member of, and one question is asked for all. Blocks."""
+        asked_at, asked, members = self._told_members
+        if monotonic() - asked_at > MEMBERS_FOR_S or not asked.issuperset(groups):
+            with self._lock:
+                asked = frozenset((*self._own.groups, *groups, *self._detector.groups_of_overdue()))
+            members = self._members(sorted(asked))
+            self._told_members = (monotonic(), asked, members)
+        return members
+
+
+def _worker_id(key: bytes) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError as error:
+        raise DecodeError("a worker id that is not UTF-8") from error
 
 
 def _number(text: bytes | None) -> int:

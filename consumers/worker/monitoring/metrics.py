@@ -136,7 +136,14 @@ DEFERRED = MetricSpec(
     "gauge",
     "partitions",
     (),
-    "Partitions that wait at a record which only a newer release, or the schema registry, can explain.",
+    "Partitions that wait at a record whose schema is not known while the schema registry is unavailable.",
+)
+HELD = MetricSpec(
+    "millstream_records_held",
+    "gauge",
+    "requests",
+    (),
+    "Records of a schema that no release has announced, and jobs of their ordering keys, kept aside.",
 )
 FENCED = MetricSpec(
     "millstream_workers_fenced",
@@ -144,6 +151,13 @@ FENCED = MetricSpec(
     "workers",
     (),
     "Workers without heartbeats whose transaction this one aborted.",
+)
+REJECTED = MetricSpec(
+    "millstream_coordination_records_rejected",
+    "counter",
+    "records",
+    ("topic",),
+    "Heartbeats and commands that make no sense, which anybody may have written, and were ignored.",
 )
 RESTARTS = MetricSpec(
     "millstream_worker_restarts",
@@ -183,7 +197,9 @@ METRICS = (
     TRANSACTION,
     MISSING,
     DEFERRED,
+    HELD,
     FENCED,
+    REJECTED,
     RESTARTS,
     LAG,
     RTT,
@@ -225,10 +241,12 @@ class WorkerMetrics(Collector):
         self.fenced = 0
         self.missing = 0
         self.deferred = 0
+        self.held = 0
         self.limit = 0
         self.loop_late_s = 0.0
         self.stuck: Mapping[str, int] = {}
         self.transactions = Histogram()
+        self._rejected: Counter[tuple[str]] = Counter()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._waits: dict[str, Histogram] = {}
         self._runs: dict[str, Histogram] = {}
@@ -252,6 +270,10 @@ class WorkerMetrics(Collector):
     def count_aborted(self) -> None:
         """Count an aborted transaction."""
         self.aborted += 1
+
+    def count_rejected(self, topic: str) -> None:
+        """Count a record of a coordination topic that was ignored. Called by the listener's thread."""
+        self._rejected[(topic,)] += 1
 
     def count_missing(self, offsets: int) -> None:
         """Count offsets that can no longer be read."""
@@ -292,7 +314,9 @@ class WorkerMetrics(Collector):
         yield _family(TRANSACTION, {(): self.transactions})
         yield _family(MISSING, {(): self.missing})
         yield _family(DEFERRED, {(): self.deferred})
+        yield _family(HELD, {(): self.held})
         yield _family(FENCED, {(): self.fenced})
+        yield _family(REJECTED, self._rejected.copy())
         yield _family(RESTARTS, {(): self._status.restarts})
         lag = {labels: records for of_one in list(self._lag.values()) for labels, records in of_one.items()}
         yield _family(LAG, lag)

@@ -185,7 +185,7 @@ class OutcomeRecords:
             value=value,
             request=request,
         )
-        letter_key = request.job_id.encode() if request else key
+        letter_key = request.job_id.encode() if request else letter.record_key
         return OutgoingRecord(self._topics.dead, letter_key, self._codec.encode(letter), read_from, offset)
 
     def _event(

@@ -9,15 +9,11 @@ from collections.abc import Sequence
 
 import structlog
 
-from millstream.consumers.dead_letters import dead_letter, shortened
+from millstream.consumers.dead_letters import KEY_LIMIT, dead_letter, shortened
 from millstream.consumers.kafka.outgoing import OutgoingRecord
 from millstream.schemas import Codec, DeadLetter, DeadReason, EventKind, JobEvent, JobRequest, TopicCatalogue
 
 log = structlog.get_logger(__name__)
-
-
-LONGEST_KEY = 1_000
-"""Bytes of a key that a shortened dead letter keeps, as its own key and in its field."""
 
 
 class Oversized:
@@ -44,7 +40,7 @@ class Oversized:
         log.error("record_too_large", topic=record.topic, bytes=record.size)
         if record.topic == self._topics.dead:
             letter = shortened(self._codec.decode(record.value, DeadLetter))
-            if len(record.key or b"") > LONGEST_KEY:
+            if len(record.key or b"") > KEY_LIMIT:
                 letter = letter.model_copy(update={"record_key": None})
                 record = record._replace(key=None)
             return [_smaller(record, record._replace(value=self._codec.encode(letter)))]

@@ -31,6 +31,21 @@ def test_a_value_that_would_make_the_letter_too_large_is_left_out_and_its_place_
     assert "2,000,000 bytes left out" in made.error_message and "jobs.default[1]@7" in made.error_message
 
 
+def test_a_long_key_is_left_out_and_its_length_and_place_named() -> None:
+    made = dead_letter(
+        DeadReason.UNREADABLE,
+        {"error_message": "no request"},
+        worker_id="w",
+        topic="jobs.default",
+        partition=1,
+        offset=7,
+        key=b"k" * 1_600_000,
+        value=b"nonsense",
+    )
+    assert (made.record_key, made.record_value) == (None, b"nonsense")
+    assert made.error_message == "no request (key of 1,600,000 bytes left out; the record is at jobs.default[1]@7)"
+
+
 def test_a_long_message_is_cut() -> None:
     assert len(letter(error_message="m" * 9000).error_message) == MESSAGE_LIMIT
 

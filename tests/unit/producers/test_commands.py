@@ -21,14 +21,11 @@ class KeyedMessage(ScriptedMessage):
     """A command, or the tombstone that revokes it."""
 
     def __init__(self, command: Command, revoked: bool = False, sent_at: datetime = OLD) -> None:
-        super().__init__(TOPICS.commands, 0, 0, None if revoked else CODEC.encode(command))
-        self._key, self._sent_at = command.key, sent_at
+        super().__init__(TOPICS.commands, 0, 0, None if revoked else CODEC.encode(command), key=command.key)
+        self._sent_at = sent_at
 
     def timestamp(self) -> tuple[int, int]:
         return (1, round(self._sent_at.timestamp() * 1000))
-
-    def key(self) -> bytes:
-        return self._key
 
 
 @pytest.fixture

@@ -142,3 +142,20 @@ def test_a_job_whose_attempts_are_used_up_is_refused_and_may_be_submitted_with_f
         client.prepare([NewJob("a.b", job_id=first.job_id, max_attempts=2)])
     (last,) = client.prepare([NewJob("a.b", job_id=first.job_id)])
     assert request_of(last).attempt == 2**31 - 1
+
+
+@pytest.mark.parametrize("wrong", [None, {"job_type": "a"}, "a.b", 7])
+def test_what_is_no_job_is_refused_with_its_place_in_the_call(wrong: Any) -> None:
+    with pytest.raises(InvalidJob, match=r"job 1 of the call.*a NewJob is expected, not a"):
+        PREPARATION.prepare([NewJob("a.b"), wrong])
+
+
+@pytest.mark.parametrize("wrong", [None, 7])
+def test_a_call_without_a_series_of_jobs_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidJob, match="a series of NewJobs is expected, not a"):
+        PREPARATION.prepare(wrong)
+
+
+def test_the_error_of_a_payload_names_the_job_and_the_path() -> None:
+    with pytest.raises(InvalidJob, match=r"job 2 of the call .*payload\.rate is not a finite number"):
+        PREPARATION.prepare([NewJob("a.b"), NewJob("a.b"), NewJob("a.b", {"rate": float("nan")})])

@@ -1,7 +1,12 @@
 """What a producer says is checked before anything is sent, and the error says what to change."""
 
-from datetime import datetime
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
@@ -20,6 +25,55 @@ def test_a_pydantic_model_a_plain_value_and_bytes_are_payloads() -> None:
     assert (raw.payload, raw.content_type) == (b"\x00\x01", "application/octet-stream")
 
 
+class Measured(BaseModel):
+    rate: float
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass
+class Point:
+    x: int
+
+
+CONTAINS_ITSELF: list[Any] = []
+CONTAINS_ITSELF.append(CONTAINS_ITSELF)
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (Decimal("1.10"), "1.10"),
+        (datetime(2030, 1, 1, tzinfo=UTC), "2030-01-01T00:00:00Z"),
+        (datetime(2030, 1, 1), "2030-01-01T00:00:00"),
+        (date(2030, 1, 1), "2030-01-01"),
+        (timedelta(days=1, hours=12), "P1DT12H"),
+        (UUID("0fcb6baa-3881-4e21-8367-16a5fdca249d"), "0fcb6baa-3881-4e21-8367-16a5fdca249d"),
+        (b"text", "text"),
+        ({7}, [7]),
+        ((1, 2), [1, 2]),
+        (Point(3), {"x": 3}),
+        (Colour.RED, "red"),
+        (Measured(rate=0.5), {"rate": 0.5}),
+        ({1: "a", date(2030, 1, 1): "b"}, {"1": "a", "2030-01-01": "b"}),
+        ({"NaN": None, "text": "Infinity"}, {"NaN": None, "text": "Infinity"}),
+        (10**30, 10**30),
+    ],
+)
+def test_a_value_that_json_does_not_have_is_sent_by_the_rule_of_the_documentation(value: Any, sent: Any) -> None:
+    payload, content_type = NewJob("a", {"value": value}).payload_bytes()
+    assert json.loads(payload) == {"value": sent}
+    assert content_type == "application/json"
+
+
+def test_an_error_shows_a_part_of_what_was_given() -> None:
+    with pytest.raises(InvalidJob) as caught:
+        NewJob("a", tenant="t" * 100_000, lane="l" * 100_000, ordering_key="k" * 100_000).request()
+    assert len(str(caught.value)) < 1_500
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -33,7 +87,30 @@ def test_a_pydantic_model_a_plain_value_and_bytes_are_payloads() -> None:
         ({"labels": {str(n): "" for n in range(33)}}, "labels="),
         ({"deadline": datetime(2030, 1, 1)}, "no time zone"),
         ({"labels": ["team"]}, r"labels=\['team'\]: a mapping"),
-        ({"labels": {"team": "\ud800"}}, "labels have a text that UTF-8 cannot encode"),
+        ({"labels": {"team": "\ud800"}}, r"labels\.team=.*unicode"),
+        ({"labels": {"\ud800": "x"}}, r"labels\.\\ud800.*unicode"),
+        ({"labels": {b"team": "x"}}, r"labels\.b'team'"),
+        ({"tenant": "\ud800"}, "tenant=.*unicode"),
+        ({"tenant": b"acme"}, "tenant=b'acme'"),
+        ({"tenant": 7}, "tenant=7"),
+        ({"lane": ["high"]}, "lane=.*high"),
+        ({"ordering_key": b"k"}, "ordering_key=b'k'"),
+        ({"ordering_key": "k" * 257}, "ordering_key=.*at most 256"),
+        ({"deadline": "2030-01-01T00:00:00Z"}, "deadline=.*valid datetime"),
+        ({"deadline": 1e300}, "deadline=1e.300"),
+        ({"timeout_s": True}, "timeout_s=True"),
+        ({"max_attempts": "3"}, "max_attempts='3'"),
+        ({"max_attempts": True}, "max_attempts=True"),
+        ({"attempt": True}, "attempt=True"),
+        ({"payload": {"rows": [1, {"rate": float("nan")}]}}, r"payload\.rows\.1\.rate is not a finite number"),
+        ({"payload": {"rate": Decimal("-Infinity")}}, r"payload\.rate is not a finite number"),
+        ({"payload": Measured(rate=float("inf"))}, r"payload\.rate is not a finite number"),
+        ({"payload": {"of": [Measured(rate=float("nan"))]}}, r"payload\.of\.0\.rate is not a finite number"),
+        ({"payload": {"name": ["\ud800"]}}, r"payload\.name\.0 cannot be written as JSON"),
+        ({"payload": {"\ud800": 1}}, r"payload\..*its name.* cannot be written as JSON"),
+        ({"payload": {"raw": b"\xff"}}, r"payload\.raw cannot be written as JSON"),
+        ({"payload": {"a": [object()]}}, r"payload\.a\.0 cannot be written as JSON"),
+        ({"payload": CONTAINS_ITSELF}, r"payload\.0 cannot be written as JSON"),
         ({"labels": {"team": "x" * 16_381}}, "labels are 16,385 bytes, the limit is 16,384"),
         ({"timeout_s": 0}, "timeout_s=0"),
         ({"timeout_s": float("inf")}, "timeout_s=inf"),

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.schemas import Codec, DecodeError, JobRequest, RequestReader, job_part, request_reader
+from millstream.schemas import Codec, DecodeError, EventBytes, EventKind, JobEvent, JobRequest, RequestReader, job_part
+from millstream.schemas import request_reader as reader_module
 from millstream.schemas.ids import new_id
+from millstream.schemas.job_request import MAX_LABEL_BYTES
 from millstream.schemas.partial_encoder import long, microseconds
 from millstream.schemas.request_reader import NAMES_KEPT
+from tests.support.hostile_records import HostileRecord, hostile_records, mutations, raw_request, text
 
 CODEC = Codec()
 texts = st.text(max_size=12)
@@ -153,10 +156,86 @@ def test_what_a_handler_does_to_the_labels_of_one_job_is_not_seen_by_another() -
 
 
 def test_names_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_reader, "TENANTS_KEPT", 100)
+    monkeypatch.setattr(reader_module, "TENANTS_KEPT", 100)
     reader = RequestReader(CODEC)
     for number in range(NAMES_KEPT + 50):
         reader.read(CODEC.encode(JobRequest(tenant=f"t{number}", job_type=f"a{number}")))
         assert reader.read(CODEC.encode(JobRequest(tenant=f"u{number}", job_type=f"a{number}"))).tenant == f"u{number}"
     assert len(reader._templates) == NAMES_KEPT
     assert len(reader._tenants) <= 100
+
+
+def outcome(reader: RequestReader, value: bytes | None) -> JobRequest | str:
+    """The request in a record, or why it is none. Whatever else is raised is raised."""
+    try:
+        return reader.read(value).request
+    except DecodeError as error:
+        return str(error)
+
+
+def experienced() -> RequestReader:
+    """A reader that has templates of requests like the hostile ones."""
+    reader = RequestReader(CODEC)
+    for job_type in ("noop", "fails"):
+        reader.read(raw_request(job_type))
+    return reader
+
+
+@pytest.mark.parametrize("record", hostile_records(), ids=lambda record: record.name)
+def test_a_hostile_record_is_a_request_within_all_bounds_or_a_decode_error(record: HostileRecord) -> None:
+    found = outcome(RequestReader(CODEC), record.value)
+    assert isinstance(found, JobRequest) == record.runs, found
+    assert outcome(experienced(), record.value) == found
+    if isinstance(found, str):
+        assert len(found) < 1_000
+
+
+@given(seed=st.integers(0, 2**32))
+def test_mutated_requests_are_read_alike_by_both_ways_and_their_events_can_be_written(seed: int) -> None:
+    fast, encoder = experienced(), EventBytes(CODEC)
+    for value in mutations(seed, 20):
+        found = outcome(fast, value)
+        assert found == outcome(RequestReader(CODEC), value)
+        if isinstance(found, JobRequest):
+            CODEC.encode(found)
+            read = fast.read(value)
+            attempt = encoder.attempt_part({"attempt": found.attempt, "execution_id": new_id(), "wait_ms": 1.0})
+            event = CODEC.decode(encoder.event(read.job_part, attempt, EventKind.STARTED, read.due_us), JobEvent)
+            assert (event.job_id, event.labels, event.submitted_at) == (found.job_id, found.labels, found.submitted_at)
+            assert len(read.job_part) < 25_000
+
+
+@given(value=st.binary(max_size=300))
+def test_random_bytes_are_a_decode_error(value: bytes) -> None:
+    header = CODEC.header("JobRequest")
+    for each in (value, header + value):
+        assert isinstance(outcome(experienced(), each), str)
+
+
+def test_a_label_that_a_record_repeats_is_in_events_once() -> None:
+    (record,) = [each for each in hostile_records() if each.name == "one label 200,000 times"]
+    for reader in (RequestReader(CODEC), experienced()):
+        read = reader.read(record.value)
+        assert read.request.labels == {"": ""}
+        assert read.job_part == job_part(read.request)
+
+
+def test_labels_of_the_most_bytes_are_read_and_one_byte_more_is_refused() -> None:
+    reader = experienced()
+    most = {"team": "x" * (MAX_LABEL_BYTES - 4)}
+    assert reader.read(CODEC.encode(JobRequest(tenant="mallory", job_type="noop", labels=most))).request.labels == most
+    beyond = JobRequest(tenant="mallory", job_type="noop").model_copy(update={"labels": {"team": most["team"] + "x"}})
+    with pytest.raises(DecodeError, match=r"labels: .*16,385 bytes, the limit is 16,384"):
+        reader.read(CODEC.encode(beyond))
+
+
+def test_names_of_the_greatest_length_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "TEMPLATE_BYTES", 1_000_000)
+    reader = RequestReader(CODEC)
+    for number in range(500):
+        name = f"{number:04}" + "x" * 124
+        value = raw_request(name, source=text("\U0001f600" * 256), content_type=text("y" * 256))
+        reader.read(value)
+    kept = [each for templates in reader._templates.values() for each in templates]
+    assert 50 < len(kept) < 120
+    assert sum(each.size for each in kept) == reader._template_bytes <= 1_000_000

@@ -7,10 +7,11 @@ import httpx
 
 from millstream.cli.service import ONE_STOP_S
 from millstream.consumers.worker import Drained
+from millstream.consumers.worker.transactions import fence, transactional_id
 from millstream.local.broker import Broker
 from millstream.local.ports import free_port
 from millstream.producers import JobClient
-from millstream.schemas import TopicCatalogue
+from millstream.schemas import KafkaConnection, TopicCatalogue
 from tests.integration.consumers.worker.handlers import jobs
 from tests.support.eventlog import EventLog
 from tests.support.running_worker import RunningWorker
@@ -41,6 +42,19 @@ def test_a_worker_that_drains_is_alive_and_not_ready_and_finishes_what_runs(
         assert running.worker.status.polled_at > polled_at, "a long drain is not taken for a stuck worker"
         log.until_finished([job_id])
     assert running.drained is Drained.CLEAN
+
+
+def test_a_worker_that_loses_its_producer_while_it_drains_writes_what_finishes_all_the_same(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
+) -> None:
+    with RunningWorker(kafka.bootstrap, topics, jobs, name="w", handover_grace_s=0) as running:
+        job_id = client.submit("sleep", {"seconds": 3})
+        until_started(log, job_id)
+        running.worker.stop()
+        fence(KafkaConnection(kafka.bootstrap), topics, transactional_id(topics, "w")).result(30)
+        log.until_finished([job_id])
+    assert running.drained is Drained.CLEAN
+    assert log.outcomes[job_id, 1] == 1
 
 
 def test_a_second_sigterm_ends_the_grace_period_and_the_exit_code_is_4(

@@ -33,14 +33,16 @@ from millstream.consumers.worker.retained_jobs import RetainedJobs
 from millstream.consumers.worker.scheduling.admission import Admission
 from millstream.consumers.worker.status import WorkerStatus
 from millstream.consumers.worker.takeover import Takeover
-from millstream.schemas import Codec, RequestReader, TopicCatalogue
+from millstream.schemas import Codec, PinnedRegistry, RequestReader, TopicCatalogue
 from tests.support.scripted_group import ScriptedConsumer, messages, request, scripted_member
 from tests.support.scripted_handover_groups import ScriptedHandoverGroups
 from tests.support.scripted_positions import CLUSTER, ScriptedPositions
 from tests.support.scripted_transactions import ScriptedAccess, ScriptedTransactions
 
 TOPIC = "jobs.default"
-CODEC = Codec()
+NEWER_GRACE_S = 600.0
+CODEC = Codec(PinnedRegistry(lambda: 0))
+"""Of a platform on which no release has announced its schemas."""
 
 
 def everything_passed(group: str, ends: Sequence[TopicPartition]) -> set[tuple[str, int]]:
@@ -121,6 +123,7 @@ class Parts:
             self.metrics,
             self.awaited.add,
             self._start_over,
+            newer_grace_s=NEWER_GRACE_S,
         )
         lost = LostPartitions(time.monotonic, self.commit_loop.is_writing)
         self.takeover = Takeover(
@@ -177,10 +180,12 @@ class Parts:
     def assign(self, *partitions: int) -> None:
         self.handover.on_assign(self.member, [TopicPartition(TOPIC, each) for each in partitions])
 
-    def take(self, *values: bytes, partition: int = 0, first_offset: int = 0) -> list[Execution]:
-        """Take records from a partition; returns the executions that were submitted for them."""
+    def take(
+        self, *values: bytes | None, partition: int = 0, first_offset: int = 0, key: bytes | None = None
+    ) -> list[Execution]:
+        """Take records of one key from a partition; returns the executions that were submitted for them."""
         before = len(self.submitted)
-        self.intake.take(self.member, messages(TOPIC, values, partition, first_offset))
+        self.intake.take(self.member, messages(TOPIC, values, partition, first_offset, key))
         return self.submitted[before:]
 
     def take_requests(self, count: int, **fields: str) -> list[Execution]:

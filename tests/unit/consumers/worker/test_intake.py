@@ -6,13 +6,17 @@ import pytest
 from confluent_kafka import KafkaError, Message
 
 from millstream.consumers.kafka.transaction import ProducerLost
-from millstream.consumers.worker import deferred_partitions
+from millstream.consumers.worker import deferred_partitions, newer_records
 from millstream.consumers.worker import intake as intake_module
+from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.execution import Execution
-from millstream.schemas.codec import HEADER
-from millstream.schemas.registry import pinned_schemas
+from millstream.consumers.worker.execution.facts import Finished
+from millstream.consumers.worker.execution.outcome import SUCCEEDED
+from millstream.schemas import Codec, PinnedRegistry, RegistryUnavailable
+from millstream.schemas.registry import Schema, pinned_schemas
+from tests.support.hostile_records import hostile_records, of_newer_release
 from tests.support.scripted_group import ScriptedMessage, request
-from tests.unit.consumers.worker.conftest import TOPIC, Parts
+from tests.unit.consumers.worker.conftest import NEWER_GRACE_S, TOPIC, Parts
 
 
 def test_records_of_an_assigned_partition_are_submitted_in_their_order(parts: Parts) -> None:
@@ -42,12 +46,121 @@ def test_an_unreadable_record_becomes_a_dead_letter_and_stops_nothing(parts: Par
     assert parts.committed() == {0: 6}
 
 
-NEWER = HEADER.pack(0, max(pinned_schemas()) + 1) + b"a body of the next release"
+NEWER = of_newer_release()
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    moment = time.monotonic() + seconds
+    monkeypatch.setattr(time, "monotonic", lambda: moment)
+
+
+def test_a_record_of_an_unannounced_schema_waits_for_a_worker_that_can_read_it_and_what_is_behind_it_goes_on(
+    parts: Parts,
+) -> None:
+    parts.assign(0)
+    submitted = parts.take(request(parts.codec), NEWER, request(parts.codec))
+    assert [each.offset for each in submitted] == [0, 2]
+    for each in submitted:
+        parts.start(each)
+        parts.succeed(each)
+    parts.intake.pause_or_resume()
+    parts.commit_loop.write_all()
+    assert parts.consumer.paused == set()
+    assert parts.metrics.held == 1
+    assert "jobs.dead" not in [topic for topic, _ in parts.written()]
+    assert parts.committed() == {0: 1}, "the next owner reads from the record on"
+
+
+def test_a_record_that_no_worker_could_read_for_the_whole_grace_period_becomes_a_dead_letter(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.assign(0)
+    parts.take(NEWER)
+    later(monkeypatch, NEWER_GRACE_S - 1)
+    parts.intake.pause_or_resume()
+    assert parts.metrics.held == 1
+    later(monkeypatch, NEWER_GRACE_S + 1)
+    parts.intake.pause_or_resume()
+    assert parts.metrics.held == 0
+    parts.commit_loop.write_all()
+    assert parts.written() == [("jobs.dead", True)]
+    assert parts.committed() == {0: 1}
+
+
+def test_jobs_of_the_key_of_a_record_that_cannot_be_read_yet_start_after_it_is_given_up_and_in_their_order(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.assign(0, 1)
+    same, other = (request(parts.codec, ordering_key=key) for key in ("k", "l"))
+    parts.take(NEWER, key=b"k")
+    assert parts.take(same, same, first_offset=1, key=b"k") == []
+    assert len(parts.take(other, first_offset=3, key=b"l")) == 1, "other keys go on"
+    assert len(parts.take(same, partition=1, key=b"k")) == 1, "the key of another partition is another one"
+    assert parts.metrics.taken == 2
+    later(monkeypatch, NEWER_GRACE_S + 1)
+    before = len(parts.submitted)
+    parts.intake.pause_or_resume()
+    assert [each.offset for each in parts.submitted[before:]] == [1, 2]
+    assert len(parts.take(same, first_offset=4, key=b"k")) == 1
+
+
+def test_records_that_claim_to_be_of_a_newer_release_fill_no_memory_and_stop_nothing(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(newer_records, "MOST_RECORDS", 5)
+    parts.assign(0)
+    parts.take(*[NEWER] * 20)
+    parts.intake.pause_or_resume()
+    assert parts.metrics.held == 5
+    monkeypatch.setattr(newer_records, "MOST_BYTES", 2 * len(NEWER))
+    parts.intake.pause_or_resume()
+    assert parts.metrics.held == 2
+    parts.commit_loop.write_all()
+    assert parts.written() == [("jobs.dead", True)] * 18
+    assert parts.committed() == {0: 18}, "the oldest were given up"
+    assert len(parts.take(request(parts.codec), first_offset=20)) == 1
+
+
+def test_what_was_kept_aside_of_a_partition_that_was_taken_away_is_left_to_its_next_owner(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.assign(0)
+    parts.take(NEWER)
+    parts.handover.on_revoke(parts.member, [parts.consumer_partition(0)])
+    later(monkeypatch, NEWER_GRACE_S + 1)
+    parts.intake.pause_or_resume()
+    parts.commit_loop.write_all()
+    assert parts.metrics.held == 0
+    assert parts.written() == []
+
+
+class AbsentRegistry(PinnedRegistry):
+    """A schema registry that is away."""
+
+    def schema_of(self, schema_id: int) -> Schema:
+        if schema_id not in pinned_schemas():
+            raise RegistryUnavailable("connection refused")
+        return super().schema_of(schema_id)
+
+
+@pytest.fixture
+def without_registry() -> Parts:
+    return Parts(codec=Codec(AbsentRegistry()))
 
 
 def test_a_record_of_a_newer_release_holds_its_partition_until_a_worker_can_read_it(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert_held_until_readable(Parts(codec=Codec(PinnedRegistry(lambda: max(pinned_schemas()) + 1))), monkeypatch)
+
+
+def test_a_record_whose_schema_the_registry_does_not_tell_holds_its_partition_until_it_does(
+    without_registry: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_held_until_readable(without_registry, monkeypatch)
+
+
+def assert_held_until_readable(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     parts.assign(0, 1)
     submitted = parts.take(request(parts.codec), NEWER, request(parts.codec))
     assert [each.offset for each in submitted] == [0], "what is behind the record waits with it"
@@ -61,20 +174,39 @@ def test_a_record_of_a_newer_release_holds_its_partition_until_a_worker_can_read
     parts.commit_loop.write_all()
     assert "jobs.dead" not in [topic for topic, _ in parts.written()]
     assert parts.committed() == {0: 1}, "the next owner reads from the record on"
-    later = time.monotonic() + 2 * deferred_partitions.RETRY_S
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    later(monkeypatch, 2 * deferred_partitions.RETRY_S)
     parts.intake.pause_or_resume()
     assert parts.consumer.paused == set()
     assert parts.consumer.calls[-1] == ("seek", (0, 1))
     assert [each.offset for each in parts.take(request(parts.codec), request(parts.codec), first_offset=1)] == [1, 2]
 
 
-def test_a_partition_that_was_taken_away_is_not_waited_for(parts: Parts) -> None:
+def test_a_partition_that_was_taken_away_is_not_waited_for(without_registry: Parts) -> None:
+    parts = without_registry
     parts.assign(0)
     parts.take(NEWER)
     parts.handover.on_revoke(parts.member, [parts.consumer_partition(0)])
     parts.intake.pause_or_resume()
     assert parts.metrics.deferred == 0
+
+
+def test_hostile_records_of_every_kind_are_dead_letters_or_jobs_and_stop_nothing(parts: Parts) -> None:
+    parts.assign(0)
+    offset, jobs = 0, []
+    records = hostile_records()
+    for each in records:
+        jobs += parts.take(each.value, first_offset=offset, key=each.key)
+        jobs += parts.take(request(parts.codec), first_offset=offset + 1)
+        offset += 2
+    assert len(jobs) == len(records) + sum(each.runs for each in records)
+    for job in jobs:
+        parts.start(job)
+        job.end(outcome.failed(ValueError("of the handler")) if job.tenant == "mallory" else SUCCEEDED)
+        parts.facts.append(Finished(job))
+    parts.commit_loop.write_all()
+    letters = [topic for topic, _ in parts.written() if topic == "jobs.dead"]
+    assert len(letters) == len(records), "each that is no request, and each job that failed"
+    assert parts.committed() == {0: offset}
 
 
 def test_a_tenant_over_its_share_is_moved_to_the_overflow_topic_and_its_offsets_are_done() -> None:

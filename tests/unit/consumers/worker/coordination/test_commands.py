@@ -13,6 +13,7 @@ from millstream.consumers.worker.coordination.commands import ActiveCommands
 from millstream.consumers.worker.execution.cancellations import Cancellation, Unread
 from millstream.consumers.worker.scheduling.quotas import Quota, Quotas
 from millstream.schemas import Action, Codec, Command, DecodeError, Scope
+from millstream.schemas.ids import new_id
 
 CODEC = Codec()
 WEEK_S = 7 * 24 * 3600.0
@@ -224,3 +225,31 @@ def test_no_job_starts_before_the_commands_are_read_however_long_that_takes(monk
 def test_a_worker_that_is_to_stop_does_not_wait_for_the_commands() -> None:
     executor: Any = ScriptedExecutor()
     assert not ActiveCommands(CODEC, WEEK_S).apply_to(executor, lambda: False)
+
+
+def test_a_command_under_the_key_of_another_is_refused() -> None:
+    pause = Command(action=Action.PAUSE, scope=Scope.TENANT, target="globex")
+    given = CaughtUp()
+    with pytest.raises(DecodeError, match="'globex' under another's key"):
+        given.read(CODEC.encode(pause), key=b"tenant:acme:paused")
+    assert given.apply().quotas.wait("tenant", "globex", 0.0) == 0
+
+
+@pytest.mark.parametrize("key", [b"tenant:acme:set_quota", f"job:{new_id()}:cancel_job".encode(), b"k" * 5_000])
+def test_a_command_that_is_too_large_is_refused(key: bytes) -> None:
+    given = CaughtUp()
+    with pytest.raises(DecodeError, match=r"a command of .* bytes, the most are 4,096"):
+        given.read(b"x" * 4_096, key=key)
+    assert given.apply().cancelled == []
+
+
+def test_made_up_commands_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_ACTIVE", 3)
+    given = CaughtUp()
+    commands = [Command(action=Action.PAUSE, scope=Scope.TENANT, target=f"t{number}") for number in range(5)]
+    for command in commands[:3]:
+        given.read(CODEC.encode(command), key=command.key)
+    for command in commands[3:]:
+        with pytest.raises(DecodeError, match="beyond the 3"):
+            given.read(CODEC.encode(command), key=command.key)
+    given.read(CODEC.encode(commands[0]), key=commands[0].key)

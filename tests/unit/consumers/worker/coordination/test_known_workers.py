@@ -2,7 +2,12 @@
 
 import pytest
 
-from millstream.consumers.worker.coordination.known_workers import GONE_AFTER_S, TOLD_AFTER_S, KnownWorkers
+from millstream.consumers.worker.coordination.known_workers import (
+    GONE_AFTER_S,
+    MOST_WORKERS,
+    TOLD_AFTER_S,
+    KnownWorkers,
+)
 
 
 def known_workers() -> KnownWorkers:
@@ -70,3 +75,16 @@ def test_a_worker_has_dropped_what_it_announced_once_it_says_so_long_enough_afte
     assert not says(late, "", age_s=late - 1), "held up since, so it may have more to say"
     assert says(late, "id-2")
     assert says(late, "")
+
+
+def test_made_up_workers_do_not_make_a_living_one_gone() -> None:
+    known = known_workers()
+    heard(known, 0.0)
+    now = GONE_AFTER_S + 1
+    heard_self(known, now)
+    heard(known, now)
+    for number in range(2 * MOST_WORKERS):
+        known.receive(f"ghost-{number}", now, ended=False, understands=True)
+    assert not known.is_gone("other", now), "it is forgotten, and whoever is forgotten may be alive"
+    heard_self(known, now + GONE_AFTER_S + 1)
+    assert known.is_gone("other", now + GONE_AFTER_S + 1)

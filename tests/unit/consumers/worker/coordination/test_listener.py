@@ -117,3 +117,30 @@ def test_topics_that_cannot_be_read_are_tried_again_and_are_not_taken_for_read(m
     recorder = listening(monkeypatch, [command()], refuses=2)
     assert recorder.received == [(b"", b"command", 0.0)]
     assert not recorder.caught_up.is_set()
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("of no kind that was foreseen"), SystemError("a broken list"), KeyError(1)]
+)
+def test_whatever_a_record_leads_to_the_next_one_is_delivered(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    with capture_logs() as lines:
+        recorder = listening(monkeypatch, [command(), command(b"next")], error)
+    assert recorder.received == [(b"", b"next", 0.0)]
+    assert [line["event"] for line in lines] == ["coordination_record_unreadable"]
+
+
+def test_records_that_make_no_sense_are_counted_and_do_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[str] = []
+    arriving = [command() for _ in range(500)]
+    consumer, recorder = ScriptedConsumer(list(arriving)), Recorder(*[DecodeError("garbage")] * 500)
+    monkeypatch.setattr(module, "Consumer", lambda settings: consumer)
+    receiver: Any = recorder
+    with (
+        capture_logs() as lines,
+        CoordinationListener({}, TOPICS, receiver, receiver, receiver, counted.append),
+    ):
+        until(lambda: len(counted) == 500)
+    assert counted == [TOPICS.commands] * 500
+    assert 0 < len(lines) < 50

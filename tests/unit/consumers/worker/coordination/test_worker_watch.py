@@ -1,7 +1,7 @@
 """Who is fenced, on which evidence, and what makes a worker give up its name."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,7 +14,9 @@ from millstream.consumers.worker.coordination.worker_watch import WorkerWatch
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
 from millstream.consumers.worker.status import WorkerStatus
 from millstream.schemas import Codec, DecodeError, Heartbeat, WorkerState
+from millstream.schemas.ids import new_id
 
+WRITER_1, WRITER_2 = new_id(), new_id()
 OWN = WorkerProcess("me", "5", "here", 1, ("g.default",))
 OTHER = WorkerProcess("other", "3", "box", 77, ("g.default",))
 EARLIER = WorkerProcess("me", "3", "box", 77, ("g.default",))
@@ -54,7 +56,12 @@ class OldRecord(Record):
 class Watching:
     """A worker that receives its own heartbeat every second, and asks Kafka at once."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, members: Counter[str] | None) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        members: Counter[str] | None,
+        started_over: Callable[[], bool] | None = None,
+    ) -> None:
         self.members = members
         self.now = 100.0
         monkeypatch.setattr(module, "monotonic", lambda: self.now)
@@ -71,6 +78,7 @@ class Watching:
             self._fence,
             WorkerMetrics(WorkerStatus(), ["sleep"]),
             self.taken.append,
+            started_over,
         )
         self.watch.reached_end()
 
@@ -249,12 +257,12 @@ def test_the_process_behind_a_transactional_id_is_gone_once_it_died_or_another_t
 ) -> None:
     watching = Watching(monkeypatch, Counter(me=1, other=1))
     watching.seconds(1, Record(WorkerProcess("other", "aaa"), "running"))
-    assert not watching.watch.writes_no_more("other", "other-handover-aaa-1", since=watching.now)
+    assert not watching.watch.writes_no_more("other", f"other-handover-aaa-{WRITER_1}", since=watching.now)
     watching.seconds(1, Record(WorkerProcess("other", "bbb"), "running"))
-    assert watching.watch.writes_no_more("other", "other-handover-aaa-1", since=watching.now)
-    assert not watching.watch.writes_no_more("other", "other-handover-bbb-1", since=watching.now)
+    assert watching.watch.writes_no_more("other", f"other-handover-aaa-{WRITER_1}", since=watching.now)
+    assert not watching.watch.writes_no_more("other", f"other-handover-bbb-{WRITER_1}", since=watching.now)
     watching.seconds(1, Record(WorkerProcess("other", "bbb"), "died"))
-    assert watching.watch.writes_no_more("other", "other-handover-bbb-1", since=watching.now)
+    assert watching.watch.writes_no_more("other", f"other-handover-bbb-{WRITER_1}", since=watching.now)
 
 
 def test_a_process_that_lives_and_has_dropped_what_it_announced_writes_nothing_more_of_it(
@@ -262,15 +270,84 @@ def test_a_process_that_lives_and_has_dropped_what_it_announced_writes_nothing_m
 ) -> None:
     watching = Watching(monkeypatch, Counter(me=1, other=1))
     process, since = WorkerProcess("other", "aaa"), watching.now
-    watching.seconds(20, Record(process, "running", retains_as="other-handover-aaa-1"))
-    assert not watching.watch.writes_no_more("other", "other-handover-aaa-1", since)
-    watching.seconds(1, Record(process, "running", retains_as="other-handover-aaa-2"))
-    assert watching.watch.writes_no_more("other", "other-handover-aaa-1", since)
-    assert not watching.watch.writes_no_more("other", "other-handover-aaa-1", since=watching.now)
+    watching.seconds(20, Record(process, "running", retains_as=f"other-handover-aaa-{WRITER_1}"))
+    assert not watching.watch.writes_no_more("other", f"other-handover-aaa-{WRITER_1}", since)
+    watching.seconds(1, Record(process, "running", retains_as=f"other-handover-aaa-{WRITER_2}"))
+    assert watching.watch.writes_no_more("other", f"other-handover-aaa-{WRITER_1}", since)
+    assert not watching.watch.writes_no_more("other", f"other-handover-aaa-{WRITER_1}", since=watching.now)
 
 
 def test_what_this_worker_announced_in_an_earlier_session_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     watching = Watching(monkeypatch, Counter(me=1))
     since = watching.now
     watching.seconds(20)
-    assert watching.watch.writes_no_more("me", "me-handover-1", since)
+    assert watching.watch.writes_no_more("me", f"me-handover--{WRITER_1}", since)
+
+
+def test_a_silent_worker_whose_heartbeats_name_groups_of_others_is_not_fenced_while_its_own_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watching = Watching(monkeypatch, Counter(me=1))
+    members = {"g.default": Counter(me=1, other=1), "sinks": Counter(sink=1)}
+    monkeypatch.setattr(
+        watching.watch, "_members", lambda groups: sum((members.get(each, Counter()) for each in groups), Counter())
+    )
+    watching.receive(Record(OTHER, "running"))
+    forged = WorkerProcess("other", "9", "box", 77, ("sinks",))
+    watching.seconds(20, Record(forged, "running", age_ms=60_000))
+    assert watching.fenced == []
+
+
+def test_kafka_is_asked_once_for_all_workers_that_are_overdue_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    watching = Watching(monkeypatch, Counter(me=1))
+    for number in range(300):
+        watching.receive(Record(WorkerProcess(f"ghost-{number}", "1", groups=(f"g{number % 7}",)), "running"))
+    watching.seconds(4)
+    assert 0 < len(watching.asked) <= 2
+    assert len(watching.fenced) == len(set(watching.fenced))
+
+
+@pytest.mark.parametrize("key", [b"", b"\xff\xfe", b"w" * 1_000_000])
+def test_a_heartbeat_of_a_worker_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, key: bytes) -> None:
+    watching = Watching(monkeypatch, Counter(me=1))
+    record = Record(OTHER, "running")
+    record._key = key
+    with pytest.raises(DecodeError, match="worker id"):
+        watching.receive(record)
+    watching.seconds(5)
+    assert watching.asked == []
+
+
+def test_headers_that_are_too_long_are_cut_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    watching = Watching(monkeypatch, Counter(me=1))
+    with pytest.raises(DecodeError, match="incarnation of 1,000,000 bytes"):
+        watching.receive(Record(WorkerProcess("other", "i" * 1_000_000), "running"))
+    groups = tuple(f"group-{number:04}" for number in range(100_000))
+    headers = WorkerProcess("other", "3", "h" * 1_000_000, 7, groups).headers()
+    process = WorkerProcess.of("other", headers)
+    assert len(process.host) == 255
+    assert len(process.groups) <= 100
+    assert set(process.groups) <= set(groups)
+
+
+def test_an_incarnation_that_only_resembles_that_of_a_worker_does_not_end_its_right_to_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watching = Watching(monkeypatch, Counter(me=1, other=1))
+    watching.seconds(1, Record(WorkerProcess("other", "aaa-bbb"), "running"))
+    for incarnation in ("a", "aaa", "bbb", "handover", "aaa-bbb-c"):
+        watching.receive(Record(WorkerProcess("ghost", incarnation), "stopped"))
+    assert not watching.watch.writes_no_more("other", f"other-handover-aaa-bbb-{WRITER_1}", since=watching.now)
+
+
+def test_made_up_heartbeats_do_not_end_a_supervised_worker_that_nobody_has_fenced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fenced = False
+    watching = Watching(monkeypatch, Counter(me=1), lambda: fenced)
+    watching.watch.joined = True
+    watching.seconds(30, Record(EARLIER, "running"))
+    assert watching.taken == []
+    fenced = True
+    watching.seconds(2, Record(EARLIER, "running"))
+    assert watching.taken == ["process 77 on host box"] * len(watching.taken) != []

@@ -46,6 +46,7 @@ def changed() -> WorkerMetrics:
     metrics.ended(ended("mail.send"))
     metrics.transactions.observe(0.02)
     metrics.stuck = {"mail.send": 1}
+    metrics.count_rejected("jobs.heartbeats")
     metrics.read_statistics(
         "default",
         statistics(ls_offset=10, app_offset=3),
