@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from millstream.line_rate import LineRate
+
 LIBRARIES = ("faust", "mode", "aiokafka")
 LIBRARY_LOGGER = logging.getLogger("faust.tracker")
 """The logger of classes derived from Faust's: without it they log as Millstream's modules."""
@@ -21,21 +23,15 @@ class LogLimit(logging.Filter):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._clock = clock
-        self._shown: dict[tuple[str, str], float] = {}
-        self._left_out: dict[tuple[str, str], int] = {}
+        self._rate = LineRate(INTERVAL_S, clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.partition(".")[0] not in LIBRARIES:
             return True
-        kind, now = (record.name, str(record.msg)[:100]), self._clock()
-        if now - self._shown.get(kind, float("-inf")) < INTERVAL_S:
-            self._left_out[kind] = self._left_out.get(kind, 0) + 1
-            return False
-        self._shown[kind] = now
-        if left_out := self._left_out.pop(kind, 0):
+        left_out = self._rate.admit((record.name, str(record.msg)[:100]))
+        if left_out:
             record.msg, record.args = f"{record.getMessage()} ({left_out} more since the last such line)", None
-        return True
+        return left_out is not None
 
 
 def limit_library_logs() -> None:

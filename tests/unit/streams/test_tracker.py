@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -74,7 +75,8 @@ def event(job_id: str, kind: EventKind, at: datetime = NOW) -> bytes:
 
 
 def message(value: bytes, partition: int = 0, offset: int = 0) -> SimpleNamespace:
-    return SimpleNamespace(topic="events", partition=partition, offset=offset, value=value)
+    appended = {"timestamp": time.time(), "timestamp_type": 1}
+    return SimpleNamespace(topic="events", partition=partition, offset=offset, value=value, **appended)
 
 
 def state(job_id: str, state: State) -> bytes:
