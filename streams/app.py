@@ -17,6 +17,7 @@ from millstream.schemas.connection import METADATA_REFRESH_MS
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
+from millstream.streams.event_batches import batches
 from millstream.streams.http_api import add_http_api
 from millstream.streams.log_limit import LIBRARY_LOGGER
 from millstream.streams.stall_detector import CHECK_INTERVAL_S, RecoveryWatch, SecondReader, StallDetector
@@ -30,6 +31,9 @@ EXIT_STALLED = 70
 _ANY_ADDRESS = {"0.0.0.0", "::", ""}
 EVICT_INTERVAL_S = 10.0
 SESSION_S = 6.0
+WRITE_BYTES = 256 * 1024
+"""Bytes of the states that are written to a partition at once."""
+
 NEWER_EVENT_LOG_S = 60.0
 """Seconds between two lines that say why the tracker has stopped to read."""
 
@@ -87,6 +91,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         producer_acks=-1,
         producer_linger=0.002,
         producer_max_request_size=MAX_RECORD_BYTES,
+        producer_max_batch_size=WRITE_BYTES,
         # Learn of new partitions as soon as workers and producers do.
         consumer_metadata_max_age_ms=METADATA_REFRESH_MS,
         producer_metadata_max_age_ms=METADATA_REFRESH_MS,
@@ -130,11 +135,9 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         # Faust may commit past an unfinished message when several finish out of order; one batch at a time has no
         # such order, and a batch is acknowledged when the next one is asked for.
         await placement.load()
-        # Every batch waits for its own writes, so Faust need not block the stream for them as well.
-        app.producer.buffer.max_messages = 2 * config.batch
-        async for batch in stream.take_events(config.batch, within=config.batch_within_s):
+        async for batch in batches(app, stream, config.batch, config.batch_within_s):
             try:
-                await tracker.apply_batch(event.message for event in batch)
+                await tracker.apply_batch(batch)
             except Exception:
                 # Faust would restart the agent after this batch and commit past it, and its regular stop waits for ever
                 # for a batch that is never acknowledged. The next tracker reads the batch again.
@@ -142,7 +145,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
                 _end()
             if tracker.newer_event:
                 await _stop_reading(app, tracker)
-            stall_detector.processed(event.message for event in batch)
+            stall_detector.processed(batch)
 
     @table.on_recover
     async def recovered() -> None:

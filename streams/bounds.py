@@ -54,8 +54,8 @@ def labels(given: Mapping[str, str]) -> dict[str, str]:
     """The first labels, keys and values cut, as many as fit."""
     found: dict[str, str] = {}
     left = MAX_LABELS_TOTAL
-    for key, value in islice(given.items(), MAX_LABELS):
-        key, value = key[:MAX_LABEL_KEY], value[:MAX_LABEL_VALUE]
+    for long_key, long_value in islice(given.items(), MAX_LABELS):
+        key, value = long_key[:MAX_LABEL_KEY], long_value[:MAX_LABEL_VALUE]
         left -= len(key) + len(value)
         if left < 0:
             break

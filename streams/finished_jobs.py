@@ -11,7 +11,7 @@ class FinishedJobs:
         self._heap: list[tuple[int, str]] = []
 
     def add(self, finished_at: int, job_id: str) -> None:
-        """Note that a job has finished, at this time in microseconds since 1970. May be called again for the same job."""
+        """Note when a job has finished, in microseconds since 1970. May be called again for the same job."""
         heapq.heappush(self._heap, (finished_at, job_id))
 
     def remove_older(self, before: int, most: int) -> list[tuple[int, str]]:

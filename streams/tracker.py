@@ -20,7 +20,7 @@ from millstream.streams.event_reader import Event, EventReader, EventRejected
 from millstream.streams.finished_jobs import FinishedJobs
 from millstream.streams.lifecycle import Fields, apply, further
 from millstream.streams.state_codec import StateCodec
-from millstream.streams.state_table import StateTable
+from millstream.streams.state_table import Change, StateTable
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +115,7 @@ class Tracker:
             for job_id, events in by_job.items()
             if (write := self._apply(job_id, events, partitions[job_id], owned)) is not None
         ]
-        await asyncio.gather(*writes)
+        await self._table.write_changes(writes)
 
     async def restore(self) -> None:
         """Load the table's contents after it was recovered from its changelog; returns when Kafka has acknowledged what
@@ -123,7 +123,7 @@ class Tracker:
         self.recovered = False
         self._finished.clear()
         self.by_state.clear()
-        store, owned, moves = self._table.states, self._placement.owned(), []
+        store, owned, moves = self._table.states, self._placement.owned(), list[Change]()
         for number, (key, records) in enumerate(list(store.records())):
             if number % TURN == TURN - 1:
                 await asyncio.sleep(0)
@@ -141,10 +141,10 @@ class Tracker:
             store.keep(key, value)
             misplaced = records.keys() - {belongs, None}
             if misplaced:
-                moves.append(self._table.send_changelog(belongs, key, value))
-                moves += [self._table.send_changelog(partition, key, None) for partition in misplaced]
+                moves.append((belongs, key, value))
+                moves += [(partition, key, None) for partition in misplaced if partition is not None]
         if moves:
-            await asyncio.gather(*moves)
+            await self._table.write_changes(moves)
             log.info("states_moved", records=len(moves), reason="jobs.states has more partitions")
         self.recovered = True
 
@@ -152,19 +152,20 @@ class Tracker:
         """Delete the states of jobs that finished longer ago than the retention. Returns how many."""
         before, evicted = _now() - self._retention_us, 0
         while due := self._finished.remove_older(before, TURN):
-            owned, writes = self._placement.owned(), []
+            owned, writes = self._placement.owned(), list[Change]()
             for finished_at, job_id in due:
                 value = self._table.states.data.get(job_id.encode())
                 state = None if value is None else self._codec.decode(value)
                 if state is not None and state["finished_at"] == finished_at:
                     self.by_state[state["state"]] -= 1
-                    writes.append(self._write(job_id, None, None, owned))
+                    writes.append(self._change(job_id, None, None, owned))
             evicted += len(writes)
-            await asyncio.gather(*writes)
+            await self._table.write_changes(writes)
+            await asyncio.sleep(0)
         return evicted
 
-    def _apply(self, job_id: str, events: list[Event], partition: int, owned: set[int]) -> Any:
-        """Apply the events of one job. Returns what waits for the write of its state; None when nothing changed."""
+    def _apply(self, job_id: str, events: list[Event], partition: int, owned: set[int]) -> Change | None:
+        """Apply the events of one job. Returns what is to be written; None when nothing changed."""
         value = self._table.states.data.get(job_id.encode())
         try:
             before = None if value is None else self._codec.decode(value)
@@ -182,7 +183,7 @@ class Tracker:
         if changed == value:
             return None
         self._count(before, state)
-        return self._write(job_id, changed, partition, owned)
+        return self._change(job_id, changed, partition, owned)
 
     async def _furthest(self, key: bytes, values: Iterable[bytes]) -> tuple[Fields, bytes] | None:
         """The record of a key that shows the most of its job's life, as fields and as bytes."""
@@ -214,12 +215,12 @@ class Tracker:
         if finished_at is not None and (before is None or before["finished_at"] != finished_at):
             self._finished.add(finished_at, state["job_id"])
 
-    def _write(self, job_id: str, value: bytes | None, read_from: int | None, owned: set[int]) -> Any:
-        """Change the table and send the change to its changelog; awaiting the answer waits for Kafka.
+    def _change(self, job_id: str, value: bytes | None, read_from: int | None, owned: set[int]) -> Change:
+        """Change the table, and return what to write to its changelog.
 
-        Faust's own `table[key] = value` sends it too, but does not return the acknowledgement. The state goes to the
-        partition of its key. Only when another tracker owns that, as of an event that was written before its writer
-        knew the new partitions, it goes to the one of its event, so that each partition is written by its owner.
+        The state goes to the partition of its key. Only when another tracker owns that, as of an event that was written
+        before its writer knew the new partitions, it goes to the one of its event, so that each partition is written by
+        its owner.
         """
         key = job_id.encode()
         belongs = self._placement.partition(key)
@@ -228,7 +229,7 @@ class Tracker:
             self._table.states.forget(key)
         else:
             self._table.states.data[key] = value
-        return self._table.send_changelog(partition, key, value)
+        return partition, key, value
 
     def _read(self, message: Any, by_job: dict[str, list[Event]], partitions: dict[str, int]) -> bool:
         """Add the message's event to those of its job. Returns whether nothing is left to do for it: False when the

@@ -3,7 +3,7 @@
 import asyncio
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +11,7 @@ from typing import Any, cast
 from millstream.schemas import Codec, EventKind, JobEvent, JobState, State
 from millstream.schemas.ids import new_id
 from millstream.streams import tracker as module
-from millstream.streams.state_table import StateStore, StateTable
+from millstream.streams.state_table import Change, StateStore, StateTable
 from millstream.streams.tracker import Tracker
 
 CODEC = Codec()
@@ -23,10 +23,10 @@ class Table:
 
     def __init__(self) -> None:
         self.states = StateStore("memory://", cast(Any, None), cast(Any, SimpleNamespace(name="states")))
-        self.changelog: list[tuple[int | None, bytes, bytes | None]] = []
+        self.changelog: list[Change] = []
 
-    async def send_changelog(self, partition: int | None, key: bytes, value: bytes | None) -> None:
-        self.changelog.append((partition, key, value))
+    async def write_changes(self, changes: Sequence[Change]) -> None:
+        self.changelog += changes
 
     def read(self, records: Iterable[tuple[int, bytes, bytes | None]]) -> None:
         """Read records of the changelog, as at a start."""
