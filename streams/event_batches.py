@@ -6,26 +6,21 @@ rebalance is left to its next owner, and one that is taken counts as being proce
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import faust
 
-LOOKS = 10
-"""How often the queue is looked at while a batch waits to fill."""
-
 
 async def batches(app: faust.App, stream: Any, most: int, within_s: float) -> AsyncIterator[list[Any]]:
-    """The stream's records, at most so many at a time; after the first one a batch waits at most `within_s` seconds for
+    """The stream's records, at most so many at a time; a batch that is not full at once waits `within_s` seconds for
     others. Those of a batch are acknowledged when the next one is asked for."""
     channel = aiter(stream.channel)
     queue = channel.queue
     while True:
         taken = [await queue.get()]
-        deadline = time.monotonic() + within_s
-        while queue.qsize() < most - 1 and time.monotonic() < deadline:
-            await asyncio.sleep(within_s / LOOKS)
+        if queue.qsize() < most - 1:
+            await asyncio.sleep(within_s)
         while len(taken) < most and not queue.empty():
             taken.append(queue.get_nowait())
         current = [event.message for event in taken if _is_current(app, event.message)]

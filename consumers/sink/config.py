@@ -46,3 +46,11 @@ class SinkConfig(BaseModel):
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of the endpoint `/metrics` for Prometheus; 0 disables it."
     )
+    metrics_token: SecretStr = Field(
+        SecretStr(""), description="What a request for `/metrics` must carry as `Authorization: Bearer TOKEN`."
+    )
+    metrics_open: bool = Field(
+        False,
+        description="Whether everybody who reaches `metrics_host` may read `/metrics` without a token. Beyond loopback "
+        "one of the two is required.",
+    )

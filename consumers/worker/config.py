@@ -124,6 +124,16 @@ class WorkerConfig(BaseModel):
         le=65_535,
         description="Port of the health endpoints `/ready`, `/live` and `/metrics`; 0 disables them.",
     )
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="What a request for `/metrics` must carry as `Authorization: Bearer TOKEN`: the metrics name "
+        "tenants. `/ready` and `/live` need none.",
+    )
+    metrics_open: bool = Field(
+        False,
+        description="Whether everybody who reaches `health_host` may read `/metrics` without a token. Beyond loopback "
+        "one of the two is required.",
+    )
     host: str = Field(default_factory=socket.gethostname, description="Host name in events.")
     region: str = Field("", description="Region in events.")
     instance_type: str = Field("", description="Machine type in events, as in the price book.")

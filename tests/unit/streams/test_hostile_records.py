@@ -253,7 +253,7 @@ def test_marks_of_the_release_before_are_read_even_those_that_stopped_it() -> No
     state["applied"], state["outcomes"] = marks, 1
     again, findings = lifecycle.apply(state, [first])
     assert (again["outcomes"], findings) == (1, []), "it was applied before"
-    second, findings = lifecycle.apply(again, [first._replace(event_id=new_id())])
+    _, findings = lifecycle.apply(again, [first._replace(event_id=new_id())])
     assert [each.kind for each in findings] == ["duplicate_outcome"]
 
 
