@@ -14,7 +14,9 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -104,7 +106,7 @@ class Tracker:
             time.sleep(POLL_S)
         return self.memory()
 
-    def follow(self, rows: int, advance: object) -> tuple[float, float, int]:
+    def follow(self, rows: int, advance: Callable[[int], None]) -> tuple[float, float, int]:
         """Wait until all events are applied. Seconds, CPU seconds and events from the first one seen on."""
         deadline = time.monotonic() + READY_WITHIN_S
         applied = 0
@@ -116,7 +118,7 @@ class Tracker:
         while applied < rows:
             time.sleep(POLL_S)
             now = int(self._counted("/counts").get("events", applied))
-            advance(now - applied)  # type: ignore[operator]
+            advance(now - applied)
             applied = now
         return time.perf_counter() - began, self._cpu_s() - cpu_before, rows - first
 
@@ -127,17 +129,17 @@ class Tracker:
         times = psutil.Process(self._process.pid).cpu_times()
         return float(times.user + times.system)
 
-    def _counted(self, path: str) -> dict[str, object]:
+    def _counted(self, path: str) -> dict[str, Any]:
         if not self._process.is_alive():
             raise RuntimeError(f"the tracker has ended\n{self._process.tail}")
         try:
-            found: dict[str, object] = httpx.get(f"{self._url}{path}", timeout=10).json()
+            found: dict[str, Any] = httpx.get(f"{self._url}{path}", timeout=10).json()
         except (httpx.HTTPError, ValueError):
             return {}
         return found
 
 
-def produce(bootstrap: str, topics: TopicCatalogue, rows: int, advance: object) -> None:
+def produce(bootstrap: str, topics: TopicCatalogue, rows: int, advance: Callable[[int], None]) -> None:
     """Write the events in transactions, as workers do."""
     producer = Producer(KafkaConnection(bootstrap).producer(transactional_id="bench"))
     producer.init_transactions(30)
@@ -147,7 +149,7 @@ def produce(bootstrap: str, topics: TopicCatalogue, rows: int, advance: object) 
         if number % EVENTS_PER_TRANSACTION == 0:
             producer.commit_transaction(30)
             producer.begin_transaction()
-            advance(EVENTS_PER_TRANSACTION)  # type: ignore[operator]
+            advance(EVENTS_PER_TRANSACTION)
     producer.commit_transaction(30)
 
 

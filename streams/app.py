@@ -13,7 +13,6 @@ import faust
 import structlog
 from yarl import URL
 
-from millstream.http_guard import HttpGuard
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.connection import METADATA_REFRESH_MS
 from millstream.schemas.topics import MAX_RECORD_BYTES
@@ -86,8 +85,7 @@ class _Placement:
 def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, config: TrackerConfig) -> faust.App:
     """The application, ready for `run_tracker`. Raises `UnsupportedOption` for a connection it cannot make, and
     `UnprotectedListener` for an address beyond loopback without a token."""
-    token = config.token.get_secret_value()
-    guard = HttpGuard(config.host, token, settings=("tracker.host", "tracker.token", ""))
+    guard = config.http_guard()
     partitions = {topic.name: topic.partitions for topic in topics}
     app = _App(
         f"{topics.prefix}tracker",

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from millstream.listening import HttpGuard
+
 
 class TrackerConfig(BaseModel):
     """The tracker, which keeps the current state of each job."""
@@ -31,6 +33,10 @@ class TrackerConfig(BaseModel):
     def url(self) -> str:
         """The URL of this tracker."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    def http_guard(self) -> HttpGuard:
+        """Who may ask the API. Raises `UnprotectedListener`."""
+        return HttpGuard(self.host, self.token.get_secret_value(), settings=("tracker.host", "tracker.token", ""))
 
     @property
     def headers(self) -> dict[str, str]:

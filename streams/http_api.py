@@ -10,8 +10,8 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from millstream.http_guard import HttpGuard
 from millstream.line_rate import LineRate
+from millstream.listening import HttpGuard
 from millstream.streams.bounds import JOB_ID
 from millstream.streams.lag import Behind
 from millstream.streams.tracker import Tracker

@@ -7,12 +7,10 @@ from aiohttp.web import Application, AppRunner, BaseSite, SockSite
 from faust.types import AppT
 from faust.web.drivers.aiohttp import Web
 
+from millstream.listening import PortTaken
+
 BACKLOG = 1_024
 """Connections that wait to be accepted."""
-
-
-class PortTaken(RuntimeError):
-    """The address of the API cannot be listened on. The text names it and says why."""
 
 
 class WebServer(Web):
@@ -32,7 +30,7 @@ class WebServer(Web):
             try:
                 self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
             except OSError as error:
-                raise PortTaken(f"tracker.host, tracker.port: {host}:{port}: {error.strerror or error}") from error
+                raise PortTaken(("tracker.host", "tracker.port"), host, port, error) from error
         return self._socket
 
     @property

@@ -2,7 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from millstream.listening import HttpGuard
 
 MOST_ROWS = 1_000_000
 """Largest batch: the writer has ClickHouse form one block of up to this many rows, and one insert must be one block."""
@@ -54,3 +56,11 @@ class SinkConfig(BaseModel):
         description="Whether everybody who reaches `metrics_host` may read `/metrics` without a token. Beyond loopback "
         "one of the two is required.",
     )
+
+    def http_guard(self) -> HttpGuard | None:
+        """Who may read the metrics; None without them. Raises `UnprotectedListener`."""
+        if not self.metrics_port:
+            return None
+        names = ("sink.metrics_host", "sink.metrics_token", "sink.metrics_open")
+        token = self.metrics_token.get_secret_value()
+        return HttpGuard(self.metrics_host, token, is_open=self.metrics_open, settings=names)

@@ -234,7 +234,7 @@ def test_the_log_names_the_field_and_the_place_of_a_rejected_event_and_never_its
 
 @pytest.mark.parametrize("crafted", ["a=b", "1=1~1", "~", ":", "#", "1:1", "=", "💥"])
 def test_no_id_imitates_a_mark(crafted: str) -> None:
-    events = [
+    events: list[dict[str, Any]] = [
         {"execution_id": crafted, "kind": "started"},
         {"execution_id": crafted, "kind": "failed", "event_id": crafted, "final": True},
         {"execution_id": new_id(), "kind": "succeeded", "attempt": 2, "event_id": new_id(), "final": True},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from millstream.http_guard import HttpGuard, UnprotectedListener, is_loopback
+from millstream.listening import HttpGuard, UnprotectedListener, is_loopback
 
 SETTINGS = ("worker.health_host", "worker.metrics_token", "worker.metrics_open")
 

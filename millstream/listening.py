@@ -1,4 +1,4 @@
-"""Who may ask a small HTTP server of a service: the rules that tracker, worker and sink share. No I/O.
+"""Where a small HTTP server of a service listens and whom it answers: what tracker, worker and sink share.
 
 What a service tells about its tenants is for whoever has its token. On a loopback address every program of the machine
 may ask without one, but no web page: a browser says in `Origin` which page asks, and in `Host` which name it looked up,
@@ -7,12 +7,22 @@ which an attacker's own name server may have pointed at this machine.
 
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+_STATUSES = {401: "401 Unauthorized", 403: "403 Forbidden"}
 
 
 class UnprotectedListener(ValueError):
     """A server would tell everybody who reaches it what is not meant for them. The text says what to set."""
+
+
+class PortTaken(RuntimeError):
+    """An address cannot be listened on. The text names its settings and the address, and says why."""
+
+    def __init__(self, settings: tuple[str, str], host: str, port: int, error: OSError) -> None:
+        super().__init__(f"{', '.join(settings)}: {host}:{port}: {error.strerror or error}")
 
 
 def is_loopback(host: str) -> bool:
@@ -58,6 +68,23 @@ class HttpGuard:
             if not hmac.compare_digest(given, self._expected):
                 return 401, "a token is needed: Authorization: Bearer TOKEN"
         return None
+
+
+def guarded(pages: WSGIApplication, guard: HttpGuard, probes: Container[str] = ()) -> WSGIApplication:
+    """A WSGI application that answers what the guard lets through. `probes`: paths that need no token."""
+
+    def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        sent = {"Host": "HTTP_HOST", "Origin": "HTTP_ORIGIN", "Authorization": "HTTP_AUTHORIZATION"}
+        headers = {name: environ[key] for name, key in sent.items() if key in environ}
+        refused = guard.refusal(headers, is_probe=environ.get("PATH_INFO", "") in probes)
+        if refused is None:
+            return pages(environ, start)
+        status, reason = refused
+        ask = [("WWW-Authenticate", "Bearer")] if status == 401 else []
+        start(_STATUSES[status], [("Content-Type", "text/plain; charset=utf-8"), *ask])
+        return [f"{reason}\n".encode()]
+
+    return answer
 
 
 def _is_local_name(netloc: str) -> bool:
