@@ -7,6 +7,7 @@ which an attacker's own name server may have pointed at this machine.
 
 import hmac
 import ipaddress
+import os
 from collections.abc import Container, Iterable, Mapping
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,7 +23,9 @@ class PortTaken(RuntimeError):
     """An address cannot be listened on. The text names its settings and the address, and says why."""
 
     def __init__(self, settings: tuple[str, str], host: str, port: int, error: OSError) -> None:
-        super().__init__(f"{', '.join(settings)}: {host}:{port}: {error.strerror or error}")
+        # The text of the error itself repeats the address.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        super().__init__(f"{', '.join(settings)}: {host}:{port}: {reason}")
 
 
 def is_loopback(host: str) -> bool:

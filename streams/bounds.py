@@ -9,7 +9,6 @@ happened at.
 import math
 import re
 from collections.abc import Mapping
-from itertools import islice
 
 MAX_ID = 256
 """Characters of an id or a name; Millstream's own have 128 at most."""
@@ -17,11 +16,8 @@ MAX_ID = 256
 MAX_TEXT = 2_000
 """Characters of a text for people that a state keeps: an event may carry megabytes, a state must stay small."""
 
-MAX_LABELS = 64
-MAX_LABEL_KEY = 128
-MAX_LABEL_VALUE = 1_000
-MAX_LABELS_TOTAL = 16_000
-"""Characters of all keys and values of a state's labels together."""
+MAX_LABELS = 16 * 1024
+"""Characters of all keys and values of a state's labels together; a producer sends at most as many bytes."""
 
 MAX_INT = 2**31 - 1
 """The largest `int` of Avro. fastavro reads larger ones all the same, and other languages do not."""
@@ -51,13 +47,12 @@ def finite(value: float | None) -> float | None:
 
 
 def labels(given: Mapping[str, str]) -> dict[str, str]:
-    """The first labels, keys and values cut, as many as fit."""
+    """The first labels, as many as fit; the value of the last one may be cut."""
     found: dict[str, str] = {}
-    left = MAX_LABELS_TOTAL
-    for long_key, long_value in islice(given.items(), MAX_LABELS):
-        key, value = long_key[:MAX_LABEL_KEY], long_value[:MAX_LABEL_VALUE]
-        left -= len(key) + len(value)
-        if left < 0:
+    left = MAX_LABELS
+    for key, value in given.items():
+        if len(key) >= left:
             break
-        found[key] = value
+        found[key] = value[: left - len(key)]
+        left -= len(key) + len(found[key])
     return found
