@@ -119,7 +119,6 @@ def test_hostile_state_records_stop_no_recovery_and_change_no_other_state(
     )
     plain.produce(topics.states, crafted, jobs[1].encode())
     for key, value in (
-        
         (b"", crafted),
         (b"\xff\xfe", crafted),
         (new_id().encode(), crafted),
