@@ -143,7 +143,8 @@ def rate(harness: Harness, name: str, total: int, count: Callable[[], int]) -> f
 
 def tracked(stack: LocalStack) -> int:
     try:
-        return int(httpx.get(f"{stack.settings.tracker.url}/counts", timeout=5).json()["events"])
+        tracker = stack.settings.tracker
+        return int(httpx.get(f"{tracker.url}/counts", headers=tracker.headers, timeout=5).json()["events"])
     except httpx.HTTPError:
         return 0
 

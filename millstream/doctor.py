@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 from clickhouse_connect.driver.client import Client
@@ -28,6 +28,7 @@ from millstream.topics import inspect_topics
 
 CLOCK_SKEW_S = 2.0
 KAFKA_TIMEOUT_S = 5.0
+TRACKER_BEHIND_S = 60.0
 AGREEMENT_WINDOW = timedelta(hours=3)
 AGREEMENT_AFTER = timedelta(minutes=5)
 """How old an event is when its rollups are compared: most of what happened since may be on its way."""
@@ -267,7 +268,20 @@ def _tracker(settings: Settings) -> CheckResult:
         return CheckResult(
             "tracker", "warning", f"{url} is not ready: {response.text[:100]}", "wait until it has recovered"
         )
+    lag = _json_object(response)
+    seconds = float(lag.get("seconds_behind") or 0)
+    if seconds > TRACKER_BEHIND_S:
+        detail = f"{url} is {seconds:.0f} s behind the events ({lag.get('records_behind')} records)"
+        return CheckResult("tracker", "warning", detail, "wait, or run one more: each takes a share of the partitions")
     return CheckResult("tracker", "ok", url)
+
+
+def _json_object(response: httpx.Response) -> dict[str, Any]:
+    try:
+        found = response.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _local_tools() -> CheckResult:

@@ -2,13 +2,12 @@
 
 import logging
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 
 import structlog
 
+from millstream.line_rate import LineRate
 from millstream.schemas.connection import LOGGER
 
 INTERVAL_S = 1.0
@@ -21,22 +20,15 @@ class ClientLog(logging.Handler):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._clock = clock
-        self._written_at: dict[str, float] = {}
-        self._left_out: Counter[str] = Counter()
+        self._rate = LineRate(INTERVAL_S, clock)
         self._log = structlog.get_logger(LOGGER)
-        self._counting = threading.Lock()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record or count it."""
         kind, _, message = record.getMessage().partition(" ")
-        now = self._clock()
-        with self._counting:
-            if now - self._written_at.get(kind, float("-inf")) < INTERVAL_S:
-                self._left_out[kind] += 1
-                return
-            self._written_at[kind] = now
-            left_out = self._left_out.pop(kind, 0)
+        left_out = self._rate.admit(kind)
+        if left_out is None:
+            return
         level = min(record.levelno, logging.ERROR)
         self._log.log(level, "kafka_client", kind=kind, message=message, left_out=left_out)
 

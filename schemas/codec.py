@@ -30,12 +30,14 @@ class Codec:
     def __init__(self, registry: Registry | None = None) -> None:
         self.registry: Registry = registry or PinnedRegistry()
         self._headers: dict[str, bytes] = {}
+        self._ids: dict[str, int] = {}
         self._writers: dict[int, Any] = {}
+        self._plain_writers: dict[int, Any] = {}
 
     def header(self, record: str) -> bytes:
         """The five bytes before the Avro body of a record of this name."""
         if record not in self._headers:
-            self._headers[record] = HEADER.pack(0, self.registry.id_of(record))
+            self._headers[record] = HEADER.pack(0, self._id_of(record))
         return self._headers[record]
 
     def encode(self, record: Record) -> bytes:
@@ -69,6 +71,43 @@ class Codec:
                 f"{str(error)[:MESSAGE_LENGTH]}"
             ) from error
 
+    def fields(self, data: bytes | None, record: str) -> dict[str, Any]:
+        """The fields of a record of this name as they are on the wire: not validated, times in microseconds since 1970.
+        Takes half of `decode`'s time. Raises what `decode` does."""
+        schema_id = schema_id_of(data)
+        reader = plain_schema(record)
+        if schema_id == self._id_of(record):
+            writer, reader = reader, None
+        else:
+            writer = self._plain_writer(schema_id)
+        body = io.BytesIO(data or b"")
+        body.seek(HEADER.size)
+        try:
+            found: dict[str, Any] = fastavro.schemaless_reader(body, writer, reader)  # type: ignore[assignment]
+        except Exception as error:
+            raise DecodeError(
+                f"not a {record} (schema id {schema_id}): {type(error).__name__} at byte {body.tell()}: {error}"
+            ) from error
+        return found
+
+    def encode_fields(self, fields: dict[str, Any], record: str) -> bytes:
+        """The record of these fields, times in microseconds since 1970."""
+        out = io.BytesIO()
+        out.write(self.header(record))
+        fastavro.schemaless_writer(out, plain_schema(record), fields)
+        return out.getvalue()
+
+    def _id_of(self, record: str) -> int:
+        if record not in self._ids:
+            self._ids[record] = self.registry.id_of(record)
+        return self._ids[record]
+
+    def _plain_writer(self, schema_id: int) -> Any:
+        """As `_writer`, without logical types."""
+        if schema_id not in self._plain_writers:
+            self._plain_writers[schema_id] = fastavro.parse_schema(_without_logical_types(self._writer(schema_id)))
+        return self._plain_writers[schema_id]
+
     def _writer(self, schema_id: int) -> Any:
         """The schema that records with this id were written with."""
         if schema_id not in self._writers:
@@ -100,6 +139,12 @@ def reader_schema(record: str) -> Any:
     return parse(current_schema(record))
 
 
+@cache
+def plain_schema(record: str) -> Any:
+    """The parsed current schema of a record without logical types: ids are strings, times whole microseconds."""
+    return fastavro.parse_schema(_without_logical_types(current_schema(record)))
+
+
 def parse(schema: Schema) -> Any:
     """A schema for fastavro. Ids stay strings: the `uuid` type would make an object of each without need."""
     return fastavro.parse_schema(_without_uuid(schema))
@@ -112,6 +157,16 @@ def _without_uuid(node: Any) -> Any:
         return {key: _without_uuid(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_without_uuid(item) for item in node]
+    return node
+
+
+def _without_logical_types(node: Any) -> Any:
+    if isinstance(node, dict):
+        if "logicalType" in node:
+            return node["type"]
+        return {key: _without_logical_types(value) for key, value in node.items() if not key.startswith("__")}
+    if isinstance(node, list):
+        return [_without_logical_types(item) for item in node]
     return node
 
 

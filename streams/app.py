@@ -11,25 +11,33 @@ from typing import Any, NoReturn, cast
 
 import faust
 import structlog
+from yarl import URL
 
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.connection import METADATA_REFRESH_MS
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
-from millstream.streams.http_api import add_http_api
+from millstream.streams.event_batches import batches
+from millstream.streams.http_api import HttpApi, IdleConnections, NoOwner
+from millstream.streams.lag import Behind, Lag
 from millstream.streams.log_limit import LIBRARY_LOGGER
 from millstream.streams.stall_detector import CHECK_INTERVAL_S, RecoveryWatch, SecondReader, StallDetector
 from millstream.streams.state_table import StateTable
 from millstream.streams.tracker import Tracker
-from millstream.streams.transport import FlowControl, TrackerTransport
+from millstream.streams.transport import FlowControl, TrackerConsumer, TrackerTransport
+from millstream.streams.web_server import WebServer
 
 log = structlog.get_logger(__name__)
 
 EXIT_STALLED = 70
 _ANY_ADDRESS = {"0.0.0.0", "::", ""}
 EVICT_INTERVAL_S = 10.0
+IDLE_CHECK_S = 1.0
 SESSION_S = 6.0
+WRITE_BYTES = 256 * 1024
+"""Bytes of the states that are written to a partition at once."""
+
 NEWER_EVENT_LOG_S = 60.0
 """Seconds between two lines that say why the tracker has stopped to read."""
 
@@ -38,6 +46,10 @@ class _App(faust.App):
     """Faust's application without its folder: the table lives in memory, its changelog in Kafka."""
 
     logger = LIBRARY_LOGGER
+    api: HttpApi
+
+    def _new_web(self) -> WebServer:
+        return WebServer(self, self.api.app)
 
     @cached_property
     def flow_control(self) -> FlowControl:
@@ -71,7 +83,9 @@ class _Placement:
 
 
 def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, config: TrackerConfig) -> faust.App:
-    """The application, ready for `run_tracker`. Raises `UnsupportedOption` for a connection it cannot make."""
+    """The application, ready for `run_tracker`. Raises `UnsupportedOption` for a connection it cannot make, and
+    `UnprotectedListener` for an address beyond loopback without a token."""
+    guard = config.http_guard()
     partitions = {topic.name: topic.partitions for topic in topics}
     app = _App(
         f"{topics.prefix}tracker",
@@ -87,6 +101,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         producer_acks=-1,
         producer_linger=0.002,
         producer_max_request_size=MAX_RECORD_BYTES,
+        producer_max_batch_size=WRITE_BYTES,
         # Learn of new partitions as soon as workers and producers do.
         consumer_metadata_max_age_ms=METADATA_REFRESH_MS,
         producer_metadata_max_age_ms=METADATA_REFRESH_MS,
@@ -123,6 +138,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
     tracker = Tracker(table, placement, codec, config.retention_s)
     app.transport.on_offset_reset = partial(_note_offset_reset, tracker, topics.events)
     second = SecondReader(connection, app.conf.id, topics.events)
+    lag = Lag()
     stall_detector, recovery_watch = StallDetector(second.unread), RecoveryWatch(second.kafka_answers)
 
     @app.agent(events, concurrency=1, name="track")
@@ -130,11 +146,9 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         # Faust may commit past an unfinished message when several finish out of order; one batch at a time has no
         # such order, and a batch is acknowledged when the next one is asked for.
         await placement.load()
-        # Every batch waits for its own writes, so Faust need not block the stream for them as well.
-        app.producer.buffer.max_messages = 2 * config.batch
-        async for batch in stream.take_events(config.batch, within=config.batch_within_s):
+        async for batch in batches(app, stream, config.batch, config.batch_within_s):
             try:
-                await tracker.apply_batch(event.message for event in batch)
+                await tracker.apply_batch(batch)
             except Exception:
                 # Faust would restart the agent after this batch and commit past it, and its regular stop waits for ever
                 # for a batch that is never acknowledged. The next tracker reads the batch again.
@@ -142,7 +156,8 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
                 _end()
             if tracker.newer_event:
                 await _stop_reading(app, tracker)
-            stall_detector.processed(event.message for event in batch)
+            stall_detector.processed(batch)
+            lag.applied(batch)
 
     @table.on_recover
     async def recovered() -> None:
@@ -168,8 +183,41 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
             log.critical("recovery_stalled", rebalancing=app.rebalancing, action="the tracker ends")
             _end()
 
-    add_http_api(app, table, tracker)
+    def behind() -> Behind | None:
+        consumer = cast(TrackerConsumer, app.consumer)
+        owned = [tp for tp in app.assignor.assigned_actives() if tp.topic == topics.events]
+        return lag.measure({tp.partition: consumer.known_position(tp) for tp in owned}, time.time())
+
+    idle = IdleConnections()
+
+    @app.timer(IDLE_CHECK_S)  # type: ignore[untyped-decorator]
+    async def look_after_connections() -> None:
+        idle.close(cast(WebServer, app.web).connections)
+        if tracker.recovered and not app.rebalancing:
+            # The moments at which the tracker is level with the events are noted also when nobody asks.
+            behind()
+
+    app.api = HttpApi(
+        guard,
+        tracker,
+        is_ready=lambda: tracker.recovered and not app.rebalancing,
+        owner=partial(_owner, app, table.name),
+        behind=behind,
+        session=lambda: cast(Any, app.http_client),
+    )
     return app
+
+
+def _owner(app: faust.App, table: str, job_id: str) -> str | None:
+    """The address of the tracker that owns a job's state; None for this one. Raises `NoOwner`."""
+    try:
+        url = URL(str(app.router.key_store(table, job_id.encode())))
+    except KeyError as error:
+        raise NoOwner(job_id) from error
+    # Faust gives `host:port`, with or without a scheme.
+    address = str(url) if url.scheme in ("http", "https") else f"http://{url}"
+    mine = app.conf.canonical_url
+    return None if (URL(address).host, URL(address).port) == (mine.host, mine.port) else address.rstrip("/")
 
 
 async def _stop_reading(app: faust.App, tracker: Tracker) -> NoReturn:

@@ -1,6 +1,8 @@
 """The settings of a tracker."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from millstream.listening import HttpGuard
 
 
 class TrackerConfig(BaseModel):
@@ -12,6 +14,11 @@ class TrackerConfig(BaseModel):
     port: int = Field(6066, ge=0, le=65535, description="Port of the HTTP API.")
     public_url: str = Field(
         "", description="URL at which others reach the tracker; made from host and port when empty."
+    )
+    token: SecretStr = Field(
+        SecretStr(""),
+        description="What a request must carry as `Authorization: Bearer TOKEN`; `millstream job` sends it. Required "
+        "when `host` is not a loopback address. Trackers of one topic prefix need the same.",
     )
     retention_s: float = Field(
         86_400.0,
@@ -26,3 +33,13 @@ class TrackerConfig(BaseModel):
     def url(self) -> str:
         """The URL of this tracker."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    def http_guard(self) -> HttpGuard:
+        """Who may ask the API. Raises `UnprotectedListener`."""
+        return HttpGuard(self.host, self.token.get_secret_value(), settings=("tracker.host", "tracker.token", ""))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that a request to this tracker needs."""
+        token = self.token.get_secret_value()
+        return {"Authorization": f"Bearer {token}"} if token else {}

@@ -1,7 +1,6 @@
 """Which finished jobs are old enough to be forgotten."""
 
 import heapq
-from datetime import datetime
 
 
 class FinishedJobs:
@@ -9,15 +8,15 @@ class FinishedJobs:
     that forgetting costs what is forgotten and not what is kept."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[datetime, str]] = []
+        self._heap: list[tuple[int, str]] = []
 
-    def add(self, finished_at: datetime, job_id: str) -> None:
-        """Note that a job has finished. May be called again for the same job."""
+    def add(self, finished_at: int, job_id: str) -> None:
+        """Note when a job has finished, in microseconds since 1970. May be called again for the same job."""
         heapq.heappush(self._heap, (finished_at, job_id))
 
-    def remove_older(self, before: datetime, most: int) -> list[tuple[datetime, str]]:
+    def remove_older(self, before: int, most: int) -> list[tuple[int, str]]:
         """Remove the jobs that finished before this time, the oldest first and at most so many, and return them."""
-        found: list[tuple[datetime, str]] = []
+        found: list[tuple[int, str]] = []
         while self._heap and self._heap[0][0] < before and len(found) < most:
             found.append(heapq.heappop(self._heap))
         return found

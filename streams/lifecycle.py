@@ -8,21 +8,22 @@ A job that is submitted again under its id has another `submitted_at`, which eve
 state is that of the latest submission; what an earlier one still reports is counted and changes nothing else.
 """
 
+import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from millstream.schemas import OUTCOMES, EventKind, JobEvent, JobState, State
-from millstream.schemas.partial_encoder import microseconds
+from millstream.schemas import OUTCOMES, EventKind, JobState, State
+from millstream.streams.event_reader import Event
 
 MAX_MARKS = 64
 """Marks of applied events that a state keeps. They protect only the counters: when the oldest of a job with very
 many attempts are dropped, a start may be counted twice, nothing else."""
 
-MAX_TEXT = 2_000
-"""Characters of a progress message that a state keeps: an event may carry megabytes, a state must stay small."""
+Fields = dict[str, Any]
+"""The fields of a `JobState` by name; times are microseconds since 1970."""
 
-_RANKS = {State.SUBMITTED: 0, State.SCHEDULED: 1, State.RUNNING: 2, State.RETRYING: 3}
+_RANKS = {State.OTHER: 0, State.SUBMITTED: 0, State.SCHEDULED: 1, State.RUNNING: 2, State.RETRYING: 3}
 _STATES = {
     EventKind.SUBMITTED: State.SUBMITTED,
     EventKind.SCHEDULED: State.SCHEDULED,
@@ -41,6 +42,13 @@ _FINAL_STATES = {
 _DEFAULTS = {name: field.default for name, field in JobState.model_fields.items() if field.default_factory is None}
 
 
+_PLAIN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+_EXECUTION_MARK = re.compile(r"([0-9]{1,10}):(#?[0-9A-Za-z-]{1,64})")
+_OUTCOME_MARK = re.compile(r"([0-9]{1,10})=(#?[0-9A-Za-z-]{1,64})(?:~([0-9]{1,20}))?")
+"""A mark of an execution is its attempt and id; one of an outcome its attempt, event id and submission, which a mark of
+an earlier release lacks. What is neither, such as what an earlier release made of a crafted id, marks nothing."""
+
+
 class LifecycleFinding(NamedTuple):
     """An inconsistency in a job's events. `kind` is a constant name."""
 
@@ -49,29 +57,30 @@ class LifecycleFinding(NamedTuple):
     detail: str
 
 
-def further(one: JobState, other: JobState) -> JobState:
+def further(one: Fields, other: Fields) -> Fields:
     """Of two states of one job, made of different events, the one that shows more of its life; the first of equals."""
 
-    def progress(state: JobState) -> tuple[datetime, bool, int, int]:
-        return state.submitted_at, state.state.terminal, state.attempt, _RANKS.get(state.state, 0)
+    def progress(fields: Fields) -> tuple[int, bool, int, int]:
+        state = fields["state"]
+        return fields["submitted_at"], state.terminal, fields["attempt"], _RANKS.get(state, 0)
 
     return max(one, other, key=progress)
 
 
-def apply(state: JobState | None, events: Iterable[JobEvent]) -> tuple[JobState, list[LifecycleFinding]]:
+def apply(state: Fields | None, events: Iterable[Event]) -> tuple[Fields, list[LifecycleFinding]]:
     """The state after these events of one job, and the inconsistencies found. `events` must not be empty when there is
-    no state yet."""
+    no state yet. Changes nothing of the given state."""
     findings: list[LifecycleFinding] = []
-    fields: dict[str, Any] = {} if state is None else dict(state.__dict__)
+    fields: Fields = {} if state is None else dict(state)
     for event in events:
         if not fields:
             fields = _first(event)
         _apply_one(fields, event, findings)
     fields["applied"] = fields["applied"][-MAX_MARKS:]
-    return JobState.model_construct(**fields), findings
+    return fields, findings
 
 
-def _first(event: JobEvent) -> dict[str, Any]:
+def _first(event: Event) -> Fields:
     """A state with only what every event of the job contains."""
     return {
         **_DEFAULTS,
@@ -87,7 +96,7 @@ def _first(event: JobEvent) -> dict[str, Any]:
     }
 
 
-def _apply_one(fields: dict[str, Any], event: JobEvent, findings: list[LifecycleFinding]) -> None:
+def _apply_one(fields: Fields, event: Event, findings: list[LifecycleFinding]) -> None:
     if event.submitted_at > fields["submitted_at"]:
         counted = {name: fields[name] for name in ("executions", "outcomes", "applied", "updated_at")}
         fields.update(_first(event) | counted)
@@ -99,7 +108,7 @@ def _apply_one(fields: dict[str, Any], event: JobEvent, findings: list[Lifecycle
         _show(fields, event, earlier)
 
 
-def _show(fields: dict[str, Any], event: JobEvent, earlier: list[int] | None) -> None:
+def _show(fields: Fields, event: Event, earlier: list[int] | None) -> None:
     """Apply an event of the latest submission. `earlier`: for an outcome that was not applied before, the attempts of
     the submission that have one."""
     if event.execution_id:
@@ -115,14 +124,14 @@ def _show(fields: dict[str, Any], event: JobEvent, earlier: list[int] | None) ->
             fields["state"], fields["attempt"] = target, event.attempt
 
 
-def _count_execution(fields: dict[str, Any], event: JobEvent) -> None:
-    mark = f"{event.attempt}:{event.execution_id}"
+def _count_execution(fields: Fields, event: Event) -> None:
+    mark = f"{event.attempt}:{_mark_id(event.execution_id or '')}"
     if mark not in fields["applied"]:
         fields["applied"] = [*fields["applied"], mark]
         fields["executions"] += 1
 
 
-def _show_execution(fields: dict[str, Any], event: JobEvent) -> None:
+def _show_execution(fields: Fields, event: Event) -> None:
     """Every event of an execution carries its start; the newest execution is the one shown."""
     if event.started_at is None or event.execution_id == fields["execution_id"]:
         return
@@ -139,19 +148,19 @@ def _show_execution(fields: dict[str, Any], event: JobEvent) -> None:
             fields["state"], fields["attempt"] = State.RUNNING, event.attempt
 
 
-def _show_progress(fields: dict[str, Any], event: JobEvent) -> None:
-    reported = (event.progress or 0.0, event.message[:MAX_TEXT])
+def _show_progress(fields: Fields, event: Event) -> None:
+    reported = (event.progress or 0.0, event.message)
     if event.execution_id == fields["execution_id"] and reported > (fields["progress"] or -1.0, fields["message"]):
         fields["progress"], fields["message"] = reported
 
 
-def _count_outcome(fields: dict[str, Any], event: JobEvent, findings: list[LifecycleFinding]) -> list[int] | None:
+def _count_outcome(fields: Fields, event: Event, findings: list[LifecycleFinding]) -> list[int] | None:
     """The attempts of the event's submission that have an outcome already; None for an outcome that was applied
     before."""
-    submission = str(microseconds(event.submitted_at))
+    submission, marked = str(event.submitted_at), _mark_id(event.event_id)
     mine, others = list[int](), list[int]()
     for attempt, event_id, of in _outcome_marks(fields):
-        if event_id == event.event_id:
+        if event_id == marked:
             return None
         # A mark of an earlier release does not name the submission.
         (mine if of in ("", submission) else others).append(attempt)
@@ -164,11 +173,11 @@ def _count_outcome(fields: dict[str, Any], event: JobEvent, findings: list[Lifec
         if event.attempt in others:
             detail = f"attempt {event.attempt} was submitted twice, and each has its outcome"
             findings.append(LifecycleFinding("reused_attempt", event.job_id, detail))
-    fields["applied"] = [*fields["applied"], f"{event.attempt}={event.event_id}~{submission}"]
+    fields["applied"] = [*fields["applied"], f"{event.attempt}={marked}~{submission}"]
     return mine
 
 
-def _show_outcome(fields: dict[str, Any], event: JobEvent, earlier: list[int]) -> None:
+def _show_outcome(fields: Fields, event: Event, earlier: list[int]) -> None:
     if fields["state"].terminal:
         return
     if event.final:
@@ -181,16 +190,27 @@ def _show_outcome(fields: dict[str, Any], event: JobEvent, earlier: list[int]) -
         fields["error_type"], fields["error_message"] = event.error_type, event.error_message
 
 
-def _outcome_marks(fields: dict[str, Any]) -> Iterator[tuple[int, str, str]]:
+def _outcome_marks(fields: Fields) -> Iterator[tuple[int, str, str]]:
     """Attempt, event id and submission (its time in microseconds) of each outcome that was applied."""
     for mark in fields["applied"]:
-        attempt, sign, rest = mark.partition("=")
-        if sign:
-            event_id, _, submission = rest.partition("~")
+        if found := _OUTCOME_MARK.fullmatch(mark):
+            attempt, event_id, submission = found.groups(default="")
             yield int(attempt), event_id, submission
 
 
-def _attempt_of(execution_id: str, fields: dict[str, Any]) -> int:
+def _attempt_of(execution_id: str, fields: Fields) -> int:
     """The attempt that an execution belonged to, by its mark; 0 when the mark was dropped."""
-    marks = (each.partition(":") for each in fields["applied"])
-    return next((int(attempt) for attempt, _, execution in marks if execution == execution_id), 0)
+    marked = _mark_id(execution_id)
+    for mark in fields["applied"]:
+        found = _EXECUTION_MARK.fullmatch(mark)
+        if found and found[2] == marked:
+            return int(found[1])
+    return 0
+
+
+def _mark_id(any_id: str) -> str:
+    """An id inside a mark. One of Millstream's stands for itself, so that the release before reads the mark; any other
+    is replaced by its hash, which holds none of the signs of a mark."""
+    if _PLAIN_ID.fullmatch(any_id):
+        return any_id
+    return f"#{blake2b(any_id.encode(), digest_size=16).hexdigest()}"

@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from millstream.line_rate import LineRate
+
 LIBRARIES = ("faust", "mode", "aiokafka")
 LIBRARY_LOGGER = logging.getLogger("faust.tracker")
 """The logger of classes derived from Faust's: without it they log as Millstream's modules."""
@@ -15,26 +17,51 @@ INTERVAL_S = 10.0
 """Seconds between two lines of one kind."""
 
 
+_MEANINGS = (
+    (
+        (
+            "Unable connect to node",
+            "Unable to update metadata",
+            "Unable to request metadata",
+            "Failed fetch messages",
+            "Group Coordinator Request failed",
+            "FindCoordinator Request failed",
+            "Error sending %s to node",
+            "Marking the coordinator dead",
+            "Heartbeat send request failed",
+            "Got error produce response: ",
+        ),
+        "a broker does not answer; the tracker tries again and goes on where it stopped",
+    ),
+    (
+        ("Topic %s not found in cluster metadata",),
+        "the topic does not exist, and the tracker waits for it: millstream topics apply",
+    ),
+)
+"""How lines of a library begin that have one cause, and what that means for the tracker. They are of one kind."""
+
+
 class LogLimit(logging.Filter):
     """Passes the first line of a kind at once, then one every `INTERVAL_S` seconds that says how many were left out. A
-    kind is the text of a library's line before its arguments are put in. Thread-safe, as a handler's lock is held."""
+    kind is the text of a library's line before its arguments are put in; lines of one known cause are of one kind.
+    Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._clock = clock
-        self._shown: dict[tuple[str, str], float] = {}
-        self._left_out: dict[tuple[str, str], int] = {}
+        self._rate = LineRate(INTERVAL_S, clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.partition(".")[0] not in LIBRARIES:
             return True
-        kind, now = (record.name, str(record.msg)[:100]), self._clock()
-        if now - self._shown.get(kind, float("-inf")) < INTERVAL_S:
-            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+        text = str(record.msg)
+        meaning = next((meaning for starts, meaning in _MEANINGS if text.startswith(starts)), "")
+        left_out = self._rate.admit(meaning or (record.name, text[:100]))
+        if left_out is None:
             return False
-        self._shown[kind] = now
-        if left_out := self._left_out.pop(kind, 0):
-            record.msg, record.args = f"{record.getMessage()} ({left_out} more since the last such line)", None
+        more = f" ({left_out} more since the last such line)" if left_out else ""
+        if more or meaning:
+            record.msg = f"{record.getMessage()}{more}{': ' if meaning else ''}{meaning}"
+            record.args = None
         return True
 
 

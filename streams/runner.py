@@ -1,8 +1,11 @@
 """Runs the tracker in the foreground."""
 
+from typing import cast
+
 import faust
 
 from millstream.streams.log_limit import LIBRARY_LOGGER, limit_library_logs
+from millstream.streams.web_server import WebServer
 
 
 class _Worker(faust.Worker):
@@ -18,7 +21,9 @@ class _Worker(faust.Worker):
 
 
 def run_tracker(app: faust.App) -> None:
-    """Run until SIGTERM or SIGINT, then leave the group and return. Logging is configured by the caller."""
+    """Run until SIGTERM or SIGINT, then leave the group and return. Logging is configured by the caller. Raises
+    `PortTaken`."""
+    cast(WebServer, app.web).listen()
     limit_library_logs()
     worker = _Worker(app, quiet=True, redirect_stdouts=False, override_logging=False)
     # It would write control characters of a terminal, into files too.

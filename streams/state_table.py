@@ -5,13 +5,17 @@ to another one from then on, and compaction never removes the record that stays 
 would be read last is chance, so the table keeps them apart by their partition and the tracker chooses.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import faust
 from faust.stores.memory import Store
 
 from millstream.streams.log_limit import LIBRARY_LOGGER
+
+Change = tuple[int, bytes, bytes | None]
+"""Partition, key and new record; None is a tombstone."""
 
 
 class StateStore(Store[bytes, bytes]):
@@ -86,13 +90,41 @@ class StateStore(Store[bytes, bytes]):
 
 
 class StateTable(faust.Table[bytes, bytes]):
-    """Faust's table with a `StateStore`."""
+    """Faust's table with a `StateStore`, and with a way to write many changes at once."""
 
     logger = LIBRARY_LOGGER
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._writing = asyncio.Lock()
 
     @property
     def states(self) -> StateStore:
         return cast(StateStore, self.data)
+
+    async def write_changes(self, changes: Sequence[Change]) -> None:
+        """Write to the changelog; returns when Kafka has acknowledged every change, and raises what it refuses one
+        with. Of two calls the first one's changes come first in every partition.
+
+        Faust sends each change by itself, which takes ten times as long, and tells nobody when it is acknowledged.
+        """
+        by_partition: dict[int, list[Change]] = {}
+        for change in changes:
+            by_partition.setdefault(change[0], []).append(change)
+        async with self._writing:
+            await asyncio.gather(*(self._write(number, each) for number, each in by_partition.items()))
+
+    async def _write(self, partition: int, changes: Sequence[Change]) -> None:
+        producer = cast(Any, self.app.producer)._ensure_producer()
+        topic, sent = self.changelog_topic.get_topic_name(), []
+        batch = producer.create_batch()
+        for _, key, value in changes:
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None)
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*sent)
 
     def _new_store_by_url(self, url: Any) -> StateStore:
         return StateStore(

@@ -2,28 +2,38 @@
 
 A batch is read, each job in it gets one table write, and the batch is acknowledged only when Kafka has acknowledged
 every write: a tracker that is killed reads again what it had not written, and applying an event twice changes nothing.
+
+A state is kept as the bytes of its record, which take a tenth of an object's memory, and decoded when it is needed.
 """
 
 import asyncio
-import io
+import time
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-import fastavro
 import structlog
 
-from millstream.schemas import Codec, DecodeError, EventKind, JobEvent, JobState, NewerSchema, State
-from millstream.schemas.codec import HEADER, reader_schema, schema_id_of
+from millstream.line_rate import LineRate
+from millstream.schemas import Codec, DecodeError, JobState, NewerSchema, RegistryUnavailable, State
+from millstream.streams.event_reader import Event, EventReader, EventRejected
 from millstream.streams.finished_jobs import FinishedJobs
-from millstream.streams.lifecycle import apply, further
-from millstream.streams.state_table import StateTable
+from millstream.streams.lifecycle import Fields, apply, further
+from millstream.streams.state_codec import StateCodec
+from millstream.streams.state_table import Change, StateTable
 
 log = structlog.get_logger(__name__)
 
 TURN = 500
 """States that are evicted or restored at once; then the event loop has its turn."""
+
+LINES_S = 10.0
+"""Seconds between two lines of one kind about records: each record of a tenant could cause one."""
+
+REGISTRY_RETRY_S = 1.0
+"""Seconds between two questions to a Schema Registry that does not answer."""
+
+_LOG_APPEND_TIME = 1
 
 
 class Placement(Protocol):
@@ -46,6 +56,7 @@ class Tracker:
         self.recovered = False
         self.events = 0
         self.unreadable = 0
+        self.rejected = 0
         self.duplicate_outcomes = 0
         self.reused_attempts = 0
         self.offset_resets = 0
@@ -53,16 +64,16 @@ class Tracker:
         self.by_state: Counter[State] = Counter()
         self._table = table
         self._placement = placement
-        self._codec = codec
-        self._retention = timedelta(seconds=retention_s)
-        self._states: dict[str, JobState] = {}
+        self._retention_us = int(retention_s * 1e6)
         self._finished = FinishedJobs()
         self._missing: dict[tuple[str, int], int] = {}
-        self._event_id = codec.registry.id_of("JobEvent")
-        self._event_schema = reader_schema("JobEvent")
+        self._reader = EventReader(codec)
+        self._codec = StateCodec(codec)
+        self._lines = LineRate(LINES_S)
 
     def state(self, job_id: str) -> JobState | None:
-        return self._states.get(job_id)
+        value = self._table.states.data.get(job_id.encode())
+        return None if value is None else self._codec.model(value)
 
     def owns(self, job_id: str) -> bool:
         """Whether the state of this job belongs to a partition of this tracker."""
@@ -81,44 +92,38 @@ class Tracker:
     @property
     def jobs(self) -> int:
         """How many states are kept."""
-        return len(self._states)
+        return len(self._table.states.data)
 
     async def apply_batch(self, messages: Iterable[Any]) -> None:
         """Apply a batch of records; returns when Kafka has acknowledged every change of the table.
 
-        An event of a newer release is not applied and sets `newer_event`: the batch must then be read again by a
-        tracker that can read it.
+        What is no event is counted and left out. An event of a newer release is not applied and sets `newer_event`: the
+        batch must then be read again by a tracker that can read it.
         """
-        by_job: dict[str, list[JobEvent]] = {}
+        by_job: dict[str, list[Event]] = {}
         partitions: dict[str, int] = {}
-        for message in messages:
-            self.events += 1
-            event = self._read(message)
-            if event is not None:
-                by_job.setdefault(event.job_id, []).append(event)
-                partitions[event.job_id] = message.partition
-        writes = []
+        left = list(messages)
+        self.events += len(left)
+        while True:
+            left = [message for message in left if not self._read(message, by_job, partitions)]
+            if not left:
+                break
+            await asyncio.sleep(REGISTRY_RETRY_S)
         owned = self._placement.owned()
-        for job_id, events in by_job.items():
-            before = self._states.get(job_id)
-            state, findings = apply(before, events)
-            for finding in findings:
-                self.duplicate_outcomes += finding.kind == "duplicate_outcome"
-                self.reused_attempts += finding.kind == "reused_attempt"
-                log.error(finding.kind, job_id=finding.job_id, detail=finding.detail)
-            if state != before:
-                self._replace(job_id, state)
-                writes.append(self._write(job_id, self._codec.encode(state), partitions[job_id], owned))
-        await asyncio.gather(*writes)
+        writes = [
+            write
+            for job_id, events in by_job.items()
+            if (write := self._apply(job_id, events, partitions[job_id], owned)) is not None
+        ]
+        await self._table.write_changes(writes)
 
     async def restore(self) -> None:
         """Load the table's contents after it was recovered from its changelog; returns when Kafka has acknowledged what
         had to be moved."""
         self.recovered = False
-        self._states.clear()
         self._finished.clear()
         self.by_state.clear()
-        store, owned, moves = self._table.states, self._placement.owned(), []
+        store, owned, moves = self._table.states, self._placement.owned(), list[Change]()
         for number, (key, records) in enumerate(list(store.records())):
             if number % TURN == TURN - 1:
                 await asyncio.sleep(0)
@@ -127,64 +132,95 @@ class Tracker:
                 # Its tracker has what came later. What is here stays until a tracker owns both partitions.
                 store.forget(key)
                 continue
-            found = self._furthest(key, records.values())
+            found = await self._furthest(key, records.values())
             if found is None:
+                store.forget(key)
                 continue
             state, value = found
-            self._replace(state.job_id, state)
+            self._count(None, state)
             store.keep(key, value)
             misplaced = records.keys() - {belongs, None}
             if misplaced:
-                moves.append(self._table.send_changelog(belongs, key, value))
-                moves += [self._table.send_changelog(partition, key, None) for partition in misplaced]
+                moves.append((belongs, key, value))
+                moves += [(partition, key, None) for partition in misplaced if partition is not None]
         if moves:
-            await asyncio.gather(*moves)
+            await self._table.write_changes(moves)
             log.info("states_moved", records=len(moves), reason="jobs.states has more partitions")
         self.recovered = True
 
     async def evict(self) -> int:
         """Delete the states of jobs that finished longer ago than the retention. Returns how many."""
-        before, evicted = datetime.now(UTC) - self._retention, 0
+        before, evicted = _now() - self._retention_us, 0
         while due := self._finished.remove_older(before, TURN):
-            owned, writes = self._placement.owned(), []
+            owned, writes = self._placement.owned(), list[Change]()
             for finished_at, job_id in due:
-                state = self._states.get(job_id)
-                if state is not None and state.finished_at == finished_at:
-                    self.by_state[self._states.pop(job_id).state] -= 1
-                    writes.append(self._write(job_id, None, None, owned))
+                value = self._table.states.data.get(job_id.encode())
+                state = None if value is None else self._codec.decode(value)
+                if state is not None and state["finished_at"] == finished_at:
+                    self.by_state[state["state"]] -= 1
+                    writes.append(self._change(job_id, None, None, owned))
             evicted += len(writes)
-            await asyncio.gather(*writes)
+            await self._table.write_changes(writes)
+            await asyncio.sleep(0)
         return evicted
 
-    def _furthest(self, key: bytes, values: Iterable[bytes]) -> tuple[JobState, bytes] | None:
-        """The record of a key that shows the most of its job's life, decoded and as bytes."""
-        found: tuple[JobState, bytes] | None = None
+    def _apply(self, job_id: str, events: list[Event], partition: int, owned: set[int]) -> Change | None:
+        """Apply the events of one job. Returns what is to be written; None when nothing changed."""
+        value = self._table.states.data.get(job_id.encode())
+        try:
+            before = None if value is None else self._codec.decode(value)
+            state, findings = apply(before, events)
+            changed = self._codec.encode(state)
+        except Exception as error:
+            # Whatever a job's events hold, the events of others are applied.
+            self.rejected += len(events)
+            self._report("events_not_applied", job_id=job_id, reason=type(error).__name__)
+            return None
+        for finding in findings:
+            self.duplicate_outcomes += finding.kind == "duplicate_outcome"
+            self.reused_attempts += finding.kind == "reused_attempt"
+            self._report(finding.kind, job_id=finding.job_id, detail=finding.detail)
+        if changed == value:
+            return None
+        self._count(before, state)
+        return self._change(job_id, changed, partition, owned)
+
+    async def _furthest(self, key: bytes, values: Iterable[bytes]) -> tuple[Fields, bytes] | None:
+        """The record of a key that shows the most of its job's life, as fields and as bytes."""
+        found: tuple[Fields, bytes] | None = None
         for value in values:
             try:
-                state = self._codec.decode(value, JobState)
-            except (DecodeError, UnicodeDecodeError) as error:
+                state, bounded = await self._take_in(key, value)
+            except DecodeError as error:
                 self.unreadable += 1
-                log.error("state_unreadable", key=repr(key), reason=str(error))
+                self._report("state_unreadable", key=repr(key)[:80], reason=str(error))
                 continue
             if found is None or further(state, found[0]) is state:
-                found = state, value
+                found = state, bounded
         return found
 
-    def _replace(self, job_id: str, state: JobState) -> None:
-        before = self._states.get(job_id)
+    async def _take_in(self, key: bytes, value: bytes) -> tuple[Fields, bytes]:
+        while True:
+            try:
+                return self._codec.take_in(key, value, _now())
+            except RegistryUnavailable as error:
+                self._report("registry_unavailable", reason=str(error), action="asks again")
+                await asyncio.sleep(REGISTRY_RETRY_S)
+
+    def _count(self, before: Fields | None, state: Fields) -> None:
         if before is not None:
-            self.by_state[before.state] -= 1
-        self.by_state[state.state] += 1
-        self._states[job_id] = state
-        if state.finished_at is not None and (before is None or before.finished_at != state.finished_at):
-            self._finished.add(state.finished_at, job_id)
+            self.by_state[before["state"]] -= 1
+        self.by_state[state["state"]] += 1
+        finished_at = state["finished_at"]
+        if finished_at is not None and (before is None or before["finished_at"] != finished_at):
+            self._finished.add(finished_at, state["job_id"])
 
-    def _write(self, job_id: str, value: bytes | None, read_from: int | None, owned: set[int]) -> Any:
-        """Change the table and send the change to its changelog; awaiting the answer waits for Kafka.
+    def _change(self, job_id: str, value: bytes | None, read_from: int | None, owned: set[int]) -> Change:
+        """Change the table, and return what to write to its changelog.
 
-        Faust's own `table[key] = value` sends it too, but does not return the acknowledgement. The state goes to the
-        partition of its key. Only when another tracker owns that, as of an event that was written before its writer
-        knew the new partitions, it goes to the one of its event, so that each partition is written by its owner.
+        The state goes to the partition of its key. Only when another tracker owns that, as of an event that was written
+        before its writer knew the new partitions, it goes to the one of its event, so that each partition is written by
+        its owner.
         """
         key = job_id.encode()
         belongs = self._placement.partition(key)
@@ -193,30 +229,49 @@ class Tracker:
             self._table.states.forget(key)
         else:
             self._table.states.data[key] = value
-        return self._table.send_changelog(partition, key, value)
+        return partition, key, value
 
-    def _read(self, message: Any) -> JobEvent | None:
-        where = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+    def _read(self, message: Any, by_job: dict[str, list[Event]], partitions: dict[str, int]) -> bool:
+        """Add the message's event to those of its job. Returns whether nothing is left to do for it: False when the
+        Schema Registry must be asked again."""
         try:
-            return self._decode(message.value)
+            event = self._reader.read(message.value, _appended_at(message))
+        except RegistryUnavailable as error:
+            self._report("registry_unavailable", reason=str(error), action="asks again")
+            return False
+        except EventRejected as error:
+            self.rejected += 1
+            self._report("event_rejected", **_where(message), reason=str(error))
         except DecodeError as error:
             if isinstance(error.__cause__, NewerSchema):
-                where_text = f"{message.topic}[{message.partition}] {message.offset}"
-                self.newer_event = self.newer_event or f"{where_text}: {error}"
-                return None
-            self.unreadable += 1
-            log.error("event_unreadable", **where, reason=str(error))
-        return None
+                self.newer_event = self.newer_event or (
+                    f"{message.topic}[{message.partition}] {message.offset}: {error}"
+                )
+            else:
+                self.unreadable += 1
+                self._report("event_unreadable", **_where(message), reason=str(error))
+        else:
+            by_job.setdefault(event.job_id, []).append(event)
+            partitions[event.job_id] = message.partition
+        return True
 
-    def _decode(self, data: bytes | None) -> JobEvent:
-        """An event without pydantic's validation, which costs more than decoding it: Millstream's workers wrote it."""
-        if schema_id_of(data) != self._event_id:
-            return self._codec.decode(data, JobEvent)
-        body = io.BytesIO(data or b"")
-        body.seek(HEADER.size)
-        try:
-            datum: Any = fastavro.schemaless_reader(body, self._event_schema)
-        except Exception as error:
-            raise DecodeError(f"{type(error).__name__} at byte {body.tell()}: {error}") from error
-        datum["kind"] = EventKind(datum["kind"])
-        return JobEvent.model_construct(**datum)
+    def _report(self, kind: str, **fields: Any) -> None:
+        left_out = self._lines.admit(kind)
+        if left_out is not None:
+            log.error(kind, **fields, left_out=left_out)
+
+
+def _where(message: Any) -> dict[str, Any]:
+    return {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+
+
+def _appended_at(message: Any) -> int:
+    """When the broker appended the record, in microseconds since 1970. A topic that keeps its writers' times does not
+    say: then now."""
+    if message.timestamp_type == _LOG_APPEND_TIME:
+        return int(message.timestamp * 1e6)
+    return _now()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000

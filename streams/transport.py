@@ -17,6 +17,10 @@ gap, so the record counts twice once it is acknowledged, and a commit stops at t
 by one transaction each, and the list of acknowledged offsets grew. Worse, a record in progress counted as done when a
 later one was acknowledged. So here a gap ends before the record.
 
+For each record Faust starts two tasks, one that delivers it and one that waits for the flow to be suspended meanwhile,
+which takes longer than everything else done with the record. So here the delivery is begun at once, and only one that
+has to wait becomes a task.
+
 When a partition has no leader, or its topic is gone, the client asks for the cluster's metadata again and again without
 a pause, a core's worth. So here there is a pause.
 """
@@ -24,12 +28,13 @@ a pause, a core's worth. So here there is a pause.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, cast
 
 from faust.transport.drivers import aiokafka as driver
 from mode.utils.queues import FlowControlEvent
 
+from millstream.streams.lag import Position
 from millstream.streams.log_limit import LIBRARY_LOGGER
 
 METADATA_PAUSE_S = 0.1
@@ -105,8 +110,45 @@ class _Thread(driver.AIOKafkaConsumerThread):
         return fetched
 
 
-class _Consumer(driver.Consumer):
+class _Begun:
+    """A coroutine that has run until it waited, as something to await."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waits_for = self._waits_for
+        try:
+            while True:
+                try:
+                    result = yield waits_for
+                except BaseException as error:
+                    waits_for = self._coroutine.throw(error)
+                else:
+                    waits_for = self._coroutine.send(result)
+        except StopIteration:
+            return
+
+
+class TrackerConsumer(driver.Consumer):
+    """Faust's consumer, with the changes that this module names."""
+
     logger = LIBRARY_LOGGER
+
+    async def wait_first(self, *coroutines: Any, **options: Any) -> Any:
+        """As Faust's, but what is delivered without waiting takes no task. Faust's loop over the records calls this
+        with the delivery of a record and with what waits for the flow to be suspended."""
+        delivery, *others = coroutines
+        if asyncio.iscoroutine(delivery):
+            try:
+                waits_for = delivery.send(None)
+            except StopIteration:
+                for each in others:
+                    each.close()
+                return None
+            delivery = _Begun(delivery, waits_for)
+        return await super().wait_first(delivery, *others, **options)
 
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -118,6 +160,17 @@ class _Consumer(driver.Consumer):
         """
         self.stop_flow()
         await super().on_partitions_assigned(assigned, generation_id)
+
+    def known_position(self, tp: Any) -> Position | None:
+        """Where the client stands in a partition; None while it does not know. The client's thread changes the numbers
+        meanwhile, so they are those of about now."""
+        client = self._thread._consumer
+        assigned = None if client is None else client._subscription.subscription
+        assignment = None if assigned is None else assigned.assignment
+        state = None if assignment is None else assignment.state_value(tp)
+        if state is None or state.lso is None or not state.has_valid_position:
+            return None
+        return Position(state.position, state.lso, self._read_offset.get(tp), self._committed_offset.get(tp))
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """No records are at the offsets from the first up to, but without, the second."""
@@ -138,7 +191,7 @@ class TrackerTransport(driver.Transport):
     `OffsetResets`."""
 
     on_offset_reset: Callable[[str, int, int], None]
-    Consumer = _Consumer
+    Consumer = TrackerConsumer
     Producer = _Producer
 
 

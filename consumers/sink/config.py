@@ -2,7 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from millstream.listening import HttpGuard
 
 MOST_ROWS = 1_000_000
 """Largest batch: the writer has ClickHouse form one block of up to this many rows, and one insert must be one block."""
@@ -46,3 +48,19 @@ class SinkConfig(BaseModel):
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of the endpoint `/metrics` for Prometheus; 0 disables it."
     )
+    metrics_token: SecretStr = Field(
+        SecretStr(""), description="What a request for `/metrics` must carry as `Authorization: Bearer TOKEN`."
+    )
+    metrics_open: bool = Field(
+        False,
+        description="Whether everybody who reaches `metrics_host` may read `/metrics` without a token. Beyond loopback "
+        "one of the two is required.",
+    )
+
+    def http_guard(self) -> HttpGuard | None:
+        """Who may read the metrics; None without them. Raises `UnprotectedListener`."""
+        if not self.metrics_port:
+            return None
+        names = ("sink.metrics_host", "sink.metrics_token", "sink.metrics_open")
+        token = self.metrics_token.get_secret_value()
+        return HttpGuard(self.metrics_host, token, is_open=self.metrics_open, settings=names)

@@ -3,9 +3,10 @@
 import socket
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from millstream.consumers.worker.scheduling.quotas import Quota
+from millstream.listening import HttpGuard
 
 Positive = Annotated[int, Field(ge=1)]
 WithoutCommit = Literal["refuse", "earliest", "latest"]
@@ -124,6 +125,16 @@ class WorkerConfig(BaseModel):
         le=65_535,
         description="Port of the health endpoints `/ready`, `/live` and `/metrics`; 0 disables them.",
     )
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="What a request for `/metrics` must carry as `Authorization: Bearer TOKEN`: the metrics name "
+        "tenants. `/ready` and `/live` need none.",
+    )
+    metrics_open: bool = Field(
+        False,
+        description="Whether everybody who reaches `health_host` may read `/metrics` without a token. Beyond loopback "
+        "one of the two is required.",
+    )
     host: str = Field(default_factory=socket.gethostname, description="Host name in events.")
     region: str = Field("", description="Region in events.")
     instance_type: str = Field("", description="Machine type in events, as in the price book.")
@@ -134,3 +145,11 @@ class WorkerConfig(BaseModel):
         if self.limit == "adaptive" and not self.min_concurrency <= self.max_concurrency:
             raise ValueError(f"min_concurrency {self.min_concurrency} is above max_concurrency {self.max_concurrency}")
         return self
+
+    def http_guard(self) -> HttpGuard | None:
+        """Who may read the metrics; None without health endpoints. Raises `UnprotectedListener`."""
+        if not self.health_port:
+            return None
+        names = ("worker.health_host", "worker.metrics_token", "worker.metrics_open")
+        token = self.metrics_token.get_secret_value()
+        return HttpGuard(self.health_host, token, is_open=self.metrics_open, settings=names)

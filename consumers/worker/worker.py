@@ -117,8 +117,9 @@ class Worker:
         self.status.stopping.set()
 
     def run(self) -> Drained:
-        """Execute jobs until stopped. Raises `NameTaken`, `CommitMissing`, and `EventLoopBlocked`, `EventLoopEnded` and
-        `TooManyStuckHandlers`, after which the process must be started again."""
+        """Execute jobs until stopped. Raises `NameTaken`, `CommitMissing`, `UnprotectedListener` and `PortTaken`, and
+        `EventLoopBlocked`, `EventLoopEnded` and `TooManyStuckHandlers`, after which the process must be started
+        again."""
         config, status, coordination = self.config, self.status, self._coordination
         log.info(
             "worker_started",
@@ -126,7 +127,7 @@ class Worker:
             lanes=self._lanes,
             job_types=sorted(each.name for each in self._jobs),
         )
-        health = HealthServer(config.health_host, config.health_port, status, self.metrics)
+        health = HealthServer(config.health_host, config.health_port, status, self.metrics, config.http_guard())
         lanes = [*self._lanes, *self._builder.overflow_lanes().values()]
         drained = Drained.CLEAN
         with (

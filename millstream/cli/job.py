@@ -17,11 +17,15 @@ from millstream.cli.options import AsJson
 from millstream.cli.output import answer, err
 from millstream.pages.format import duration
 from millstream.schemas import Action, Scope, State
+from millstream.streams.config import TrackerConfig
 
 RECOVERY_S = 20.0
 RETRY_S = 0.5
 KNOWN_WITHIN_S = 2.0
 ANSWER_WITHIN_S = 3.0
+WORTH_SAYING_S = 2.0
+"""How far behind a tracker must be that it is said with an answer, in seconds."""
+
 JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ENDED = {each.value for each in State if each.terminal}
 
@@ -40,14 +44,19 @@ def show(
     settings = settings_module.load()
     url = f"{settings.tracker.url}/jobs/{job_id}"
     try:
-        response = _when_recovered(url)
+        response = _when_recovered(url, settings.tracker.headers)
     except httpx.HTTPError as error:
         raise Failure(
             f"the tracker at {settings.tracker.url} does not respond: {error}",
             "start it with `millstream tracker`, or set MILLSTREAM_TRACKER__PUBLIC_URL",
             code=3,
         ) from error
+    _warn_if_behind(response)
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise _token_needed(settings.tracker)
     if response.status_code == httpx.codes.NOT_FOUND:
+        if _records_behind(response):
+            raise Failure(f"the tracker has no job {job_id} yet", "it has not read every event: ask again in a moment")
         raise Failure(
             f"the tracker has no job {job_id}",
             "it may be older than the tracker's retention: millstream sql \"SELECT * FROM job_timeline(job='...')\"",
@@ -83,21 +92,27 @@ def cancel(
     if not JOB_ID.fullmatch(job_id):
         raise Failure(f"{job_id!r} is not a job id (a UUID in lower case)", "nothing was sent", code=2)
     if not force:
-        _check_not_ended(settings_module.load().tracker.url, job_id)
+        _check_not_ended(settings_module.load().tracker, job_id)
     send(Action.CANCEL_JOB, Scope.JOB, job_id, reason=reason)
 
 
-def _check_not_ended(tracker_url: str, job_id: str) -> None:
+def _check_not_ended(tracker: TrackerConfig, job_id: str) -> None:
     """Raises `Failure` when the tracker knows that there is nothing to cancel."""
     deadline = time.monotonic() + KNOWN_WITHIN_S
+    url = f"{tracker.url}/jobs/{quote(job_id, safe='')}"
     try:
-        response = httpx.get(f"{tracker_url}/jobs/{quote(job_id, safe='')}", timeout=ANSWER_WITHIN_S)
+        response = httpx.get(url, headers=tracker.headers, timeout=ANSWER_WITHIN_S)
         # A job that was just submitted is not known yet.
         while response.status_code == httpx.codes.NOT_FOUND and time.monotonic() < deadline:
             time.sleep(RETRY_S)
-            response = httpx.get(f"{tracker_url}/jobs/{quote(job_id, safe='')}", timeout=ANSWER_WITHIN_S)
+            response = httpx.get(url, headers=tracker.headers, timeout=ANSWER_WITHIN_S)
     except httpx.HTTPError as error:
         err.print(f"[yellow]the tracker does not respond, so it is not known whether the job has ended:[/] {error}")
+        return
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise _token_needed(tracker)
+    if response.status_code == httpx.codes.NOT_FOUND and _records_behind(response):
+        err.print("[yellow]the tracker has not read every event, so it is not known whether the job has ended[/]")
         return
     if response.status_code == httpx.codes.NOT_FOUND:
         raise Failure(f"the tracker has no job {job_id}", "--force sends the command all the same")
@@ -107,11 +122,30 @@ def _check_not_ended(tracker_url: str, job_id: str) -> None:
         raise Failure(f"the job has ended: it {state['state'].replace('_', ' ')}", "nothing was sent")
 
 
-def _when_recovered(url: str) -> httpx.Response:
+def _token_needed(tracker: TrackerConfig) -> Failure:
+    what = "does not take this token" if tracker.headers else "asks for a token"
+    return Failure(f"the tracker at {tracker.url} {what}", "set MILLSTREAM_TRACKER__TOKEN", code=2)
+
+
+def _records_behind(response: httpx.Response) -> int:
+    """How many records of the events the tracker has not read; 0 when it does not say."""
+    return int(response.headers.get("Millstream-Records-Behind", 0))
+
+
+def _warn_if_behind(response: httpx.Response) -> None:
+    seconds = float(response.headers.get("Millstream-Seconds-Behind", 0))
+    if _records_behind(response) and seconds >= WORTH_SAYING_S:
+        err.print(
+            f"[yellow]the tracker is {duration(seconds * 1000)} behind the events "
+            f"({_records_behind(response):,} records): the job may be further than it says[/]"
+        )
+
+
+def _when_recovered(url: str, headers: dict[str, str]) -> httpx.Response:
     """The tracker's response; while it recovers its states, ask again for at most `RECOVERY_S` seconds."""
     deadline = time.monotonic() + RECOVERY_S
     while True:
-        response = httpx.get(url, timeout=10)
+        response = httpx.get(url, headers=headers, timeout=10)
         if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
             return response
         time.sleep(RETRY_S)

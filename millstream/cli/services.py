@@ -10,7 +10,6 @@ from clickhouse_connect.driver.client import Client
 
 from millstream import settings as settings_module
 from millstream.analytics import ClickHouseUnavailable, pending
-from millstream.cli.failure import Failure
 from millstream.cli.rewind import rewind_command
 from millstream.cli.service import log_as, on_stop_signals
 from millstream.clickhouse import connect
@@ -46,6 +45,7 @@ def run_sink(
     if context.invoked_subcommand:
         return
     settings = settings_module.load()
+    guard = settings.sink.http_guard()
     log_as(settings, name)
     stop = threading.Event()
     on_stop_signals(stop.set)
@@ -55,12 +55,8 @@ def run_sink(
     client = _wait_for_clickhouse(settings, stop)
     if client is not None:
         sinks = all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink)
-        try:
-            serve_metrics(
-                settings.sink.metrics_host, settings.sink.metrics_port, {each.topic: each.status for each in sinks}
-            )
-        except OSError as error:
-            raise Failure(f"sink.metrics_port: {error}", "choose another port, or 0 for none", code=2) from error
+        statuses = {each.topic: each.status for each in sinks}
+        serve_metrics(settings.sink.metrics_host, settings.sink.metrics_port, statuses, guard)
         run_together(sinks, stop)
 
 

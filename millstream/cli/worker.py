@@ -60,6 +60,8 @@ def worker(
     settings = settings_module.load()
     given = {"worker_id": name, "lanes": tuple(lane) if lane else None, "concurrency": concurrency, "threads": threads}
     config = settings.worker.model_copy(update={key: value for key, value in given.items() if value is not None})
+    # Said once, here, instead of by every restarted child.
+    config.http_guard()
     if processes is not None:
         raise typer.Exit(_supervise(settings, config, app, processes))
     transactions = None

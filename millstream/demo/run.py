@@ -205,7 +205,8 @@ class Demo:
         task = progress.add_task("finished, by the tracker", total=expected)
         count = 0
         for _ in _polling(self._patience(expected)):
-            states = httpx.get(f"{settings.tracker.url}/counts", timeout=10).json()["states"]
+            tracker = settings.tracker
+            states = httpx.get(f"{tracker.url}/counts", headers=tracker.headers, timeout=10).json()["states"]
             count = sum(states.get(state, 0) for state in State if state.terminal)
             progress.update(task, completed=count)
             if count >= expected:

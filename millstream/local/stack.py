@@ -1,7 +1,9 @@
-"""The local stack: a broker and ClickHouse as child processes, topics and tables ready, addresses in `stack.json`."""
+"""The local stack: a broker and ClickHouse as child processes, topics and tables ready. `stack.json` has the addresses
+and the tokens."""
 
 import json
 import os
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,6 +56,7 @@ class LocalStack:
             "MILLSTREAM_KAFKA__BOOTSTRAP": self.settings.kafka.bootstrap,
             "MILLSTREAM_CLICKHOUSE__URL": self.settings.clickhouse.url,
             "MILLSTREAM_TRACKER__PORT": str(self.settings.tracker.port),
+            "MILLSTREAM_TRACKER__TOKEN": self.settings.tracker.token.get_secret_value(),
         }
 
     def start(self) -> None:
@@ -67,7 +70,10 @@ class LocalStack:
         addresses: dict[str, Any] = {
             "kafka": {"bootstrap": bootstrap},
             "clickhouse": {"url": url},
-            "tracker": {"port": free_port()},
+            "tracker": {
+                "port": free_port(),
+                "token": self.settings.tracker.token.get_secret_value() or secrets.token_urlsafe(32),
+            },
         }
         self.settings = Settings(
             **{name: _updated(getattr(self.settings, name), new) for name, new in addresses.items()}
@@ -76,7 +82,7 @@ class LocalStack:
         applied = clickhouse.migrate(self.settings)
         self._say(f"topics and tables are ready ({len(applied)} migrations applied)")
         note = {"pid": os.getpid(), "broker": self.broker.kind, "settings": addresses}
-        (self.folder / "stack.json").write_text(json.dumps(note, indent=1), "utf-8")
+        _write_for_this_user(self.folder / "stack.json", json.dumps(note, indent=1))
 
     def stop(self) -> None:
         """Stop what was started. Data is kept, unless the broker holds it in memory."""
@@ -116,4 +122,11 @@ class LocalStack:
 
 
 def _updated(group: Any, new: dict[str, Any]) -> Any:
-    return group.model_copy(update=new)
+    return type(group).model_validate(dict(group) | new)
+
+
+def _write_for_this_user(file: Path, text: str) -> None:
+    """Write a file that no other user of the machine can read: it holds tokens."""
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+        out.write(text)

@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
 from millstream.consumers.worker.status import WorkerStatus
+from millstream.listening import HttpGuard, PortTaken, guarded
 
+PROBES = ("/ready", "/live")
 STUCK_AFTER_S = 60.0
 REQUEST_TIMEOUT_S = 5.0
 """How long a client may stay connected without sending its request."""
@@ -41,7 +43,12 @@ class HealthServer:
     not, a line for each reason.
     """
 
-    def __init__(self, host: str, port: int, status: WorkerStatus, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self, host: str, port: int, status: WorkerStatus, metrics: WorkerMetrics, guard: HttpGuard | None = None
+    ) -> None:
+        """`guard`: who may read the metrics; the probes are answered to everybody whom it does not take for a web
+        page."""
+        self._pages = self._answer if guard is None else guarded(self._answer, guard, PROBES)
         self._host = host
         self._port = port
         self._status = status
@@ -51,11 +58,15 @@ class HealthServer:
         self._server: WSGIServer | None = None
 
     def __enter__(self) -> Self:
-        """Raises OSError when the port is taken."""
+        """Raises `PortTaken`."""
         if self._port:
-            self._server = make_server(
-                self._host, self._port, self._answer, server_class=_Server, handler_class=_UnloggedRequest
-            )
+            try:
+                self._server = make_server(
+                    self._host, self._port, self._pages, server_class=_Server, handler_class=_UnloggedRequest
+                )
+            except OSError as error:
+                settings = ("worker.health_host", "worker.health_port")
+                raise PortTaken(settings, self._host, self._port, error) from error
             threading.Thread(target=self._server.serve_forever, name="millstream-health", daemon=True).start()
         return self
 

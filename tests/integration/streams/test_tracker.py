@@ -3,20 +3,17 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from millstream.announced_schemas import REFRESH_S
 from millstream.local.broker import Broker
 from millstream.producers.commands_topic import write_records
-from millstream.schemas import Codec, EventKind, JobEvent, JobState, KafkaConnection, TopicCatalogue
+from millstream.schemas import JobState, KafkaConnection, TopicCatalogue
 from millstream.schemas.ids import new_id
 from millstream.schemas.registry import ANNOUNCEMENT_KEY
 from millstream.schemas.topics import MAX_RECORD_BYTES
@@ -28,37 +25,8 @@ from tests.support.eventlog import TopicReader
 from tests.support.growth import grow
 from tests.support.retention import delete_records
 from tests.support.running_tracker import RunningTracker
+from tests.support.tracked_events import EventWriter, committed, life
 from tests.support.waiting import eventually
-
-CODEC = Codec()
-
-
-def life(job_id: str, end: EventKind | None = EventKind.SUCCEEDED) -> list[JobEvent]:
-    """The events of a job of one attempt; without an end it still runs."""
-    now = datetime.now(UTC)
-    common: dict[str, Any] = {
-        "job_id": job_id,
-        "tenant": "acme",
-        "job_type": "a",
-        "lane": "default",
-        "submitted_at": now,
-    }
-    begun = {**common, "attempt": 1, "execution_id": new_id(), "started_at": now, "worker_id": "w1", "wait_ms": 1.0}
-    events = [
-        JobEvent(**common, kind=EventKind.SUBMITTED, occurred_at=now),
-        JobEvent(**begun, kind=EventKind.STARTED, occurred_at=now),
-    ]
-    if end:
-        events.append(JobEvent(**begun, kind=end, occurred_at=now, final=True, run_ms=2.0))
-    return events
-
-
-def committed(bootstrap: str, topics: TopicCatalogue) -> int:
-    """The sum of the offsets that the tracker's group has committed."""
-    consumer = Consumer(KafkaConnection(bootstrap).consumer(f"{topics.prefix}tracker"))
-    offsets = consumer.committed([TopicPartition(topics.events, number) for number in range(4)], 10)
-    consumer.close()
-    return sum(max(each.offset, 0) for each in offsets)
 
 
 def partitions_of_states(bootstrap: str, topics: TopicCatalogue) -> dict[bytes, int]:
@@ -75,32 +43,6 @@ def partitions_of_states(bootstrap: str, topics: TopicCatalogue) -> dict[bytes, 
             records[message.key(), message.partition()] = message.value()
     consumer.close()
     return Counter(key for (key, _), value in records.items() if value is not None)
-
-
-class EventWriter:
-    """Writes events in transactions, as workers do."""
-
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._topic = topic
-        self._producer = Producer(KafkaConnection(bootstrap).producer(transactional_id=f"writer-{new_id()}"))
-        self._producer.init_transactions(30)
-
-    def write(self, events: list[JobEvent], *, commit: bool = True, garbage: bytes | None = None) -> None:
-        self._producer.begin_transaction()
-        for event in events:
-            self._producer.produce(self._topic, CODEC.encode(event), event.job_id.encode())
-        if garbage is not None:
-            self._producer.produce(self._topic, garbage, b"garbage")
-        self._producer.flush()
-        if commit:
-            self._producer.commit_transaction(30)
-        else:
-            self._producer.abort_transaction(30)
-
-
-@pytest.fixture
-def writer(kafka: Broker, topics: TopicCatalogue) -> Iterator[EventWriter]:
-    yield EventWriter(kafka.bootstrap, topics.events)
 
 
 def test_it_answers_for_every_job(any_broker: Broker, topic_prefix: str, tmp_path: Path) -> None:

@@ -1,18 +1,41 @@
 """A job's state does not depend on the order of its events, nor on how often each comes."""
 
 import random
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millstream.schemas import EventKind, JobEvent, JobState, State
+from millstream.schemas import Codec, EventKind, JobEvent, JobState, State
 from millstream.schemas.ids import new_id
-from millstream.streams.lifecycle import MAX_MARKS, MAX_TEXT, apply, further
+from millstream.schemas.partial_encoder import microseconds
+from millstream.streams import lifecycle
+from millstream.streams.bounds import MAX_TEXT
+from millstream.streams.event_reader import EventReader
+from millstream.streams.lifecycle import MAX_MARKS, LifecycleFinding
+from millstream.streams.state_codec import StateCodec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+APPENDED_AT = microseconds(START) + 3600 * 1_000_000
 JOB = new_id()
+CODEC = Codec()
+READER, STATES = EventReader(CODEC), StateCodec(CODEC)
+
+
+def apply(state: JobState | None, events: Iterable[JobEvent]) -> tuple[JobState, list[LifecycleFinding]]:
+    """The state after these events, each written and read as the tracker does, the state too."""
+    before = None if state is None else STATES.decode(CODEC.encode(state))
+    read = [READER.read(CODEC.encode(each), APPENDED_AT) for each in events]
+    fields, findings = lifecycle.apply(before, read)
+    return STATES.model(STATES.encode(fields)), findings
+
+
+def further(one: JobState, other: JobState) -> JobState:
+    """The one of these states, the same object, that `lifecycle.further` chooses."""
+    fields = STATES.decode(CODEC.encode(one)), STATES.decode(CODEC.encode(other))
+    return one if lifecycle.further(*fields) is fields[0] else other
 
 
 def event(kind: EventKind, second: float, attempt: int = 0, execution: str | None = None, **fields: object) -> JobEvent:

@@ -1,10 +1,16 @@
 """What Prometheus sees of a process's sinks."""
 
 import socket
+import urllib.error
 import urllib.request
 
+import pytest
+from pydantic import SecretStr
+
+from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.metrics import METRICS, serve_metrics
 from millstream.consumers.sink.status import SinkStatus
+from millstream.listening import PortTaken, UnprotectedListener
 from tests.support.paths import ROOT
 
 
@@ -20,6 +26,23 @@ def test_every_metric_of_every_topic_is_served_and_follows_the_sinks_counts() ->
     assert 'millstream_sink_records_missing_total{topic="jobs.events"} 12.0' in text
     assert 'millstream_sink_partitions_held{topic="jobs.alerts"} 1.0' in text
     assert all(metric.name in text for metric in METRICS)
+
+
+def test_the_sinks_metrics_need_their_token_and_beyond_loopback_a_token_or_an_explicit_yes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = SinkConfig(metrics_port=port, metrics_token=SecretStr("s3cret"))
+    serve_metrics("127.0.0.1", port, {}, config.http_guard())
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": "Bearer s3cret"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        assert answer.status == 200
+    with pytest.raises(PortTaken, match=r"sink\.metrics_port"):
+        serve_metrics("127.0.0.1", port, {})
+    with pytest.raises(UnprotectedListener, match=r"sink\.metrics_token.*sink\.metrics_open"):
+        SinkConfig(metrics_port=port, metrics_host="0.0.0.0").http_guard()
+    assert SinkConfig(metrics_port=port, metrics_host="0.0.0.0", metrics_open=True).http_guard() is not None
 
 
 def test_the_page_on_clickhouse_lists_every_metric() -> None:

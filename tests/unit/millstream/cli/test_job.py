@@ -24,7 +24,7 @@ def cancelling(monkeypatch: pytest.MonkeyPatch) -> Cancelling:
     def run(answers: list[httpx.Response | Exception], *options: str, job_id: str = JOB) -> list[Any]:
         sent: list[Any] = []
 
-        def get(url: str, timeout: float) -> httpx.Response:
+        def get(url: str, headers: dict[str, str], timeout: float) -> httpx.Response:
             answer = answers.pop(0) if len(answers) > 1 else answers[0]
             if isinstance(answer, Exception):
                 raise answer
@@ -48,6 +48,7 @@ def state(name: str) -> httpx.Response:
 
 
 UNKNOWN = httpx.Response(404)
+BEHIND = {"Millstream-Records-Behind": "1234", "Millstream-Seconds-Behind": "56.7"}
 
 
 @pytest.mark.parametrize("name", ["submitted", "running", "retrying", "a state of a newer release"])
@@ -93,3 +94,32 @@ def test_force_does_not_ask(cancelling: Cancelling) -> None:
 
 def test_a_cancellation_can_be_taken_back(cancelling: Cancelling) -> None:
     assert cancelling([state("submitted")], "--undo") == [("revoked", *CANCEL)]
+
+
+def test_a_job_that_a_tracker_behind_the_events_does_not_know_is_cancelled_all_the_same(cancelling: Cancelling) -> None:
+    assert cancelling([httpx.Response(404, headers=BEHIND)]) == [("sent", *CANCEL)]
+
+
+@pytest.mark.parametrize("command", ["show", "cancel"])
+def test_a_tracker_that_asks_for_a_token_is_no_tracker_without_the_job(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.httpx, "get", lambda *_, **__: httpx.Response(401))  # type: ignore[attr-defined]
+    ran = CliRunner().invoke(module.app, [command, JOB])
+    assert isinstance(ran.exception, Failure) and ran.exception.code == 2
+    assert "token" in str(ran.exception) and "MILLSTREAM_TRACKER__TOKEN" in ran.exception.hint
+
+
+def test_job_show_sends_the_token_and_says_when_the_tracker_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, str]] = []
+
+    def get(url: str, headers: dict[str, str], timeout: float) -> httpx.Response:
+        sent.append(headers)
+        return httpx.Response(404, headers=BEHIND)
+
+    monkeypatch.setenv("MILLSTREAM_TRACKER__TOKEN", "s3cret")
+    monkeypatch.setattr(module.httpx, "get", get)  # type: ignore[attr-defined]
+    ran = CliRunner().invoke(module.app, ["show", JOB])
+    assert sent == [{"Authorization": "Bearer s3cret"}]
+    assert "1,234 records" in ran.output
+    assert isinstance(ran.exception, Failure) and "no job" in str(ran.exception) and "yet" in str(ran.exception)

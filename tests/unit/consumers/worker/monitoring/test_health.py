@@ -5,9 +5,14 @@ import time
 import urllib.error
 import urllib.request
 
+import pytest
+from pydantic import SecretStr
+
+from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.monitoring.health import STUCK_AFTER_S, HealthServer
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
 from millstream.consumers.worker.status import NOT_LIVE_AFTER_S, WorkerStatus
+from millstream.listening import HttpGuard, PortTaken, UnprotectedListener
 from millstream.local.ports import free_port
 
 
@@ -72,6 +77,41 @@ def test_a_worker_whose_outcomes_are_not_written_is_not_ready_and_says_why() -> 
             ],
         )
         assert answer(port, "/live") == 200, "a restart would not bring the topic back"
+
+
+def test_metrics_need_the_token_and_probes_none() -> None:
+    port, status = free_port(), WorkerStatus()
+    guard = HttpGuard("127.0.0.1", "s3cret", settings=("", "", ""))
+    with HealthServer("127.0.0.1", port, status, WorkerMetrics(status), guard):
+        assert answer(port, "/metrics") == 401
+        assert answer(port, "/live") == 200
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics")
+        request.add_header("Authorization", "Bearer s3cret")
+        with urllib.request.urlopen(request, timeout=3) as scraped:
+            assert b"millstream_" in scraped.read()
+        request.add_header("Origin", "https://example.org")
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request, timeout=3)
+
+
+def test_beyond_loopback_the_metrics_need_a_token_or_an_explicit_yes() -> None:
+    beyond = WorkerConfig(health_host="0.0.0.0", health_port=1)
+    with pytest.raises(UnprotectedListener, match=r"worker\.metrics_token.*worker\.metrics_open"):
+        beyond.http_guard()
+    assert beyond.model_copy(update={"health_port": 0}).http_guard() is None
+    for allowed in ({"metrics_open": True}, {"metrics_token": SecretStr("t")}):
+        assert beyond.model_copy(update=allowed).http_guard() is not None
+
+
+def test_a_taken_port_names_its_settings() -> None:
+    status = WorkerStatus()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(PortTaken, match=rf"worker\.health_port: 127\.0\.0\.1:{port}: Address already in use"),
+            HealthServer("127.0.0.1", port, status, WorkerMetrics(status)),
+        ):
+            pass
 
 
 def test_only_a_stop_of_all_transactions_without_a_known_cause_calls_for_a_restart() -> None:
