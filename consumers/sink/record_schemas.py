@@ -64,10 +64,11 @@ class RecordSchemas:
         registry: until it answers, the records cannot be inserted yet. Called by one thread."""
         found = {}
         for header in headers:
-            if header not in self._files and header not in self._refused:
-                cause = self._cause(header, time.monotonic())
-                if cause is not None:
-                    found[header] = cause
+            if header in self._files or header in self._refused or not _names_a_schema(header):
+                continue
+            cause = self._cause(header, time.monotonic())
+            if cause is not None:
+                found[header] = cause
         return found
 
     def close(self) -> None:
@@ -95,3 +96,12 @@ class RecordSchemas:
             self._refused.add(header)
         del self._asked[header]
         return None
+
+
+def _names_a_schema(header: bytes) -> bool:
+    """Whether it is a wire header at all. What is none is judged here: it never waits for a registry."""
+    try:
+        schema_id_of(header)
+    except DecodeError:
+        return False
+    return True

@@ -62,6 +62,7 @@ class Services:
 
     def sink_metric(self, name: str) -> dict[str, float]:
         """A metric of the sink by topic, without the prefix of the topics."""
+        assert self.sink.is_alive(), self.sink.tail
         page = httpx.get(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=10).text
         return {
             sample.labels["topic"].removeprefix(self._topics.prefix): sample.value

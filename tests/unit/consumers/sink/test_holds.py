@@ -144,6 +144,16 @@ def test_records_that_no_release_can_read_are_left_to_the_writer_which_rejects_t
     assert parts.writer.written == [(0, 0, 4)] and parts.status.held == {}
 
 
+def test_bytes_that_are_no_header_wait_for_no_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_schemas_module, "ANSWER_WITHIN_S", 0.0)
+    parts = Parts()
+    parts.registry.answers.clear()
+    parts.assign(0)
+    parts.arrive_values(0, 0, [b"", b"\0\0", b"\xa2 no magic byte"])
+    parts.inserted(1)
+    assert parts.writer.written == [(0, 0, 3)] and parts.status.held == {}
+
+
 def test_a_warning_a_minute_names_topic_partition_offset_and_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = Parts()
     parts.assign(0)
