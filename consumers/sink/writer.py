@@ -16,7 +16,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_connect.driver.summary import QuerySummary
 
-from millstream.consumers.sink.avro_file import AvroFile
+from millstream.consumers.sink.avro_file import FRAME_COLUMNS, AvroFile
 from millstream.consumers.sink.batch import InsertBatch
 from millstream.consumers.sink.config import MOST_ROWS
 from millstream.consumers.sink.record_schemas import RecordSchemas
@@ -56,6 +56,11 @@ PAUSED = "millstream: inserts are paused"
 
 class InsertsPaused(RuntimeError):
     """Tables are being changed or repaired. The insert is repeated."""
+
+
+class TablesTooOld(RuntimeError):
+    """The landing table cannot check the frames of records. `millstream migrate` adds what it lacks; until then the
+    insert is repeated."""
 
 
 class UnconfirmedInsert(RuntimeError):
@@ -172,7 +177,13 @@ class Writer:
         columns = self._columns
         if not columns:
             described = self._client.query(f"DESCRIBE TABLE {self._source.landing_table}")
-            self._columns = columns = frozenset(row[0] for row in described.result_rows)
+            columns = frozenset(row[0] for row in described.result_rows)
+            if not columns >= FRAME_COLUMNS:
+                raise TablesTooOld(
+                    f"{self._source.landing_table} has no columns {' and '.join(sorted(FRAME_COLUMNS))}, by which it "
+                    "checks where a record ends; run millstream migrate"
+                )
+            self._columns = columns
         return columns
 
 

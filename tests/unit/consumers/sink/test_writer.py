@@ -12,14 +12,13 @@ from clickhouse_connect.driver.summary import QuerySummary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.consumers.sink.avro_file import RECORD_END
 from millstream.consumers.sink.batch import InsertBatch
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.rejected import find_rejected
 from millstream.consumers.sink.sources import EVENTS
-from millstream.consumers.sink.writer import UnconfirmedInsert, Writer
+from millstream.consumers.sink.writer import InsertResult, TablesTooOld, UnconfirmedInsert, Writer
 from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry, RegistryUnavailable
 
 codec = Codec()
@@ -30,7 +29,7 @@ class ScriptedClickHouse:
     """Decodes and keeps rows; rejects what fastavro cannot read, as ClickHouse does."""
 
     def __init__(self) -> None:
-        self.columns = [*JobEvent.model_fields, "kafka_partition", "read_offset", "record_end"]
+        self.columns = [*JobEvent.model_fields, "kafka_partition", "read_offset", "frame_start", "frame_end"]
         self.inserted_columns: list[Sequence[str]] = []
         self.errors: list[DatabaseError] = []
         """Raised by the next inserts, whatever they contain."""
@@ -56,7 +55,7 @@ class ScriptedClickHouse:
             rows = list(reader)
         except Exception as error:
             raise DatabaseError(f"cannot read: {error}", code=1001) from error
-        if any(row["record_end"] != RECORD_END for row in rows):
+        if any(row["frame_end"] != row["frame_start"][::-1] for row in rows):
             raise DatabaseError("longer or shorter", code=395)
         token = settings.get("insert_deduplication_token")
         assert (token is None) == (table == "job_events_check")
@@ -111,6 +110,11 @@ def writer_to(clickhouse: ScriptedClickHouse) -> Writer:
     return Writer(client, RecordSchemas(TwoVersions(), EVENTS.record), EVENTS, "jobs.events", "id")
 
 
+def offsets_of(result: InsertResult) -> list[int]:
+    """Of the rejected records."""
+    return [found.offset for found in result.rejected]
+
+
 @given(st.lists(st.sampled_from([GOOD, GOOD, GOOD, *BAD]), min_size=1, max_size=25))
 def test_every_readable_record_is_inserted_once_and_every_other_one_is_named(values: list[bytes | None]) -> None:
     clickhouse = ScriptedClickHouse()
@@ -130,7 +134,7 @@ def test_a_repeat_after_a_crash_uses_the_same_token_and_adds_nothing(values: lis
     rows = list(clickhouse.rows)
     again = writer_to(clickhouse).write(4, batch_of(values))
     assert clickhouse.rows == rows
-    assert again == first
+    assert (again.rows, offsets_of(again)) == (first.rows, offsets_of(first))
     assert clickhouse.tokens in ([], [f"jobs.events:id:4:100:{100 + len(values)}:{EVENT_SCHEMA_ID}"])
 
 
@@ -169,6 +173,14 @@ def test_a_table_that_got_new_columns_gets_the_fields_of_the_new_schema_too() ->
     writer.write(0, batch_of([GOOD]))
     writer.write(0, batch_of([OTHER_VERSION]))
     assert [("wait_ms" in columns) for columns in clickhouse.inserted_columns] == [False, False, True]
+
+
+def test_nothing_is_inserted_into_a_table_that_cannot_check_where_records_end() -> None:
+    clickhouse = ScriptedClickHouse()
+    clickhouse.columns = [name for name in clickhouse.columns if name != "frame_end"]
+    with pytest.raises(TablesTooOld, match="run millstream migrate"):
+        writer_to(clickhouse).write(0, batch_of([GOOD]))
+    assert clickhouse.rows == []
 
 
 @pytest.mark.parametrize("code", [202, 241, 252, 999])
