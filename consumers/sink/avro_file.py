@@ -59,6 +59,7 @@ class AvroFile:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         """`schema` is the one that the records were written with."""
+        self.schema = schema
         text = json.dumps({**schema, "fields": [*FIELDS_BEFORE, *schema["fields"], *FIELDS_AFTER]})
         meta = io.BytesIO()
         fastavro.schemaless_writer(

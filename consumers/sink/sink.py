@@ -73,7 +73,7 @@ class Sink:
         inserts = InsertCycle(config, pool, commits, Holds(self.topic, schemas, status), self._dead_letters, status)
 
         def new_writer(topic_id: str) -> None:
-            inserts.writer = Writer(self._client, schemas, self.source, self.topic, topic_id)
+            inserts.writer = Writer(self._client, schemas, self.source, self.topic, topic_id, status)
 
         owned = Ownership(self.topic, commits, inserts, status, stop, config.revoke_grace_s, self._topic_id, new_writer)
         reading = Reading(consumer, self.topic, owned.partitions, status, config.max_buffered_bytes, owned.log_changed)

@@ -11,7 +11,9 @@ class SinkStatus:
     `repeated_batches`: batches that an earlier owner had announced and this one inserted again. `records_missing`:
     offsets that were deleted or truncated before they were read. `last_error`: why the newest try failed; empty once a
     batch is inserted. `held`: the partitions that wait at a record which cannot be inserted yet, with its offset and
-    the cause.
+    the cause. `cut_batches`: batches that were cut short because ClickHouse refused them for their size. `refused`: the
+    partitions whose batch ClickHouse refuses for its size at the moment, with its answer. `fields_left_out`: fields of
+    records for which the tables have no column.
     """
 
     def __init__(self) -> None:
@@ -23,6 +25,9 @@ class SinkStatus:
         self.records_missing = 0
         self.last_error = ""
         self.held: dict[int, str] = {}
+        self.cut_batches = 0
+        self.refused: dict[int, str] = {}
+        self.fields_left_out = 0
 
     def failed(self, event: str, reason: str, **details: object) -> None:
         """Note and log a failed try. `event`: a constant name, such as `insert_failed`."""

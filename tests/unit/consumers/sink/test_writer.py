@@ -18,7 +18,8 @@ from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.rejected import find_rejected
 from millstream.consumers.sink.sources import EVENTS
-from millstream.consumers.sink.writer import InsertResult, TablesTooOld, UnconfirmedInsert, Writer
+from millstream.consumers.sink.writer import InsertResult, RefusedForSize, UnconfirmedInsert, Writer
+from millstream.consumers.sink.table_columns import TablesTooOld
 from millstream.schemas import Codec, EventKind, JobEvent, PinnedRegistry, RegistryUnavailable
 
 codec = Codec()
