@@ -1,6 +1,7 @@
 """A valid record of a schema, as large as wanted. What ClickHouse answers to it shows whether the server is healthy."""
 
 import io
+from datetime import UTC, datetime
 from typing import Any
 
 import fastavro
@@ -9,8 +10,8 @@ NO_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 def control_body(schema: dict[str, Any], size: int) -> bytes:
-    """The Avro body of a record that has the smallest values, and one long string where the schema has a plain string.
-    At least `size` bytes then."""
+    """The Avro body of a record that has the smallest values, its times now, and one long string where the schema has a
+    plain string: at least `size` bytes then."""
     values = {field["name"]: _smallest(field["type"]) for field in schema["fields"]}
     text = next((field["name"] for field in schema["fields"] if field["type"] == "string"), None)
     if text is not None:
@@ -25,8 +26,11 @@ def _smallest(kind: Any) -> Any:
         return _smallest(kind[0])
     if isinstance(kind, str):
         return _PRIMITIVES[kind]
-    if kind.get("logicalType") == "uuid":
-        return NO_UUID
+    match kind.get("logicalType"):
+        case "uuid":
+            return NO_UUID
+        case "timestamp-micros":
+            return datetime.now(UTC)
     match kind["type"]:
         case "record":
             return {field["name"]: _smallest(field["type"]) for field in kind["fields"]}

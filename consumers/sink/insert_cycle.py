@@ -22,8 +22,8 @@ from millstream.consumers.sink.holds import Holds
 from millstream.consumers.sink.insert_order import order_inserts
 from millstream.consumers.sink.insert_retries import InsertRetries
 from millstream.consumers.sink.partitions import SinkCommits, SinkPartition
-from millstream.consumers.sink.status import SinkStatus
 from millstream.consumers.sink.rejected import RejectedRecord
+from millstream.consumers.sink.status import SinkStatus
 from millstream.consumers.sink.writer import InsertResult, Writer
 
 log = structlog.get_logger("millstream.sink")

@@ -20,8 +20,11 @@ log = structlog.get_logger("millstream.sink")
 
 FIRST_RETRY_S = 0.2
 LONGEST_RETRY_S = 5.0
-GROWTH = 1.05
-"""By how much the limit grows with an insert: a twentieth of the inserts at most is refused in vain."""
+GROWTH = 1.02
+"""By how much the limit grows with an insert. A cut halves it, so about one of 35 inserts is refused in vain."""
+
+FEWEST_ROWS = 1000
+"""What is refused because the tables have too many parts is not cut into smaller batches than this."""
 
 ADVISE_INTERVAL_S = 60.0
 
@@ -74,12 +77,13 @@ class InsertRetries:
     def _refused(self, partition: SinkPartition, error: RefusedForSize, now: float) -> None:
         batch = partition.batch
         assert batch is not None
-        cut = error.may_be_cut and len(batch.records) > 1
+        cut = error.may_be_cut and len(batch.records) > (2 * FEWEST_ROWS if error.by_parts else 1)
         self._status.refused[partition.number] = str(error)
         if cut:
             partition.batch, rest = batch.halved()
             partition.buffer.put_back(rest, now)
-            partition.retry_at = now
+            if not error.by_parts:
+                partition.retry_at = now
             self.most_bytes = max(1, min(self.most_bytes, partition.batch.size))
             self._status.cut_batches += 1
         if now - self._advised_at >= ADVISE_INTERVAL_S:

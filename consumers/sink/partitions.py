@@ -28,10 +28,11 @@ class Hold:
 class SinkPartition:
     """One assigned partition. A new assignment is a new object, so what an old one left behind is never mixed in.
 
-    `batch`: cut and not inserted yet. `insert`: its insert under way. `inserted`: end of the last batch inserted, while
-    no commit has acknowledged it. `failures`: tries of the batch that failed, `refusals`: those of them that ClickHouse
-    answered; the next try begins at `retry_at`. `reported`: offsets of its records that are dead letters. `paused`: too much waits. `hold`: why nothing more of it is inserted yet, and
-    `stopped`: it is not read because of that. `released`: the partition was taken away.
+    `batch`: cut and not inserted yet. `insert`: its insert under way. `inserted`: everything before this offset is
+    inserted, while no commit has acknowledged it. `failures`: tries of the batch that failed, `refusals`: those of them
+    that ClickHouse answered; the next try begins at `retry_at`. `reported`: offsets of its records that are dead
+    letters. `paused`: too much waits. `hold`: why nothing more of it is inserted yet, and `stopped`: it is not read
+    because of that. `released`: the partition was taken away.
     """
 
     number: int

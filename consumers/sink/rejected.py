@@ -90,6 +90,8 @@ def find_rejected(records: Records, rejection: Callable[[Records], str | None]) 
     return find_rejected(records.part(0, middle), rejection) + find_rejected(records.part(middle), rejection)
 
 
+TOO_MANY_PARTS = 252
+
 CONTROLS = 2
 """How often a valid record has to be accepted where another is rejected before and after."""
 
@@ -116,7 +118,7 @@ _BLAME = {
             159,  # timeout exceeded
             160,  # too slow
             209,  # socket timeout
-            252,  # too many parts
+            TOO_MANY_PARTS,
             307,  # too many bytes
             396,  # too many rows or bytes
         ),

@@ -50,7 +50,7 @@ class TableColumns:
             missing = left_out(file.body_fields, landing, table, self._source)
             new = missing - self._left_out.get(schema_id, frozenset())
             self._left_out[schema_id] = missing
-            self._status.fields_left_out = len(frozenset().union(*self._left_out.values()))
+            self._status.fields_left_out = len({field for each in self._left_out.values() for _, field in each})
         for name in sorted({name for _, name in new}):
             log.warning(
                 "field_without_column",

@@ -31,7 +31,7 @@ from millstream.consumers.sink.control_record import control_body
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.records import Records
-from millstream.consumers.sink.rejected import Blame, RejectedRecord, Trial, blame
+from millstream.consumers.sink.rejected import TOO_MANY_PARTS, Blame, RejectedRecord, Trial, blame
 from millstream.consumers.sink.sources import Source
 from millstream.consumers.sink.status import SinkStatus
 from millstream.consumers.sink.table_columns import TableColumns
@@ -79,11 +79,13 @@ class UnconfirmedInsert(RuntimeError):
 
 class RefusedForSize(RuntimeError):
     """ClickHouse refuses the batch, and no record of it alone. `may_be_cut`: nothing of it is in the tables, so a part
-    of it may be inserted instead; else it is repeated as it is."""
+    of it may be inserted instead; else it is repeated as it is. `by_parts`: the tables have too many parts, to which
+    very small inserts would add."""
 
-    def __init__(self, reason: str, *, may_be_cut: bool) -> None:
+    def __init__(self, reason: str, *, may_be_cut: bool, by_parts: bool = False) -> None:
         super().__init__(reason)
         self.may_be_cut = may_be_cut
+        self.by_parts = by_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,9 @@ class Writer:
         self._source = source
         self._columns = TableColumns(client, source, status or SinkStatus())
 
-    def write(self, partition: int, batch: InsertBatch, refusals: int = 0, report: Report | None = None) -> InsertResult:
+    def write(
+        self, partition: int, batch: InsertBatch, refusals: int = 0, report: Report | None = None
+    ) -> InsertResult:
         """Insert the batch; when this returns, all records but the rejected ones are in ClickHouse exactly once.
         `refusals`: how often ClickHouse refused it before; from the first on it is asked whether it is for its size.
         `report` gets rejected records before the others are inserted: once those are, no repeat would find them.
@@ -142,7 +146,8 @@ class Writer:
                 try:
                     not_inserted = self._write(insert, records, token, refusals, tell)
                 except RefusedForSize as error:
-                    raise RefusedForSize(str(error), may_be_cut=self._is_absent(partition, batch.range)) from error
+                    absent = self._is_absent(partition, batch.range)
+                    raise RefusedForSize(str(error), may_be_cut=absent, by_parts=error.by_parts) from error
             rows += len(records) - len(not_inserted)
             rejected += not_inserted
         return InsertResult(rows, rejected, self._reached(partition, batch.range))
@@ -164,7 +169,7 @@ class Writer:
             rejected = [] if cause is Blame.SIZE else insert.trial().rejected(records)
             if not rejected:
                 if refusals:
-                    raise RefusedForSize(str(error), may_be_cut=False) from error
+                    raise RefusedForSize(str(error), may_be_cut=False, by_parts=error.code == TOO_MANY_PARTS) from error
                 raise
         report(rejected)
         bad = {found.offset for found in rejected}

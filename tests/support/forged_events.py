@@ -28,7 +28,7 @@ class Forgery:
 
 
 def event(tenant: str, message: str = "") -> bytes:
-    """A valid event of this tenant as it is on the wire. Its last fields are `message`, four empty strings, `due_at`."""
+    """A valid event of this tenant as it is on the wire. It ends with `message`, four empty strings and `due_at`."""
     job = JobRequest(tenant=tenant, job_type="demo.sleep")
     return MAKE.event(job_part(job), MAKE.attempt_part({}), EventKind.SUBMITTED, job.submitted_at, message=message)
 
@@ -56,11 +56,13 @@ def forgeries(partition: int, first_offset: int, known_mark: bytes) -> Iterator[
     yield Forgery("swallow the last record of the file", [victim, opened + varint(swallowed), victim], [0, 2])
     yield Forgery("swallow all that follows", [opened + varint(2**31 - 1), victim, victim], [1, 2])
     yield Forgery("a whole row more", [event(FORGER) + behind(first_offset) + fake, victim], [1])
-    yield Forgery("marks of an earlier file again and again", [event(FORGER) + (behind(first_offset) * 50), victim], [1])
+    yield Forgery(
+        "marks of an earlier file again and again", [event(FORGER) + (behind(first_offset) * 50), victim], [1]
+    )
     yield Forgery("nothing but marks", [event(FORGER)[:HEADER_BYTES] + (start + start[::-1]) * 40, victim], [1])
     yield Forgery("an open number before the place", [event(FORGER)[:-1] + b"\x82", victim], [1])
     yield Forgery("an open number after the body", [event(FORGER) + b"\x82", victim], [1])
-    for cut in range(6, len(event(FORGER)), 7):
+    for cut in range(6, len(event(FORGER)), 23):
         yield Forgery(f"cut at {cut}", [event(FORGER)[:cut], victim, event(FORGER)[:cut]], [1])
     sync = FILE.build(0, [], [])[-MARK_BYTES:]
     block = varint(1) + varint(len(start + fake + behind(first_offset + 1)) - MARK_BYTES)

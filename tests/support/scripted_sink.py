@@ -32,8 +32,9 @@ NEWER = b"\0" + NEWER_ID.to_bytes(4) + b"body"
 
 
 class ScriptedWriter:
-    """Inserts nothing. `fails`: how many tries fail first. `blocks`: inserts wait until `unblock` is set. Batches of
-    more than `most_rows` are refused for their size. `whole_arrived`: so is what a batch was cut from, after all."""
+    """Inserts nothing. `fails`: how many tries fail first; those of the partitions `never` always fail. `blocks`:
+    inserts wait until `unblock` is set. Batches of more than `most_rows` are refused for their size. `whole_arrived`:
+    so is what a batch was cut from, after all."""
 
     def __init__(self) -> None:
         self.written: list[tuple[int, int, int]] = []
@@ -42,6 +43,7 @@ class ScriptedWriter:
         self.may_be_cut = True
         self.whole_arrived = False
         self.fails = 0
+        self.never: set[int] = set()
         self.rejects: list[RejectedRecord] = []
         self.blocks = False
         self.unblock = threading.Event()
@@ -49,8 +51,8 @@ class ScriptedWriter:
     def write(self, partition: int, batch: InsertBatch, refusals: int, report: Report) -> InsertResult:
         if self.most_rows is not None and len(batch.records) > self.most_rows:
             raise RefusedForSize("memory limit exceeded", may_be_cut=self.may_be_cut)
-        if self.fails:
-            self.fails -= 1
+        if self.fails or partition in self.never:
+            self.fails -= partition not in self.never
             raise ConnectionError("ClickHouse is away")
         if self.blocks:
             self.unblock.wait(10)

@@ -1,20 +1,22 @@
 """Records that a tenant made to harm others, inserted into a real ClickHouse engine by the sink's writer."""
 
 import itertools
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 
-from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.batch import InsertBatch
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.records import Records
 from millstream.consumers.sink.sources import EVENTS
 from millstream.consumers.sink.writer import HTTP_SETTINGS, Writer
-from millstream.schemas import PinnedRegistry
+from millstream.schemas import EventKind, JobRequest, PinnedRegistry, job_part
 from tests.support.forged_events import FILE, FORGER, VICTIM, Forgery, event, forgeries
+from tests.support.job_events import MAKE, life_of_jobs
 
 MARK = bytes(range(16))
 
@@ -30,7 +32,9 @@ def batch_of(values: list[bytes], first: int = 0) -> InsertBatch:
 
 def rows_of(clickhouse: Client) -> dict[int, tuple[str, str]]:
     """Tenant and message by offset. Each offset is there once."""
-    found = clickhouse.query("SELECT kafka_offset, tenant, message FROM job_events WHERE kafka_partition = 0").result_rows
+    found = clickhouse.query(
+        "SELECT kafka_offset, tenant, message FROM job_events WHERE kafka_partition = 0"
+    ).result_rows
     assert len({row[0] for row in found}) == len(found)
     return {int(offset): (str(tenant), str(message)) for offset, tenant, message in found}
 
@@ -108,3 +112,71 @@ def test_a_repeat_with_other_marks_is_dropped_in_every_table(clickhouse: Client)
     writer_to(client).write(0, batch)
     assert counts() == before
     assert len(set(client.files)) == 2, "the marks differ"
+
+
+def at(submitted: datetime, occurred: datetime) -> bytes:
+    """An event of these times."""
+    job = JobRequest(tenant=FORGER, job_type="j", submitted_at=submitted)
+    return MAKE.event(job_part(job), MAKE.attempt_part({}), EventKind.SUCCEEDED, occurred, final=True)
+
+
+DAY = timedelta(days=1)
+
+
+def test_a_year_that_cannot_be_is_a_dead_letter_and_a_submission_without_measure_is_moved(clickhouse: Client) -> None:
+    now = datetime.now(UTC)
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    values = [at(now, first), at(now, last), at(now, now - 410 * DAY), at(now, now + 110 * DAY)]
+    values += [at(first, now), at(last, now), at(now, now), at(now - 80 * DAY, now - 80 * DAY)]
+    result = writer_to(clickhouse).write(0, batch_of(values))
+    assert [found.offset for found in result.rejected] == [0, 1, 2, 3]
+    assert all("400 days ago" in found.reason for found in result.rejected)
+    found = clickhouse.query(
+        "SELECT kafka_offset, dateDiff('day', submitted_at, occurred_at) FROM job_events ORDER BY kafka_offset"
+    ).result_rows
+    assert found in [[(4, days), (5, -1), (6, 0), (7, 0)] for days in (365, 366)]
+
+
+def test_a_batch_that_is_repeated_after_batches_of_many_days_is_dropped_in_every_table(clickhouse: Client) -> None:
+    """Retention deletes most of the hostile rows at once, but the rollups keep them."""
+
+    def counts() -> list[Any]:
+        recent = "submitted_at > now() - toIntervalDay(1)"
+        jobs = clickhouse.query(f"SELECT count(), sum(attempts) FROM jobs FINAL WHERE {recent}").result_rows
+        events = clickhouse.query("SELECT count() FROM job_events WHERE kafka_offset < 1000").result_rows
+        return [jobs, events, clickhouse.query("SELECT sum(events) FROM throughput_1m").result_rows]
+
+    now = datetime.now(UTC)
+    writer = writer_to(clickhouse)
+    announced = batch_of([at(now, now) for _ in range(50)])
+    writer.write(0, announced)
+    hostile = [at(now - 99 * number * DAY, now - 6 * number * DAY) for number in range(1, 65)]
+    assert not writer.write(0, batch_of(hostile, 1000)).rejected
+    for _ in range(2):
+        assert counts() == [[(50, 50)], [(50,)], [(114,)]]
+        writer.write(0, announced)
+        writer.write(0, batch_of(hostile, 1000))
+    windows = clickhouse.query(
+        "SELECT extract(engine_full, 'deduplication_window = ([0-9]+)') FROM system.tables "
+        "WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND partition_key LIKE 'toDate(%'"
+    ).result_rows
+    assert len(windows) == 4 and {int(window) for (window,) in windows} == {100_000}
+
+
+@pytest.mark.parametrize("megabytes", [3, 6, 12, 25, 50, 100])
+def test_what_is_refused_for_want_of_memory_is_in_no_table_when_its_events_are_not(
+    clickhouse: Client, megabytes: int
+) -> None:
+    """A part may be inserted instead of a whole only because of that."""
+    values = [value for _, value in life_of_jobs(700)]
+    header = values[0][:5]
+    assert {value[:5] for value in values} == {header}
+    settings = {**HTTP_SETTINGS, "max_memory_usage": megabytes * 1_000_000, "insert_deduplication_token": "whole"}
+    try:
+        file = FILE.build(0, range(len(values)), values)
+        clickhouse.raw_insert("job_events_landing", FILE.field_names, file, settings=settings, fmt="Avro")
+    except DatabaseError as error:
+        assert error.code in (173, 241)
+        others = ("job_attempts", "jobs", "throughput_1m", "latency_1m", "cost_1m", "backlog_1m", "throughput_1h")
+        if clickhouse.query("SELECT count() FROM job_events").result_rows == [(0,)]:
+            assert [clickhouse.query(f"SELECT count() FROM {name}").result_rows for name in others] == [[(0,)]] * 7
