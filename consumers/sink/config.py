@@ -42,6 +42,13 @@ class SinkConfig(BaseModel):
     instance_id: str | None = Field(
         None, description="Id for static membership: a sink that restarts under it gets its partitions back at once."
     )
+    health_host: str = Field("127.0.0.1", description="Address that the health endpoints listen on.")
+    health_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the health endpoints `/ready`, `/live` and `/metrics`; 0 disables them.",
+    )
     metrics_host: str = Field("127.0.0.1", description="Address that the endpoint `/metrics` listens on.")
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of the endpoint `/metrics` for Prometheus; 0 disables it."

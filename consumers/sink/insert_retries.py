@@ -63,6 +63,8 @@ class InsertRetries:
         partition.refusals += isinstance(error, DatabaseError | RefusedForSize)
         partition.retry_at = now + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(partition.failures - 1, 6))
         self._status.failed("insert_failed", str(error), partition=partition.number, attempt=partition.failures)
+        if self._status.failing_since is None:
+            self._status.failing_since = now
         if isinstance(error, RefusedForSize):
             self._refused(partition, error, now)
 
@@ -72,6 +74,7 @@ class InsertRetries:
         partition.retry_at = 0.0
         partition.reported.clear()
         self._status.refused.pop(partition.number, None)
+        self._status.failing_since = None
         self.most_bytes = min(self._config.max_bytes, math.ceil(self.most_bytes * GROWTH))
 
     def _refused(self, partition: SinkPartition, error: RefusedForSize, now: float) -> None:

@@ -80,6 +80,7 @@ class Ownership:
         consumer.incremental_assign(starts)
         # librdkafka keeps a partition paused over revocation and reassignment.
         consumer.resume(starts)
+        self._status.assigned = True
         log.info("partitions_assigned", partitions=sorted(each.partition for each in assigned))
 
     def on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
@@ -97,6 +98,7 @@ class Ownership:
                 self.partitions[each.partition].released.set()
         self._drop(lost)
         give_up(consumer, lost)
+        self._status.assigned = False
         log.warning("partitions_lost", partitions=sorted(each.partition for each in lost))
 
     def release(self, partitions: Iterable[SinkPartition]) -> None:
@@ -165,6 +167,7 @@ class Ownership:
     def _facts(self, consumer: Consumer, numbers: list[int]) -> TopicFacts | None:
         """What Kafka says; asked until it is known. None when the sink is to stop."""
         while not self._stop.is_set():
+            self._status.goes_round()
             try:
                 facts = ask(consumer, self._topic, numbers, self._ask_topic_id, logs=False)
             except KafkaException as error:

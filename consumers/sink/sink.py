@@ -10,8 +10,10 @@ A broker that keeps no commit metadata (Tansu) makes this at least once: what wa
 in other ranges, hence under other tokens.
 """
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import structlog
 from clickhouse_connect.driver.client import Client
@@ -35,6 +37,10 @@ from millstream.consumers.sink.writer import Writer
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
 log = structlog.get_logger("millstream.sink")
+
+
+BROKERS_INTERVAL_MS = 5_000
+"""How often the client says which brokers are connected."""
 
 
 class Sink:
@@ -82,6 +88,7 @@ class Sink:
         log.info("sink_started", topic=self.topic, group=config.group)
         try:
             while not stop.is_set():
+                status.goes_round()
                 if reading.has_room():
                     reading.read()
                 else:
@@ -104,7 +111,7 @@ class Sink:
 
     def _consumer(self) -> Consumer:
         static = {"group_instance_id": self.config.instance_id} if self.config.instance_id else {}
-        return Consumer(
+        settings: dict[str, Any] = dict(
             self._connection.consumer(
                 self.config.group,
                 partition_assignment_strategy="cooperative-sticky",
@@ -116,9 +123,15 @@ class Sink:
                 auto_offset_reset="error",
                 queued_max_messages_kbytes=32 * 1024,
                 topic_metadata_refresh_interval_ms=10_000,
+                statistics_interval_ms=BROKERS_INTERVAL_MS,
                 **static,
             )
         )
+        return Consumer({**settings, "stats_cb": self._on_statistics})
+
+    def _on_statistics(self, statistics: str) -> None:
+        brokers = json.loads(statistics)["brokers"].values()
+        self.status.kafka_answers = any(broker["state"] == "UP" for broker in brokers)
 
     def _topic_id(self) -> str:
         # Kept until the answer is there: a client that is dropped ends its requests.

@@ -1,5 +1,7 @@
 """What one sink has done so far. Written by its threads, read by any."""
 
+import time
+
 import structlog
 
 log = structlog.get_logger("millstream.sink")
@@ -13,7 +15,9 @@ class SinkStatus:
     batch is inserted. `held`: the partitions that wait at a record which cannot be inserted yet, with its offset and
     the cause. `cut_batches`: batches that were cut short because ClickHouse refused them for their size. `refused`: the
     partitions whose batch ClickHouse refuses for its size at the moment, with its answer. `fields_left_out`: fields of
-    records for which the tables have no column.
+    records for which the tables have no column. `polled_at`: when the poll thread last went round;
+    `failing_since`: since when every insert fails; both in monotonic seconds. `assigned`: the group has given it its
+    partitions. `kafka_answers`: a broker is connected.
     """
 
     def __init__(self) -> None:
@@ -28,6 +32,14 @@ class SinkStatus:
         self.cut_batches = 0
         self.refused: dict[int, str] = {}
         self.fields_left_out = 0
+        self.polled_at = time.monotonic()
+        self.failing_since: float | None = None
+        self.assigned = False
+        self.kafka_answers = False
+
+    def goes_round(self) -> None:
+        """Note that the poll thread works."""
+        self.polled_at = time.monotonic()
 
     def failed(self, event: str, reason: str, **details: object) -> None:
         """Note and log a failed try. `event`: a constant name, such as `insert_failed`."""
