@@ -34,7 +34,7 @@ class InsertBatch:
 
     @cached_property
     def size(self) -> int:
-        """Bytes of all values."""
+        """Bytes of all keys and values."""
         return self.records.size
 
     @cached_property
@@ -92,6 +92,11 @@ class PartitionBuffer:
     def next(self) -> int | None:
         """The next offset to read; None before the first record, where nothing was ever committed."""
         return None if self.start is None else max(self.start, self._reached)
+
+    @property
+    def missing(self) -> int:
+        """Offsets that are still to be read of the range that was announced before a crash."""
+        return 0 if self.exact_end is None else max(0, self.exact_end - (self.next or 0))
 
     def reach(self, end: int) -> None:
         """The partition ends at `end` for now; the last offsets before it may hold no record."""
@@ -164,8 +169,8 @@ class PartitionBuffer:
 def _fitting(records: Records, most_bytes: int) -> int:
     """How many of the first records fit into one batch: at least one."""
     size = 0
-    for rows, value in enumerate(records.values):
-        size += len(value or b"")
+    for rows, (_, key, value) in enumerate(records):
+        size += len(key or b"") + len(value or b"")
         if rows and size > most_bytes:
             return rows
     return len(records)

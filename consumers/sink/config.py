@@ -27,7 +27,7 @@ class SinkConfig(BaseModel):
     )
     max_age_s: Seconds = Field(1.0, description="Age at which a batch is inserted at the latest, in seconds.")
     max_buffered_bytes: Positive = Field(
-        512 * 1024 * 1024, description="Bytes waiting for ClickHouse above which nothing more is read."
+        256 * 1024 * 1024, description="Bytes waiting for ClickHouse above which nothing more is read."
     )
     parallel_inserts: Positive = Field(2, description="Inserts that run at the same time.")
     acknowledge_after_s: Seconds = Field(

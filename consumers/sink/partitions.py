@@ -12,7 +12,10 @@ from millstream.consumers.sink.status import SinkStatus
 from millstream.consumers.sink.writer import InsertResult
 
 ROW_OVERHEAD = 200
-"""Memory of one waiting record besides its value, in bytes."""
+"""Memory of one waiting record besides its key and value, in bytes."""
+
+FILE_OVERHEAD = 50
+"""What a record takes in the file of an insert besides its value, in bytes."""
 
 
 @dataclass(slots=True)
@@ -52,9 +55,12 @@ class SinkPartition:
 
     @property
     def memory(self) -> int:
-        """Bytes that wait to be inserted."""
+        """Bytes that wait to be inserted, and those of the file of an insert under way."""
         waiting = self.buffer.size + ROW_OVERHEAD * len(self.buffer.records)
-        return waiting + (self.batch.size + ROW_OVERHEAD * len(self.batch.records) if self.batch else 0)
+        if self.batch is not None:
+            waiting += self.batch.size + ROW_OVERHEAD * len(self.batch.records)
+            waiting += self.batch.size + FILE_OVERHEAD * len(self.batch.records) if self.insert is not None else 0
+        return waiting
 
 
 class SinkCommits:

@@ -39,6 +39,9 @@ from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 log = structlog.get_logger("millstream.sink")
 
 
+LEAST_AHEAD, MOST_AHEAD = 4 * 1024 * 1024, 32 * 1024 * 1024
+"""Bytes that the client reads ahead of all partitions, and that one fetch may bring."""
+
 BROKERS_INTERVAL_MS = 5_000
 """How often the client says which brokers are connected."""
 
@@ -111,6 +114,7 @@ class Sink:
 
     def _consumer(self) -> Consumer:
         static = {"group_instance_id": self.config.instance_id} if self.config.instance_id else {}
+        ahead = max(LEAST_AHEAD, min(MOST_AHEAD, self.config.max_buffered_bytes // 8))
         settings: dict[str, Any] = dict(
             self._connection.consumer(
                 self.config.group,
@@ -121,7 +125,8 @@ class Sink:
                 enable_partition_eof=True,
                 # An offset that is not in the log must be noticed.
                 auto_offset_reset="error",
-                queued_max_messages_kbytes=32 * 1024,
+                queued_max_messages_kbytes=ahead // 1024,
+                fetch_max_bytes=ahead,
                 topic_metadata_refresh_interval_ms=10_000,
                 statistics_interval_ms=BROKERS_INTERVAL_MS,
                 **static,

@@ -18,9 +18,16 @@ class ScriptedMessage:
     """A record, or the error in place of one."""
 
     def __init__(
-        self, topic: str, partition: int, offset: int, value: bytes | None, error: KafkaError | None = None
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        value: bytes | None,
+        error: KafkaError | None = None,
+        key: bytes | None = None,
     ) -> None:
         self._fields = (topic, partition, offset, value, error)
+        self._key = key
 
     def topic(self) -> str:
         return self._fields[0]
@@ -32,7 +39,7 @@ class ScriptedMessage:
         return self._fields[2]
 
     def key(self) -> bytes | None:
-        return None
+        return self._key
 
     def headers(self) -> list[tuple[str, str | bytes | None]] | None:
         return None

@@ -14,7 +14,7 @@ from millstream.consumers.sink import reading as reading_module
 from millstream.consumers.sink.intent import Intent, UnknownIntent
 from millstream.consumers.sink.rejected import RejectedRecord
 from tests.support.scripted_group import CLUSTER, ScriptedMessage
-from tests.support.scripted_sink import TOPIC, Parts
+from tests.support.scripted_sink import EVENT, TOPIC, Parts
 from tests.support.waiting import until
 
 
@@ -361,6 +361,44 @@ def test_reading_pauses_while_too_much_waits_and_resumes_when_half_of_it_is_inse
     parts.writer.unblock.set()
     parts.inserted(1)
     assert parts.reading.has_room() and parts.consumer.paused == set()
+
+
+def test_keys_values_and_the_file_of_an_insert_count_as_memory() -> None:
+    parts = Parts()
+    parts.writer.blocks = True
+    parts.assign(0)
+    parts.consumer.arriving.append([ScriptedMessage(TOPIC, 0, 0, EVENT + bytes(1000), key=bytes(500))])
+    parts.reading.read()
+    waiting = parts.owned.partitions[0].memory
+    assert waiting >= 1500
+    parts.turn()
+    assert parts.owned.partitions[0].memory >= waiting + 1500
+    parts.writer.unblock.set()
+    parts.inserted(1)
+    assert parts.owned.partitions[0].memory == 0
+
+
+def test_of_announced_ranges_that_do_not_fit_together_one_is_read_after_the_other() -> None:
+    parts = Parts(max_buffered_bytes=1500)
+    for number in range(3):
+        parts.consumer.commits[TOPIC, number] = TopicPartition(TOPIC, number, 0, "v1 until=20")
+    parts.assign(0, 1, 2)
+    for number in range(3):
+        parts.arrive(number, 0, 5 + number)
+    most = 0
+    while parts.status.batches < 3:
+        reading = parts.reading.has_room()
+        read = [number for number in range(3) if (TOPIC, number) not in parts.consumer.paused]
+        if sum(each.memory for each in parts.owned.partitions.values()) > 1500:
+            assert len(read) <= 1
+        for number in read if reading else []:
+            at = parts.owned.partitions[number].buffer.next or 0
+            parts.arrive(number, at, min(1, 20 - at))
+        most = max(most, sum(each.memory for each in parts.owned.partitions.values()))
+        parts.turn()
+    one_range = 20 * (2 * len(EVENT) + 300)
+    assert most <= 1500 + one_range
+    assert sorted(parts.writer.written) == [(number, 0, 20) for number in range(3)]
 
 
 def test_a_fatal_error_of_the_consumer_ends_the_sink_and_another_one_does_not() -> None:
