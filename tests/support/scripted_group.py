@@ -27,7 +27,7 @@ class ScriptedMessage:
         key: bytes | None = None,
     ) -> None:
         self._fields = (topic, partition, offset, value, error)
-        self._key = key
+        self._record_key = key
 
     def topic(self) -> str:
         return self._fields[0]
@@ -39,7 +39,7 @@ class ScriptedMessage:
         return self._fields[2]
 
     def key(self) -> bytes | None:
-        return self._key
+        return self._record_key
 
     def headers(self) -> list[tuple[str, str | bytes | None]] | None:
         return None
