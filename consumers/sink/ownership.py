@@ -152,7 +152,7 @@ class Ownership:
         return self.partitions[number].paused or self.partitions[number].stopped
 
     def _take(self, number: int, start: SinkStart) -> None:
-        self._status.held.pop(number, None)
+        self._status.forget(number)
         self.partitions[number] = partition = SinkPartition(number, start.buffer)
         if start.surprise is not None and start.buffer.exact_end is None:
             # Soon the commit is one of this log, whether or not there is a record to insert.
@@ -162,7 +162,9 @@ class Ownership:
         for each in partitions:
             self.partitions.pop(each.partition, None)
             self._changed.pop(each.partition, None)
-            self._status.held.pop(each.partition, None)
+            self._status.forget(each.partition)
+        if not any(partition.failures for partition in self.partitions.values()):
+            self._status.failing_since = None
 
     def _facts(self, consumer: Consumer, numbers: list[int]) -> TopicFacts | None:
         """What Kafka says; asked until it is known. None when the sink is to stop."""

@@ -37,6 +37,11 @@ class SinkStatus:
         self.assigned = False
         self.kafka_answers = False
 
+    def forget(self, partition: int) -> None:
+        """What held this partition up no longer concerns this sink."""
+        self.held.pop(partition, None)
+        self.refused.pop(partition, None)
+
     def goes_round(self) -> None:
         """Note that the poll thread works."""
         self.polled_at = time.monotonic()

@@ -146,6 +146,17 @@ def test_a_batch_that_may_not_be_cut_is_tried_again_as_it_is() -> None:
     assert parts.writer.written == [(0, 0, 10)] and parts.status.refused == {}
 
 
+def test_a_partition_that_is_taken_away_leaves_no_trace_of_its_failures() -> None:
+    parts = Parts()
+    parts.writer.most_rows, parts.writer.may_be_cut = 3, False
+    parts.assign(0, 1)
+    parts.arrive(0, 0, 10)
+    turn_until(parts, lambda: 0 in parts.status.refused)
+    assert parts.status.failing_since is not None
+    parts.revoke(0)
+    assert parts.status.refused == {} and parts.status.failing_since is None
+
+
 def test_batches_that_are_never_inserted_do_not_hold_the_threads_of_the_others() -> None:
     parts = Parts()
     parts.writer.never = {0, 1}
