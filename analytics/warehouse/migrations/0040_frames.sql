@@ -2,8 +2,7 @@
 -- marks that are random and new in each insert: frame_start before it, its reverse, frame_end, behind it, and only then
 -- partition and offset. The mark record_end, which is the same in all inserts and so can be written into a record, is
 -- what sinks of earlier releases send; theirs are read as before. A row with neither is rejected.
-ALTER TABLE job_events_landing
-    ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
+ALTER TABLE job_events_landing ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
     ADD COLUMN IF NOT EXISTS frame_end FixedString(16) EPHEMERAL,
     MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
@@ -12,8 +11,7 @@ ALTER TABLE job_events_landing
             'the body of a record is longer or shorter than its schema says'
         );
 
-ALTER TABLE job_events_check
-    ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
+ALTER TABLE job_events_check ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
     ADD COLUMN IF NOT EXISTS frame_end FixedString(16) EPHEMERAL,
     MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
@@ -22,8 +20,7 @@ ALTER TABLE job_events_check
             'the body of a record is longer or shorter than its schema says'
         );
 
-ALTER TABLE worker_heartbeats_landing
-    ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
+ALTER TABLE worker_heartbeats_landing ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
     ADD COLUMN IF NOT EXISTS frame_end FixedString(16) EPHEMERAL,
     MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
@@ -32,8 +29,7 @@ ALTER TABLE worker_heartbeats_landing
             'the body of a record is longer or shorter than its schema says'
         );
 
-ALTER TABLE worker_heartbeats_check
-    ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
+ALTER TABLE worker_heartbeats_check ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
     ADD COLUMN IF NOT EXISTS frame_end FixedString(16) EPHEMERAL,
     MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
@@ -42,8 +38,7 @@ ALTER TABLE worker_heartbeats_check
             'the body of a record is longer or shorter than its schema says'
         );
 
-ALTER TABLE alerts_landing
-    ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
+ALTER TABLE alerts_landing ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
     ADD COLUMN IF NOT EXISTS frame_end FixedString(16) EPHEMERAL,
     MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
@@ -52,8 +47,7 @@ ALTER TABLE alerts_landing
             'the body of a record is longer or shorter than its schema says'
         );
 
-ALTER TABLE alerts_check
-    ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
+ALTER TABLE alerts_check ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
     ADD COLUMN IF NOT EXISTS frame_end FixedString(16) EPHEMERAL,
     MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
@@ -62,8 +56,7 @@ ALTER TABLE alerts_check
             'the body of a record is longer or shorter than its schema says'
         );
 
-ALTER TABLE dead_letters_landing
-    ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
+ALTER TABLE dead_letters_landing ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
     ADD COLUMN IF NOT EXISTS frame_end FixedString(16) EPHEMERAL,
     MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
@@ -72,8 +65,7 @@ ALTER TABLE dead_letters_landing
             'the body of a record is longer or shorter than its schema says'
         );
 
-ALTER TABLE dead_letters_check
-    ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
+ALTER TABLE dead_letters_check ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
     ADD COLUMN IF NOT EXISTS frame_end FixedString(16) EPHEMERAL,
     MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
@@ -82,8 +74,7 @@ ALTER TABLE dead_letters_check
             'the body of a record is longer or shorter than its schema says'
         );
 
-ALTER TABLE changes_landing
-    ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
+ALTER TABLE changes_landing ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
     ADD COLUMN IF NOT EXISTS frame_end FixedString(16) EPHEMERAL,
     MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
@@ -92,8 +83,7 @@ ALTER TABLE changes_landing
             'the body of a record is longer or shorter than its schema says'
         );
 
-ALTER TABLE changes_check
-    ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
+ALTER TABLE changes_check ADD COLUMN IF NOT EXISTS frame_start FixedString(16) EPHEMERAL,
     ADD COLUMN IF NOT EXISTS frame_end FixedString(16) EPHEMERAL,
     MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(

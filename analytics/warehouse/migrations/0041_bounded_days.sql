@@ -5,8 +5,7 @@
 --
 -- That makes 870 blocks of a table at most. A table by days remembers 100,000, so that a batch is dropped that is repeated
 -- after a hundred inserts of that kind.
-ALTER TABLE job_events_landing
-    MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
+ALTER TABLE job_events_landing MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
             frame_end != reverse(frame_start)
                 OR (record_end != 'MILLSTRM' AND frame_start = toFixedString('', 16)),
@@ -17,8 +16,7 @@ ALTER TABLE job_events_landing
             'occurred_at is more than 400 days ago or more than 100 days ahead'
         );
 
-ALTER TABLE job_events_check
-    MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
+ALTER TABLE job_events_check MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
             frame_end != reverse(frame_start)
                 OR (record_end != 'MILLSTRM' AND frame_start = toFixedString('', 16)),
@@ -29,8 +27,7 @@ ALTER TABLE job_events_check
             'occurred_at is more than 400 days ago or more than 100 days ahead'
         );
 
-ALTER TABLE worker_heartbeats_landing
-    MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
+ALTER TABLE worker_heartbeats_landing MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
             frame_end != reverse(frame_start)
                 OR (record_end != 'MILLSTRM' AND frame_start = toFixedString('', 16)),
@@ -41,8 +38,7 @@ ALTER TABLE worker_heartbeats_landing
             'occurred_at is more than 400 days ago or more than 100 days ahead'
         );
 
-ALTER TABLE worker_heartbeats_check
-    MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
+ALTER TABLE worker_heartbeats_check MODIFY COLUMN kafka_offset Int64 DEFAULT read_offset
         + throwIf(
             frame_end != reverse(frame_start)
                 OR (record_end != 'MILLSTRM' AND frame_start = toFixedString('', 16)),
