@@ -13,6 +13,7 @@ KEY_LIMIT = 1_000
 
 MESSAGE_LIMIT = 2_000
 SHORT_MESSAGE = 200
+SHORT_KEY = 1_000
 
 
 def dead_letter(
@@ -58,7 +59,8 @@ def dead_letter(
 def shortened(letter: DeadLetter) -> DeadLetter:
     """The letter without everything that may be long, for a topic that rejected it for its size."""
     note = f"{letter.error_message[:SHORT_MESSAGE]} (shortened; the record is at {_place(letter)})"
-    return letter.model_copy(update={"record_value": None, "stack": "", "error_message": note})
+    key = letter.record_key if letter.record_key is None else letter.record_key[:SHORT_KEY]
+    return letter.model_copy(update={"record_key": key, "record_value": None, "stack": "", "error_message": note})
 
 
 def _place(letter: DeadLetter) -> str:

@@ -52,7 +52,7 @@ def clustered(statement: str, cluster: str, tables: Mapping[str, str]) -> list[s
     if found := _VIEW.match(text):
         return [f"CREATE OR REPLACE VIEW {found[1]} {on} AS{text[found.end() :]}"]
     if found := _ALTER.match(text):
-        change = f"{on}{_of_locals(text[found.end() :], tables)}"
+        change = f"{on}{_replicated_window(_of_locals(text[found.end() :], tables))}"
         if found[1] not in tables:
             return [f"ALTER TABLE {found[1]} {change}"]
         # The next statements may read the columns that this one adds.
@@ -81,8 +81,12 @@ def distributed(table: str, cluster: str, definition: str) -> str:
 def _local_table(text: str, found: re.Match[str], on: str) -> str:
     like = f" AS {found[2]}{LOCAL}" if found[2] else ""
     rest = _ENGINE.sub(r"ENGINE = Replicated\1", text[found.end() :])
-    rest = rest.replace("non_replicated_deduplication_window", "replicated_deduplication_window")
+    rest = _replicated_window(rest)
     return f"CREATE TABLE IF NOT EXISTS {found[1]}{LOCAL} {on}{like}{rest}"
+
+
+def _replicated_window(text: str) -> str:
+    return text.replace("non_replicated_deduplication_window", "replicated_deduplication_window")
 
 
 def _insert(text: str, tables: Iterable[str]) -> str:

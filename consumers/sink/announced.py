@@ -26,7 +26,7 @@ def announced_ranges(connection: KafkaConnection, group: str, topic: str) -> dic
             except MisplacedIntent:
                 continue
             if intent is not None:
-                found[commit.partition] = range(intent.start, intent.end)
+                found[commit.partition] = range(intent.start, intent.first_end)
         return found
     finally:
         consumer.close()

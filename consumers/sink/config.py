@@ -29,7 +29,7 @@ class SinkConfig(BaseModel):
     )
     max_age_s: Seconds = Field(1.0, description="Age at which a batch is inserted at the latest, in seconds.")
     max_buffered_bytes: Positive = Field(
-        512 * 1024 * 1024, description="Bytes waiting for ClickHouse above which nothing more is read."
+        256 * 1024 * 1024, description="Bytes waiting for ClickHouse above which nothing more is read."
     )
     parallel_inserts: Positive = Field(2, description="Inserts that run at the same time.")
     acknowledge_after_s: Seconds = Field(
@@ -43,6 +43,13 @@ class SinkConfig(BaseModel):
     )
     instance_id: str | None = Field(
         None, description="Id for static membership: a sink that restarts under it gets its partitions back at once."
+    )
+    health_host: str = Field("127.0.0.1", description="Address that the health endpoints listen on.")
+    health_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the health endpoints `/ready`, `/live` and `/metrics`; 0 disables them.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address that the endpoint `/metrics` listens on.")
     metrics_port: int = Field(

@@ -10,6 +10,9 @@ from millstream.consumers.dead_letters import dead_letter, shortened
 from millstream.consumers.sink.rejected import RejectedRecord
 from millstream.schemas import Codec, DeadLetter, DeadReason, KafkaConnection, TopicCatalogue
 
+LETTERS_AT_ONCE = 100
+"""So many are in the producer at a time: a letter may be a megabyte."""
+
 UUID_TEXT = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -30,8 +33,10 @@ class DeadLetterSender:
 
     def send(self, partition: int, rejected: Sequence[RejectedRecord], timeout: float = 30) -> None:
         """Returns when the broker has all of them; raises `KafkaException` otherwise. A repeat sends them again."""
-        if not rejected:
-            return
+        for first in range(0, len(rejected), LETTERS_AT_ONCE):
+            self._send(partition, rejected[first : first + LETTERS_AT_ONCE], timeout)
+
+    def _send(self, partition: int, rejected: Sequence[RejectedRecord], timeout: float) -> None:
         producer = self._connect()
         failures: list[KafkaError] = []
         delivered: list[Message] = []
@@ -54,7 +59,7 @@ class DeadLetterSender:
                 # The record fitted into its topic; with the letter's fields it does not. It is still at its offset.
                 small = shortened(letter)
                 producer.produce(
-                    self._topics.dead, self._codec.encode(small), letter.record_key, on_delivery=on_delivery
+                    self._topics.dead, self._codec.encode(small), small.record_key, on_delivery=on_delivery
                 )
         producer.flush(timeout)
         if failures:

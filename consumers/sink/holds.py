@@ -38,7 +38,7 @@ class Holds:
         if before is not None:
             partition.buffer.read_again(before.range.end)
         else:
-            partition.buffer.read_again(batch.range.start, batch.range.end if batch.repeated else None)
+            partition.buffer.read_again(batch.range.start, batch.range if batch.repeated else None)
         partition.hold = Hold(offset, header)
         self._warn(partition, partition.hold, unreadable[header])
         return before

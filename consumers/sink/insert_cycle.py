@@ -3,6 +3,9 @@
 1. The poll thread commits offset a with the metadata "until b" (`intent.py`). This also acknowledges the batch before.
 2. A writer thread inserts it under a token made of topic, partition, a and b, as often as it takes.
 3. The next batch's commit, or a plain commit at b when the partition has no next batch, acknowledges it.
+
+A try that failed waits without a thread and is announced again before the next one. A batch that ClickHouse refuses for
+its size is announced and inserted in halves of halves (`insert_retries.py`).
 """
 
 import itertools
@@ -17,7 +20,9 @@ from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.dead_letters import DeadLetterSender
 from millstream.consumers.sink.holds import Holds
 from millstream.consumers.sink.insert_order import order_inserts
+from millstream.consumers.sink.insert_retries import InsertRetries
 from millstream.consumers.sink.partitions import SinkCommits, SinkPartition
+from millstream.consumers.sink.rejected import RejectedRecord
 from millstream.consumers.sink.status import SinkStatus
 from millstream.consumers.sink.writer import InsertResult, Writer
 
@@ -26,7 +31,6 @@ log = structlog.get_logger("millstream.sink")
 LOGGED_REJECTIONS = 3
 """Rejected records of a batch that are logged; all of them go to the dead letters."""
 
-LONGEST_RETRY_S = 5.0
 SMOOTHING = 8
 
 
@@ -53,24 +57,35 @@ class InsertCycle:
         self._holds = holds
         self._dead_letters = dead_letters
         self._status = status
+        self._retries = InsertRetries(config, commits.topic, status)
         self._insert_s = 0.0
 
     def collect(self, partitions: Collection[SinkPartition]) -> None:
         """Note the inserts that are done."""
         for partition in partitions:
-            if partition.insert is not None and partition.insert.done():
+            if partition.insert is None or not partition.insert.done():
+                continue
+            error = partition.insert.exception()
+            if error is None:
                 self.finish(partition, partition.insert.result())
+            elif isinstance(error, Exception):
+                # Whatever failed, the batch is announced: it is inserted under its token, or left to the next owner.
+                self._retries.failed(partition, error, time.monotonic())
+            else:
+                raise error
 
     def start(self, partitions: Collection[SinkPartition]) -> None:
         """Announce the batches that are due and hand them to the writers."""
         self._holds.end(partitions)
-        waiting = [each for each in partitions if each.insert is None]
-        config, busy = self._config, len(partitions) - len(waiting)
-        limits = self._limits(len(partitions))
-        due = order_inserts(waiting, busy, config.parallel_inserts, limits, config.max_age_s, time.monotonic())
+        now, config = time.monotonic(), self._config
+        waiting = self._retries.due(partitions, now)
+        busy = sum(each.insert is not None for each in partitions)
+        due = order_inserts(
+            waiting, busy, config.parallel_inserts, self._limits(len(partitions)), config.max_age_s, now
+        )
         ready = []
         for partition, batch in due:
-            partition.batch = self._holds.readable(partition, batch)
+            partition.batch = batch if partition.failures else self._holds.readable(partition, batch)
             if partition.batch is not None:
                 ready.append((partition, partition.batch))
         if not self._commits.announce(ready):
@@ -99,9 +114,12 @@ class InsertCycle:
         status.dead_records += len(result.rejected)
         status.batches += 1
         status.last_error = ""
-        partition.inserted = partition.batch.range.end
+        partition.inserted = result.end
         partition.inserted_at = time.monotonic()
+        if result.end > partition.batch.range.end:
+            partition.buffer.skip_to(result.end)
         partition.batch = partition.insert = None
+        self._retries.succeeded(partition)
         for record in itertools.islice(result.rejected, LOGGED_REJECTIONS):
             log.warning("record_rejected", partition=partition.number, offset=record.offset, reason=record.reason)
 
@@ -110,22 +128,24 @@ class InsertCycle:
         # Batches wait longer while inserts are slow, so that small ones leave ClickHouse time for other work.
         busy_s = self._insert_s * partitions / config.parallel_inserts
         age_s = min(config.max_age_s, max(config.min_age_s, 3 * busy_s))
-        return BatchLimits(config.max_rows, config.max_bytes, age_s, config.target_rows)
+        return BatchLimits(config.max_rows, self._retries.most_bytes, age_s, config.target_rows)
 
     def _insert(self, partition: SinkPartition, batch: InsertBatch, writer: Writer) -> InsertResult:
-        """On a writer thread: insert until it is done or the partition is released."""
-        for attempt in itertools.count(1):
-            began = time.monotonic()
-            try:
-                result = writer.write(partition.number, batch)
-                if self._dead_letters is not None:
-                    self._dead_letters.send(partition.number, result.rejected)
-            except Exception as error:
-                # Whatever failed, the batch is announced: it is inserted under its token, or left to the next owner.
-                self._status.failed("insert_failed", str(error), partition=partition.number, attempt=attempt)
-                if partition.released.wait(min(LONGEST_RETRY_S, 0.1 * 2 ** min(attempt, 6))):
-                    raise
-            else:
-                self._insert_s += (time.monotonic() - began - self._insert_s) / SMOOTHING
-                return result
-        raise AssertionError("unreachable")
+        """On a writer thread: one try."""
+        if partition.released.is_set():
+            raise PartitionReleased
+
+        def report(rejected: list[RejectedRecord]) -> None:
+            new = [each for each in rejected if each.offset not in partition.reported]
+            if self._dead_letters is not None:
+                self._dead_letters.send(partition.number, new)
+            partition.reported.update(each.offset for each in new)
+
+        began = time.monotonic()
+        result = writer.write(partition.number, batch, partition.refusals, report)
+        self._insert_s += (time.monotonic() - began - self._insert_s) / SMOOTHING
+        return result
+
+
+class PartitionReleased(RuntimeError):
+    """The partition was taken away before the try began; its next owner inserts the batch."""

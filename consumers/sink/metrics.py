@@ -60,6 +60,24 @@ METRICS = (
         "Partitions that wait at a record which cannot be inserted yet.",
         lambda status: len(status.held),
     ),
+    SinkMetric(
+        "millstream_sink_batches_cut",
+        "counter",
+        "Batches that were cut short because ClickHouse refused them for their size; the log names what to set.",
+        lambda status: status.cut_batches,
+    ),
+    SinkMetric(
+        "millstream_sink_batches_refused",
+        "gauge",
+        "Partitions whose batch ClickHouse refuses for its size at the moment.",
+        lambda status: len(status.refused),
+    ),
+    SinkMetric(
+        "millstream_sink_fields_left_out",
+        "gauge",
+        "Fields of newer records that are not inserted because the tables have no column for them.",
+        lambda status: status.fields_left_out,
+    ),
 )
 
 

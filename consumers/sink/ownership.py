@@ -80,6 +80,7 @@ class Ownership:
         consumer.incremental_assign(starts)
         # librdkafka keeps a partition paused over revocation and reassignment.
         consumer.resume(starts)
+        self._status.assigned = True
         log.info("partitions_assigned", partitions=sorted(each.partition for each in assigned))
 
     def on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
@@ -97,6 +98,7 @@ class Ownership:
                 self.partitions[each.partition].released.set()
         self._drop(lost)
         give_up(consumer, lost)
+        self._status.assigned = False
         log.warning("partitions_lost", partitions=sorted(each.partition for each in lost))
 
     def release(self, partitions: Iterable[SinkPartition]) -> None:
@@ -150,7 +152,7 @@ class Ownership:
         return self.partitions[number].paused or self.partitions[number].stopped
 
     def _take(self, number: int, start: SinkStart) -> None:
-        self._status.held.pop(number, None)
+        self._status.forget(number)
         self.partitions[number] = partition = SinkPartition(number, start.buffer)
         if start.surprise is not None and start.buffer.exact_end is None:
             # Soon the commit is one of this log, whether or not there is a record to insert.
@@ -160,11 +162,14 @@ class Ownership:
         for each in partitions:
             self.partitions.pop(each.partition, None)
             self._changed.pop(each.partition, None)
-            self._status.held.pop(each.partition, None)
+            self._status.forget(each.partition)
+        if not any(partition.failures for partition in self.partitions.values()):
+            self._status.failing_since = None
 
     def _facts(self, consumer: Consumer, numbers: list[int]) -> TopicFacts | None:
         """What Kafka says; asked until it is known. None when the sink is to stop."""
         while not self._stop.is_set():
+            self._status.goes_round()
             try:
                 facts = ask(consumer, self._topic, numbers, self._ask_topic_id, logs=False)
             except KafkaException as error:

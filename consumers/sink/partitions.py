@@ -12,7 +12,10 @@ from millstream.consumers.sink.status import SinkStatus
 from millstream.consumers.sink.writer import InsertResult
 
 ROW_OVERHEAD = 200
-"""Memory of one waiting record besides its value, in bytes."""
+"""Memory of one waiting record besides its key and value, in bytes."""
+
+FILE_OVERHEAD = 50
+"""What a record takes in the file of an insert besides its value, in bytes."""
 
 
 @dataclass(slots=True)
@@ -28,9 +31,11 @@ class Hold:
 class SinkPartition:
     """One assigned partition. A new assignment is a new object, so what an old one left behind is never mixed in.
 
-    `batch`: cut and not inserted yet. `insert`: its insert under way. `inserted`: end of the last batch inserted, while
-    no commit has acknowledged it. `paused`: too much waits. `hold`: why nothing more of it is inserted yet, and
-    `stopped`: it is not read because of that. `released`: the partition was taken away.
+    `batch`: cut and not inserted yet. `insert`: its insert under way. `inserted`: everything before this offset is
+    inserted, while no commit has acknowledged it. `failures`: tries of the batch that failed, `refusals`: those of them
+    that ClickHouse answered; the next try begins at `retry_at`. `reported`: offsets of its records that are dead
+    letters. `paused`: too much waits. `hold`: why nothing more of it is inserted yet, and `stopped`: it is not read
+    because of that. `released`: the partition was taken away.
     """
 
     number: int
@@ -39,6 +44,10 @@ class SinkPartition:
     insert: Future[InsertResult] | None = None
     inserted: int | None = None
     inserted_at: float = 0.0
+    failures: int = 0
+    refusals: int = 0
+    retry_at: float = 0.0
+    reported: set[int] = field(default_factory=set)
     paused: bool = False
     hold: Hold | None = None
     stopped: bool = False
@@ -46,9 +55,12 @@ class SinkPartition:
 
     @property
     def memory(self) -> int:
-        """Bytes that wait to be inserted."""
+        """Bytes that wait to be inserted, and those of the file of an insert under way."""
         waiting = self.buffer.size + ROW_OVERHEAD * len(self.buffer.records)
-        return waiting + (self.batch.size + ROW_OVERHEAD * len(self.batch.records) if self.batch else 0)
+        if self.batch is not None:
+            waiting += self.batch.size + ROW_OVERHEAD * len(self.batch.records)
+            waiting += self.batch.size + FILE_OVERHEAD * len(self.batch.records) if self.insert is not None else 0
+        return waiting
 
 
 class SinkCommits:
@@ -60,7 +72,7 @@ class SinkCommits:
     def __init__(self, consumer: Consumer, topic: str, status: SinkStatus) -> None:
         self.cluster_id = ""
         self._consumer = consumer
-        self._topic = topic
+        self.topic = topic
         self._status = status
 
     def announce(self, batches: Sequence[tuple[SinkPartition, InsertBatch]]) -> bool:
@@ -69,13 +81,13 @@ class SinkCommits:
         False when the group does not have the commits, as during a rebalance: then nothing may be inserted.
         """
         return self._commit(
-            [batch.range.announcement(self.cluster_id, self._topic, partition.number) for partition, batch in batches]
+            [batch.range.announcement(self.cluster_id, self.topic, partition.number) for partition, batch in batches]
         )
 
     def acknowledge(self, partitions: Sequence[SinkPartition]) -> None:
         """Commit that the last batch of each of these is inserted."""
         offsets = [
-            TopicPartition(self._topic, each.number, each.inserted) for each in partitions if each.inserted is not None
+            TopicPartition(self.topic, each.number, each.inserted) for each in partitions if each.inserted is not None
         ]
         if self._commit(offsets):
             for partition in partitions:

@@ -55,14 +55,18 @@ class Reading:
         """Whether to read now. When there was no room for a while, partitions are paused until half of it is free; a
         paused consumer returns no records, but it must be polled to stay in its group."""
         memory = sum(partition.memory for partition in self._partitions.values())
-        if all(partition.batch is None for partition in self._partitions.values()):
-            # No insert will make room: there are announced ranges, and they have to be read to their ends.
-            memory = 0
         now = time.monotonic()
-        if memory <= self._max_buffered_bytes:
+        if memory < self._max_buffered_bytes / 2:
             self._full_since = math.inf
-            if memory < self._max_buffered_bytes / 2:
-                self._pause(False)
+            self._pause(False)
+            return True
+        is_full = memory > self._max_buffered_bytes
+        pauses = is_full or any(partition.paused for partition in self._partitions.values())
+        if pauses and (announced := self._announced()) is not None:
+            self._pause(True, announced)
+            return True
+        if not is_full:
+            self._full_since = math.inf
             return True
         self._full_since = min(self._full_since, now)
         if now - self._full_since < PAUSE_AFTER_S:
@@ -118,8 +122,20 @@ class Reading:
         else:
             self._status.failed("consumer_error", str(error))
 
-    def _pause(self, paused: bool) -> None:
-        changing = [each for each in self._partitions.values() if each.paused != paused and not each.stopped]
+    def _announced(self) -> SinkPartition | None:
+        """The partition to read alone when no insert will make room because announced ranges have to be read to their
+        ends: so at most one of them is read beyond the limit."""
+        if any(partition.batch is not None for partition in self._partitions.values()):
+            return None
+        unread = [each for each in self._partitions.values() if each.buffer.missing > 0 and each.hold is None]
+        return min(unread, key=lambda each: each.buffer.missing, default=None)
+
+    def _pause(self, paused: bool, but: SinkPartition | None = None) -> None:
+        self._switch(False, [each for each in self._partitions.values() if each is but or not paused])
+        self._switch(True, [each for each in self._partitions.values() if each is not but and paused])
+
+    def _switch(self, paused: bool, partitions: Sequence[SinkPartition]) -> None:
+        changing = [each for each in partitions if each.paused != paused and not each.stopped]
         if not changing:
             return
         switch = self._consumer.pause if paused else self._consumer.resume

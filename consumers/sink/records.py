@@ -39,8 +39,8 @@ class Records:
 
     @property
     def size(self) -> int:
-        """Bytes of all values."""
-        return sum(map(len, filter(None, self.values)))
+        """Bytes of all keys and values."""
+        return sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
 
     @property
     def headers(self) -> frozenset[bytes]:

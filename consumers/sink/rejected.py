@@ -1,10 +1,12 @@
 """Finds records that ClickHouse rejects because of their data, as opposed to inserts that fail because the server is
-unhealthy."""
+unhealthy or because they are too large."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 
-from clickhouse_connect.driver.exceptions import DatabaseError
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from millstream.consumers.sink.records import Records
 
@@ -19,6 +21,63 @@ class RejectedRecord:
     reason: str
 
 
+class Blame(Enum):
+    """What an error of an insert may be caused by."""
+
+    RECORDS = auto()
+    RECORDS_OR_SIZE = auto()
+    """By a record that makes ClickHouse ask for too much memory or answer strangely, or by the size of the insert."""
+    SIZE = auto()
+    SERVER = auto()
+
+
+def blame(error: DatabaseError) -> Blame:
+    """What to look for after this error."""
+    if error.code is not None:
+        return _BLAME.get(error.code, Blame.RECORDS)
+    text = str(error)
+    status = _HTTP_STATUS.search(text)
+    if status is not None and not isinstance(error, OperationalError):
+        return _BLAME_OF_STATUS.get(int(status[1]), Blame.SERVER)
+    return Blame.SIZE if "timed out" in text.lower() else Blame.SERVER
+
+
+class Trial:
+    """Tries records on a table that keeps nothing. `insert` raises what ClickHouse answers; `control` makes a valid
+    record of the size of another."""
+
+    def __init__(self, insert: Callable[[Records], None], control: Callable[[Records], Records]) -> None:
+        self._insert = insert
+        self._control = control
+
+    def rejected(self, records: Records) -> list[RejectedRecord]:
+        """The records that are rejected even alone, while valid ones of their size are not. Raises `DatabaseError`
+        when the server turns out to be unhealthy."""
+        return find_rejected(records, self._rejection)
+
+    def _rejection(self, records: Records) -> str | None:
+        reason = self._reason(records)
+        if reason is None or len(records) > 1:
+            return reason
+        # A server that is unhealthy or short of memory rejects a valid record as well; one that was so only for a
+        # moment accepts this one now.
+        for _ in range(CONTROLS):
+            self._insert(self._control(records))
+            reason = self._reason(records)
+            if reason is None:
+                return None
+        return reason
+
+    def _reason(self, records: Records) -> str | None:
+        try:
+            self._insert(records)
+        except DatabaseError as error:
+            if blame(error) in (Blame.RECORDS, Blame.RECORDS_OR_SIZE):
+                return str(error)
+            raise
+        return None
+
+
 def find_rejected(records: Records, rejection: Callable[[Records], str | None]) -> list[RejectedRecord]:
     """The records that are rejected even alone, found by bisection. `rejection` returns the reason, or None when it
     accepts them."""
@@ -31,41 +90,66 @@ def find_rejected(records: Records, rejection: Callable[[Records], str | None]) 
     return find_rejected(records.part(0, middle), rejection) + find_rejected(records.part(middle), rejection)
 
 
-def is_caused_by_data(error: DatabaseError) -> bool:
-    """Whether an error may be caused by what was inserted. One without a code never reached ClickHouse."""
-    return error.code is not None and error.code not in _SERVER_ERRORS
+TOO_MANY_PARTS = 252
 
+CONTROLS = 2
+"""How often a valid record has to be accepted where another is rejected before and after."""
 
-_SERVER_ERRORS = frozenset(
-    {
-        16,  # no such column in the table
-        60,  # unknown table
-        81,  # unknown database
-        159,  # timeout exceeded
-        160,  # too slow
-        164,  # read-only
-        173,  # cannot allocate memory
-        192,  # unknown user
-        201,  # quota exceeded
-        202,  # too many simultaneous queries
-        203,  # no free connection
-        209,  # socket timeout
-        210,  # network error
-        225,  # no Keeper
-        236,  # aborted
-        241,  # memory limit exceeded
-        242,  # table is read-only
-        243,  # not enough space
-        252,  # too many parts
-        279,  # all connection tries failed
-        285,  # too few live replicas
-        286,  # quorum not reached
-        319,  # unknown status of an insert
-        394,  # query was cancelled
-        439,  # cannot schedule a task
-        497,  # access denied
-        516,  # authentication failed
-        999,  # Keeper
-    }
-)
-"""Errors of ClickHouse that are never caused by what is inserted. Any other one may be."""
+_HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
+_BLAME_OF_STATUS = {
+    400: Blame.RECORDS_OR_SIZE,
+    413: Blame.RECORDS_OR_SIZE,
+    500: Blame.RECORDS_OR_SIZE,
+    504: Blame.SIZE,
+}
+"""Answers without a code of ClickHouse; any other one is of something before it, or of a server that is unhealthy."""
+
+_BLAME = {
+    **dict.fromkeys(
+        (
+            173,  # cannot allocate memory
+            241,  # memory limit exceeded
+        ),
+        Blame.RECORDS_OR_SIZE,
+    ),
+    **dict.fromkeys(
+        (
+            158,  # too many rows
+            159,  # timeout exceeded
+            160,  # too slow
+            209,  # socket timeout
+            TOO_MANY_PARTS,
+            307,  # too many bytes
+            396,  # too many rows or bytes
+        ),
+        Blame.SIZE,
+    ),
+    **dict.fromkeys(
+        (
+            16,  # no such column in the table
+            60,  # unknown table
+            81,  # unknown database
+            164,  # read-only
+            192,  # unknown user
+            201,  # quota exceeded
+            202,  # too many simultaneous queries
+            203,  # no free connection
+            210,  # network error
+            225,  # no Keeper
+            236,  # aborted
+            242,  # table is read-only
+            243,  # not enough space
+            279,  # all connection tries failed
+            285,  # too few live replicas
+            286,  # quorum not reached
+            319,  # unknown status of an insert
+            394,  # query was cancelled
+            439,  # cannot schedule a task
+            497,  # access denied
+            516,  # authentication failed
+            999,  # Keeper
+        ),
+        Blame.SERVER,
+    ),
+}
+"""Errors of ClickHouse that are not caused by the data of a record alone. Any other one may be."""

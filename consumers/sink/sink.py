@@ -10,8 +10,10 @@ A broker that keeps no commit metadata (Tansu) makes this at least once: what wa
 in other ranges, hence under other tokens.
 """
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import structlog
 from clickhouse_connect.driver.client import Client
@@ -35,6 +37,13 @@ from millstream.consumers.sink.writer import Writer
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
 log = structlog.get_logger("millstream.sink")
+
+
+LEAST_AHEAD, MOST_AHEAD = 4 * 1024 * 1024, 32 * 1024 * 1024
+"""Bytes that the client reads ahead of all partitions, and that one fetch may bring."""
+
+BROKERS_INTERVAL_MS = 5_000
+"""How often the client says which brokers are connected."""
 
 
 class Sink:
@@ -73,7 +82,7 @@ class Sink:
         inserts = InsertCycle(config, pool, commits, Holds(self.topic, schemas, status), self._dead_letters, status)
 
         def new_writer(topic_id: str) -> None:
-            inserts.writer = Writer(self._client, schemas, self.source, self.topic, topic_id)
+            inserts.writer = Writer(self._client, schemas, self.source, self.topic, topic_id, status)
 
         owned = Ownership(self.topic, commits, inserts, status, stop, config.revoke_grace_s, self._topic_id, new_writer)
         reading = Reading(consumer, self.topic, owned.partitions, status, config.max_buffered_bytes, owned.log_changed)
@@ -82,6 +91,7 @@ class Sink:
         log.info("sink_started", topic=self.topic, group=config.group)
         try:
             while not stop.is_set():
+                status.goes_round()
                 if reading.has_room():
                     reading.read()
                 else:
@@ -104,7 +114,8 @@ class Sink:
 
     def _consumer(self) -> Consumer:
         static = {"group_instance_id": self.config.instance_id} if self.config.instance_id else {}
-        return Consumer(
+        ahead = max(LEAST_AHEAD, min(MOST_AHEAD, self.config.max_buffered_bytes // 8))
+        settings: dict[str, Any] = dict(
             self._connection.consumer(
                 self.config.group,
                 partition_assignment_strategy="cooperative-sticky",
@@ -114,11 +125,18 @@ class Sink:
                 enable_partition_eof=True,
                 # An offset that is not in the log must be noticed.
                 auto_offset_reset="error",
-                queued_max_messages_kbytes=32 * 1024,
+                queued_max_messages_kbytes=ahead // 1024,
+                fetch_max_bytes=ahead,
                 topic_metadata_refresh_interval_ms=10_000,
+                statistics_interval_ms=BROKERS_INTERVAL_MS,
                 **static,
             )
         )
+        return Consumer({**settings, "stats_cb": self._on_statistics})
+
+    def _on_statistics(self, statistics: str) -> None:
+        brokers = json.loads(statistics)["brokers"].values()
+        self.status.kafka_answers = any(broker["state"] == "UP" for broker in brokers)
 
     def _topic_id(self) -> str:
         # Kept until the answer is there: a client that is dropped ends its requests.

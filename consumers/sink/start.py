@@ -29,16 +29,16 @@ def first_start(committed: int | None, intent: Intent | None, log: tuple[int, in
     """
     if committed is None:
         return SinkStart(OFFSET_BEGINNING, PartitionBuffer(None))
-    end = intent.end if intent else None
+    end, cut_from = (intent.end, intent.cut_from) if intent else (None, None)
     if log is None:
-        return SinkStart(committed, PartitionBuffer(committed, end))
+        return SinkStart(committed, PartitionBuffer(committed, end, cut_from))
     low, high = log
     if max(committed, end or 0) > high:
         return SinkStart(low, PartitionBuffer(low), Surprise.SHORTER, max(0, committed - high))
     if committed >= low:
-        return SinkStart(committed, PartitionBuffer(committed, end))
+        return SinkStart(committed, PartitionBuffer(committed, end, cut_from))
     # What is left of an announced range is inserted under the range's own token.
-    buffer = PartitionBuffer(committed, end) if end is not None and end > low else PartitionBuffer(low)
+    buffer = PartitionBuffer(committed, end, cut_from) if end is not None and end > low else PartitionBuffer(low)
     return SinkStart(low, buffer, Surprise.DELETED, low - committed)
 
 

@@ -1,5 +1,7 @@
 """What one sink has done so far. Written by its threads, read by any."""
 
+import time
+
 import structlog
 
 log = structlog.get_logger("millstream.sink")
@@ -11,7 +13,11 @@ class SinkStatus:
     `repeated_batches`: batches that an earlier owner had announced and this one inserted again. `records_missing`:
     offsets that were deleted or truncated before they were read. `last_error`: why the newest try failed; empty once a
     batch is inserted. `held`: the partitions that wait at a record which cannot be inserted yet, with its offset and
-    the cause.
+    the cause. `cut_batches`: batches that were cut short because ClickHouse refused them for their size. `refused`: the
+    partitions whose batch ClickHouse refuses for its size at the moment, with its answer. `fields_left_out`: fields of
+    records for which the tables have no column. `polled_at`: when the poll thread last went round;
+    `failing_since`: since when every insert fails; both in monotonic seconds. `assigned`: the group has given it its
+    partitions. `kafka_answers`: a broker is connected.
     """
 
     def __init__(self) -> None:
@@ -23,6 +29,22 @@ class SinkStatus:
         self.records_missing = 0
         self.last_error = ""
         self.held: dict[int, str] = {}
+        self.cut_batches = 0
+        self.refused: dict[int, str] = {}
+        self.fields_left_out = 0
+        self.polled_at = time.monotonic()
+        self.failing_since: float | None = None
+        self.assigned = False
+        self.kafka_answers = False
+
+    def forget(self, partition: int) -> None:
+        """What held this partition up no longer concerns this sink."""
+        self.held.pop(partition, None)
+        self.refused.pop(partition, None)
+
+    def goes_round(self) -> None:
+        """Note that the poll thread works."""
+        self.polled_at = time.monotonic()
 
     def failed(self, event: str, reason: str, **details: object) -> None:
         """Note and log a failed try. `event`: a constant name, such as `insert_failed`."""

@@ -18,7 +18,7 @@ from millstream.consumers.sink.reading import Reading
 from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.rejected import RejectedRecord
 from millstream.consumers.sink.status import SinkStatus
-from millstream.consumers.sink.writer import InsertResult, Writer
+from millstream.consumers.sink.writer import InsertResult, RefusedForSize, Report, Writer
 from millstream.schemas import PinnedRegistry, RegistryUnavailable
 from millstream.schemas.registry import Schema, pinned_schemas
 from tests.support.scripted_group import ScriptedConsumer, ScriptedMessage
@@ -32,23 +32,35 @@ NEWER = b"\0" + NEWER_ID.to_bytes(4) + b"body"
 
 
 class ScriptedWriter:
-    """Inserts nothing. `fails`: how many tries fail first. `blocks`: inserts wait until `unblock` is set."""
+    """Inserts nothing. `fails`: how many tries fail first; those of the partitions `never` always fail. `blocks`:
+    inserts wait until `unblock` is set. Batches of more than `most_rows` are refused for their size. `whole_arrived`:
+    so is what a batch was cut from, after all."""
 
     def __init__(self) -> None:
         self.written: list[tuple[int, int, int]] = []
+        self.announced_ends: list[int] = []
+        self.most_rows: int | None = None
+        self.may_be_cut = True
+        self.whole_arrived = False
         self.fails = 0
+        self.never: set[int] = set()
         self.rejects: list[RejectedRecord] = []
         self.blocks = False
         self.unblock = threading.Event()
 
-    def write(self, partition: int, batch: InsertBatch) -> InsertResult:
-        if self.fails:
-            self.fails -= 1
+    def write(self, partition: int, batch: InsertBatch, refusals: int, report: Report) -> InsertResult:
+        if self.most_rows is not None and len(batch.records) > self.most_rows:
+            raise RefusedForSize("memory limit exceeded", may_be_cut=self.may_be_cut)
+        if self.fails or partition in self.never:
+            self.fails -= partition not in self.never
             raise ConnectionError("ClickHouse is away")
         if self.blocks:
             self.unblock.wait(10)
+        report(self.rejects)
         self.written.append((partition, batch.range.start, batch.range.end))
-        return InsertResult(len(batch.records) - len(self.rejects), self.rejects)
+        self.announced_ends.append(batch.range.first_end)
+        end = batch.range.first_end if self.whole_arrived else batch.range.end
+        return InsertResult(len(batch.records) - len(self.rejects), self.rejects, end)
 
 
 class ScriptedRegistry(PinnedRegistry):

@@ -33,6 +33,9 @@ STREAMED_FORMATS = {
 """Formats whose pieces may simply follow each other. The engine streams blocks as documents of their own, so a format
 with a header or footer is answered in one piece."""
 
+ENGINE_ERRORS = (RuntimeError, UnicodeDecodeError)
+"""What the engine's module raises. The second one stands for an error whose text quotes bytes that are not UTF-8."""
+
 
 @dataclass(frozen=True)
 class QueryResult:
@@ -111,8 +114,8 @@ class Connection:
             finally:
                 if not finished:
                     self._connection.streaming_cancel_query(handle)
-        except RuntimeError as error:
-            raise ClickHouseError(str(error)) from error
+        except ENGINE_ERRORS as error:
+            raise _worded(error) from error
 
     def insert(self, insert: Insert, data: Iterator[bytes]) -> QueryResult:
         """Insert what `data` gives; nothing is stored of a body that never ends or cannot be read.
@@ -131,8 +134,8 @@ class Connection:
         """Whether the statement writes. Raises `ClickHouseError` for several statements at once."""
         try:
             kind = self._connection.classify_query(text)
-        except RuntimeError as error:
-            raise ClickHouseError(str(error)) from error
+        except ENGINE_ERRORS as error:
+            raise _worded(error) from error
         if kind["statement_count"] > 1:
             raise ClickHouseError.raised(62, "SYNTAX_ERROR", "Syntax error: Multi-statements are not allowed")
         return kind["query_class"] not in (_driver.query_class.READ_ONLY, _driver.query_class.UNKNOWN)
@@ -143,5 +146,12 @@ class Connection:
     def _run(self, text: str, output_format: str = "TSV", parameters: Mapping[str, str] | None = None) -> Any:
         try:
             return self._connection.query(text, output_format, params=dict(parameters or {}))
-        except RuntimeError as error:
-            raise ClickHouseError(str(error)) from error
+        except ENGINE_ERRORS as error:
+            raise _worded(error) from error
+
+
+def _worded(error: Exception) -> ClickHouseError:
+    """The engine's error; bytes that are not UTF-8 are escaped in its text."""
+    if isinstance(error, UnicodeDecodeError):
+        return ClickHouseError(error.object.decode("utf-8", "backslashreplace"))
+    return ClickHouseError(str(error))

@@ -11,6 +11,7 @@ BAD_ARGUMENTS = 36
 UNKNOWN_COMPRESSION_METHOD = 89
 CANNOT_DECOMPRESS = 271
 NOT_IMPLEMENTED = 48
+UNKNOWN_EXCEPTION = 1002
 
 # ClickHouse's own mapping (exceptionCodeToHTTPStatus in its source); codes that are not listed are 500.
 _STATUS_CODES = {

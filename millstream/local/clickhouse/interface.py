@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -30,10 +31,13 @@ from millstream.local.clickhouse.errors import (
     NOT_IMPLEMENTED,
     READONLY,
     SYNTAX_ERROR,
+    UNKNOWN_EXCEPTION,
     ClickHouseError,
 )
 from millstream.local.clickhouse.sessions import Sessions
 from millstream.local.clickhouse.statement import Insert, output_format, parse_insert, reads
+
+log = structlog.get_logger("millstream.clickhouse")
 
 T = TypeVar("T")
 
@@ -105,6 +109,11 @@ class HttpInterface:
             return await self._answer(request, parsed)
         except ClickHouseError as error:
             return self._failure(error, query_id)
+        except Exception as error:
+            # Clients take an answer without a code for one that never reached ClickHouse, and repeat what caused it.
+            log.exception("request_failed", query_id=query_id)
+            text = f"{type(error).__name__}: {error}"
+            return self._failure(ClickHouseError.raised(UNKNOWN_EXCEPTION, "UNKNOWN_EXCEPTION", text), query_id)
 
     def _authenticate(self, request: Request) -> None:
         user, password = request.query_params.get("user", "default"), request.query_params.get("password", "")
@@ -205,7 +214,7 @@ class HttpInterface:
             "X-ClickHouse-Query-Id": query_id,
             "X-ClickHouse-Server-Display-Name": "millstream",
         }
-        return PlainTextResponse(f"{error}\n", error.status, headers)
+        return PlainTextResponse(f"{error}\n".encode("utf-8", "backslashreplace"), error.status, headers)
 
     def _headers(self, query_id: str, named: str, answer: QueryResult) -> dict[str, str]:
         summary = {

@@ -47,4 +47,5 @@ def test_every_statement_may_run_twice(file: object) -> None:
     for statement in filter(None, (part.strip() for part in text.split(";\n"))):
         first = statement.split("\n")[0]
         repeatable = ("IF NOT EXISTS", "MODIFY QUERY", "RENAME TABLE IF EXISTS", "DROP VIEW IF EXISTS")
+        repeatable += ("MODIFY COLUMN", "MODIFY SETTING")
         assert any(each in first for each in repeatable) or "insert_deduplication_token" in statement, first

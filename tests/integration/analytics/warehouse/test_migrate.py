@@ -91,7 +91,7 @@ def test_the_landing_and_check_tables_have_the_columns_of_job_events(clickhouse:
         return [(name, kind.replace("LowCardinality(String)", "String")) for name, kind, *_ in columns(table)]
 
     assert columns("job_events_check") == columns("job_events_landing")
-    assert plain("job_events_landing")[:-2] == plain("job_events")
+    assert plain("job_events_landing")[:-4] == plain("job_events")
 
 
 def test_no_clickhouse_is_a_clear_error() -> None:

@@ -114,8 +114,8 @@ def test_a_pause_begins_when_the_inserts_of_before_have_ended(clickhouse: Client
 
     def insert() -> None:
         slow.command(
-            "INSERT INTO job_events_landing (kind, read_offset, record_end, tenant) "
-            "SELECT 'started', number, 'MILLSTRM', toString(sleepEachRow(0.2)) FROM numbers(10) "
+            "INSERT INTO job_events_landing (kind, occurred_at, read_offset, record_end, tenant) "
+            "SELECT 'started', now(), number, 'MILLSTRM', toString(sleepEachRow(0.2)) FROM numbers(10) "
             "SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0"
         )
         ended.set()

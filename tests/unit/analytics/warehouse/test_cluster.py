@@ -19,7 +19,7 @@ def test_every_table_is_replicated_within_its_shard_and_reached_through_a_distri
         assert local[1].startswith("Replicated") or local[1] == "Null"
         assert f"CREATE OR REPLACE TABLE {table} ON CLUSTER `main` AS {table}_local\nENGINE = Distributed" in text
     assert "non_replicated_deduplication_window" not in text
-    assert text.count(" replicated_deduplication_window") == len(re.findall(r"ENGINE = Replicated", text))
+    assert text.count("SETTINGS replicated_deduplication_window") == len(re.findall(r"ENGINE = Replicated", text))
 
 
 def test_materialised_views_fill_local_tables_from_local_tables() -> None:

@@ -5,12 +5,15 @@ from datetime import UTC
 from typing import Any
 
 import fastavro
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millstream.consumers.sink.avro_file import ADDED_FIELDS, RECORD_END, WIRE_FIELD, AvroFile, varint
+from millstream.consumers.sink.avro_file import FIELDS_AFTER, FIELDS_BEFORE, AvroFile, varint
 from millstream.schemas import Codec, EventKind, JobEvent
 from millstream.schemas.registry import current_schema
+from tests.support.forged_events import VICTIM, forgeries
+from tests.support.forged_events import event as forged_event
 
 codec = Codec()
 file = AvroFile(current_schema("JobEvent"))
@@ -38,7 +41,8 @@ events = st.builds(
 
 
 def read(data: bytes) -> list[dict[str, Any]]:
-    rows: Any = fastavro.reader(io.BytesIO(data))
+    # ClickHouse takes strings of any bytes as well.
+    rows: Any = fastavro.reader(io.BytesIO(data), handle_unicode_errors="replace")
     return list(rows)
 
 
@@ -50,8 +54,8 @@ def test_an_independent_avro_reader_reads_the_events_and_their_places(
     data = file.build(partition, [offset for offset, _ in rows], [codec.encode(event) for _, event in rows])
     found = read(data)
     assert [(row["kafka_partition"], row["read_offset"]) for row in found] == [(partition, o) for o, _ in rows]
-    assert all(row["record_end"] == RECORD_END for row in found)
-    ours = {field["name"] for field in [WIRE_FIELD, *ADDED_FIELDS]}
+    assert all(row["frame_end"] == row["frame_start"][::-1] for row in found)
+    ours = {field["name"] for field in [*FIELDS_BEFORE, *FIELDS_AFTER]}
     stripped = [{name: _text(value) for name, value in row.items() if name not in ours} for row in found]
     assert stripped == [{name: _text(value) for name, value in event.model_dump().items()} for _, event in rows]
 
@@ -74,9 +78,13 @@ def test_varints_are_those_of_fastavro(number: int) -> None:
     assert varint(number) == out.getvalue()
 
 
-def test_the_same_records_give_the_same_bytes_from_another_process() -> None:
+def test_the_marks_are_new_in_each_file_and_nothing_else_of_it_differs() -> None:
     values = [codec.encode(JobEvent.model_validate(_smallest())) for _ in range(100)]
-    assert file.build(1, range(100), values) == AvroFile(current_schema("JobEvent")).build(1, range(100), values)
+    first, second = (file.build(1, range(100), values) for _ in range(2))
+    marks = [read(data)[0]["frame_start"] for data in (first, second)]
+    assert marks[0] != marks[1] and len(marks[0]) == 16
+    again = AvroFile(current_schema("JobEvent")).build(1, range(100), values, marks[0])
+    assert again == first
 
 
 def _smallest() -> dict[str, Any]:
@@ -85,3 +93,73 @@ def _smallest() -> dict[str, Any]:
     ids = {"job_id": some, "event_id": some}
     names = {"tenant": "t", "job_type": "j", "lane": "default", "kind": "started"}
     return {**ids, **names, "submitted_at": when, "occurred_at": when}
+
+
+def accepted(values: list[bytes]) -> list[dict[str, Any]] | None:
+    """The rows of these records, whose offsets begin at 0, as the landing table takes them; None when the file cannot
+    be read, or when a row does not end with the reverse of what it began with."""
+    try:
+        rows = read(file.build(0, range(len(values)), values))
+    except Exception:
+        return None
+    return rows if all(row["frame_end"] == row["frame_start"][::-1] for row in rows) else None
+
+
+def check_that_rows_are_those_of_their_records(values: list[bytes]) -> None:
+    """A file that is accepted has for each record the row that it gives alone."""
+    rows = accepted(values)
+    if rows is None:
+        return
+    assert [(row["kafka_partition"], row["read_offset"]) for row in rows] == [(0, at) for at in range(len(values))]
+    for row, value in zip(rows, values, strict=True):
+        (alone,) = accepted([value]) or [{}]
+        assert _body(row) == _body(alone)
+
+
+def _body(row: dict[str, Any]) -> str:
+    """NaN is equal to itself here."""
+    ours = {field["name"] for field in [*FIELDS_BEFORE, *FIELDS_AFTER]}
+    return repr({name: value for name, value in row.items() if name not in ours})
+
+
+KNOWN_MARK = bytes(range(16))
+
+
+@pytest.mark.parametrize("known_mark", [KNOWN_MARK, bytes(16), b"MILLSTRMMILLSTRM"])
+def test_no_record_of_one_tenant_changes_the_row_of_another(known_mark: bytes) -> None:
+    for forgery in forgeries(0, 0, known_mark):
+        check_that_rows_are_those_of_their_records(forgery.values)
+        good = [value for at, value in enumerate(forgery.values) if at in forgery.victims]
+        rows = accepted(good)
+        assert rows is not None and {row["tenant"] for row in rows} == {VICTIM}, forgery.name
+
+
+def test_a_forger_who_knows_the_marks_of_the_file_would_succeed() -> None:
+    """Else the test above would show nothing: what keeps the forger out is that the marks cannot be foreseen."""
+    forgery = next(forgeries(0, 0, KNOWN_MARK))
+    rows = read(file.build(0, range(3), forgery.values, KNOWN_MARK))
+    assert all(row["frame_end"] == row["frame_start"][::-1] for row in rows)
+    assert [(row["read_offset"], row["message"]) for row in rows] == [(0, ""), (1, "forged"), (2, "")]
+
+
+pieces = st.sampled_from(
+    [forged_event("forger"), forged_event("victim"), KNOWN_MARK, KNOWN_MARK[::-1], file.build(0, [], [])[-16:], b"\x00"]
+) | st.binary(max_size=12)
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.lists(pieces, min_size=1, max_size=4).map(b"".join)
+        | st.tuples(st.integers(0, 400), st.binary(max_size=9)).map(
+            lambda cut: forged_event("forger")[: cut[0]] + cut[1] + forged_event("forger")[cut[0] + len(cut[1]) :]
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(0, 4),
+)
+def test_whatever_bytes_records_have_a_file_is_read_as_it_was_built_or_not_at_all(
+    hostile: list[bytes], place: int
+) -> None:
+    check_that_rows_are_those_of_their_records([*hostile[:place], forged_event("victim"), *hostile[place:]])

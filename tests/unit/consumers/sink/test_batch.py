@@ -55,7 +55,7 @@ def test_batches_follow_each_other_without_overlap_or_gap_and_hold_every_record(
         assert all(batch.range.start <= offset < batch.range.end for offset, _, _ in batch.records)
         assert len(batch.records) <= limits.rows
         assert len(batch.records) == 1 or batch.size <= limits.bytes
-        assert batch.size == sum(len(value or b"") for _, _, value in batch.records)
+        assert batch.size == sum(len(key or b"") + len(value or b"") for _, key, value in batch.records)
     assert buffer.size == 0
 
 

@@ -25,6 +25,20 @@ def test_what_is_announced_is_read_back(one: int, other: int) -> None:
     assert 0 <= (announced.leader_epoch or -1) <= LARGEST_EPOCH
 
 
+@given(st.lists(OFFSETS, min_size=3, max_size=3, unique=True))
+def test_what_is_announced_of_a_range_that_was_cut_is_read_back_with_the_end_that_its_token_names(
+    offsets: list[int],
+) -> None:
+    start, end, whole_end = sorted(offsets)
+    intent = Intent(start, whole_end).cut(end)
+    assert (intent.end, intent.first_end, intent.cut(end).first_end) == (end, whole_end, whole_end)
+    announced = intent.announcement(CLUSTER, TOPIC, 3)
+    assert read_intent(announced, CLUSTER) == intent
+    elsewhere = TopicPartition(TOPIC, 4, start, announced.metadata, leader_epoch=announced.leader_epoch or -1)
+    with pytest.raises(MisplacedIntent):
+        read_intent(elsewhere, CLUSTER)
+
+
 @pytest.mark.parametrize(
     ("cluster", "topic", "partition", "offset", "keeps_epoch"),
     [

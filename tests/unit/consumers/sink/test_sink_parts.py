@@ -2,17 +2,20 @@
 owner."""
 
 import time
+from collections.abc import Callable
 from typing import cast
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
+from millstream.consumers.sink import SinkConfig
 from millstream.consumers.sink import reading as reading_module
 from millstream.consumers.sink.intent import Intent, UnknownIntent
 from millstream.consumers.sink.rejected import RejectedRecord
 from tests.support.scripted_group import CLUSTER, ScriptedMessage
-from tests.support.scripted_sink import TOPIC, Parts
+from tests.support.scripted_sink import EVENT, TOPIC, Parts
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +60,118 @@ def test_an_insert_is_repeated_until_it_is_done() -> None:
     parts.arrive(0, 0, 1)
     parts.inserted(1)
     assert parts.writer.written == [(0, 0, 1)]
+
+
+def turn_until(parts: Parts, condition: Callable[[], bool]) -> None:
+    def done() -> bool:
+        parts.turn()
+        return condition()
+
+    until(done)
+
+
+def rows_written(parts: Parts, partition: int = 0) -> list[int]:
+    return [
+        offset for number, start, end in parts.writer.written if number == partition for offset in range(start, end)
+    ]
+
+
+def test_a_batch_that_is_refused_for_its_size_is_announced_and_inserted_in_parts_and_the_operator_is_told() -> None:
+    parts = Parts()
+    parts.writer.most_rows = 3
+    parts.assign(0)
+    parts.arrive(0, 0, 10)
+    with capture_logs() as lines:
+        turn_until(parts, lambda: parts.status.rows_inserted == 10)
+    assert rows_written(parts) == list(range(10))
+    assert max(end - start for _, start, end in parts.writer.written) <= 3
+    # The first part has the token of the whole; it was announced before it was inserted.
+    assert parts.writer.written[0] == (0, 0, 2) and parts.writer.announced_ends[0] == 10
+    assert (0, 0, f"v1 until={2:019d} of={10:019d}") in parts.commits_made()
+    assert parts.status.cut_batches >= 2 and parts.status.refused == {}
+    (told,) = (line for line in lines if line["event"] == "batch_refused_for_size")
+    assert (told["log_level"], told["partition"], told["rows"]) == ("error", 0, 10)
+    named = (
+        "sink.max_rows (now 100000)",
+        "sink.max_bytes",
+        "max_memory_usage",
+        "max_execution_time",
+        "query_timeout_s",
+    )
+    assert all(name in told["settings"] for name in named)
+
+
+def test_the_next_owner_goes_on_with_the_part_that_was_announced_whatever_its_settings() -> None:
+    parts = Parts()
+    parts.writer.most_rows = 0
+    parts.assign(0)
+    parts.arrive(0, 0, 8)
+    turn_until(parts, lambda: parts.status.cut_batches == 2)
+    parts.turn()
+    parts.revoke(0)
+    next_owner = Parts(config=SinkConfig(min_age_s=0, max_age_s=0, acknowledge_after_s=0, max_rows=1))
+    next_owner.consumer = parts.consumer
+    next_owner.__post_init__()
+    next_owner.assign(0)
+    next_owner.arrive(0, 0, 8)
+    turn_until(next_owner, lambda: next_owner.status.rows_inserted == 8)
+    assert next_owner.writer.written[0] == (0, 0, 2) and next_owner.writer.announced_ends[0] == 8
+    assert rows_written(next_owner) == list(range(8))
+
+
+def test_what_arrived_as_a_whole_after_all_is_not_inserted_again_behind_its_part() -> None:
+    parts = Parts()
+    parts.consumer.commits[TOPIC, 0] = Intent(0, 4, 10).announcement(CLUSTER, TOPIC, 0)
+    parts.writer.whole_arrived = True
+    parts.assign(0)
+    parts.arrive(0, 0, 8)
+    parts.arrive(0, 8, 4)
+    parts.inserted(1)
+    parts.writer.whole_arrived = False
+    parts.inserted(2)
+    assert parts.writer.written == [(0, 0, 4), (0, 10, 12)]
+
+
+def test_a_batch_that_may_not_be_cut_is_tried_again_as_it_is() -> None:
+    parts = Parts()
+    parts.writer.most_rows, parts.writer.may_be_cut = 3, False
+    parts.assign(0)
+    parts.arrive(0, 0, 10)
+    with capture_logs() as lines:
+        turn_until(parts, lambda: 0 in parts.status.refused)
+    assert parts.status.cut_batches == 0 and parts.writer.written == []
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["batch_refused_for_size"]
+    parts.writer.most_rows = None
+    parts.inserted(1)
+    assert parts.writer.written == [(0, 0, 10)] and parts.status.refused == {}
+
+
+def test_a_partition_that_is_taken_away_leaves_no_trace_of_its_failures() -> None:
+    parts = Parts()
+    parts.writer.most_rows, parts.writer.may_be_cut = 3, False
+    parts.assign(0, 1)
+    parts.arrive(0, 0, 10)
+    turn_until(parts, lambda: 0 in parts.status.refused)
+    assert parts.status.failing_since is not None
+    parts.revoke(0)
+    assert parts.status.refused == {} and parts.status.failing_since is None
+
+
+def test_batches_that_are_never_inserted_do_not_hold_the_threads_of_the_others() -> None:
+    parts = Parts()
+    parts.writer.never = {0, 1}
+    parts.assign(0, 1, 2, 3)
+    for number in range(4):
+        parts.arrive(number, 0, 5)
+    parts.inserted(2)
+    for number in (2, 3):
+        parts.arrive(number, 5, 5)
+    parts.inserted(4)
+    assert rows_written(parts, 2) == rows_written(parts, 3) == list(range(10))
+    assert rows_written(parts, 0) == rows_written(parts, 1) == []
+    parts.writer.never = set()
+    parts.inserted(6)
+    assert rows_written(parts, 0) == rows_written(parts, 1) == list(range(5))
 
 
 def test_rejected_records_are_sent_to_the_dead_letters_and_do_not_count_as_rows() -> None:
@@ -257,6 +372,44 @@ def test_reading_pauses_while_too_much_waits_and_resumes_when_half_of_it_is_inse
     parts.writer.unblock.set()
     parts.inserted(1)
     assert parts.reading.has_room() and parts.consumer.paused == set()
+
+
+def test_keys_values_and_the_file_of_an_insert_count_as_memory() -> None:
+    parts = Parts()
+    parts.writer.blocks = True
+    parts.assign(0)
+    parts.consumer.arriving.append([ScriptedMessage(TOPIC, 0, 0, EVENT + bytes(1000), key=bytes(500))])
+    parts.reading.read()
+    waiting = parts.owned.partitions[0].memory
+    assert waiting >= 1500
+    parts.turn()
+    assert parts.owned.partitions[0].memory >= waiting + 1500
+    parts.writer.unblock.set()
+    parts.inserted(1)
+    assert parts.owned.partitions[0].memory == 0
+
+
+def test_of_announced_ranges_that_do_not_fit_together_one_is_read_after_the_other() -> None:
+    parts = Parts(max_buffered_bytes=1500)
+    for number in range(3):
+        parts.consumer.commits[TOPIC, number] = TopicPartition(TOPIC, number, 0, "v1 until=20")
+    parts.assign(0, 1, 2)
+    for number in range(3):
+        parts.arrive(number, 0, 5 + number)
+    most = 0
+    while parts.status.batches < 3:
+        reading = parts.reading.has_room()
+        read = [number for number in range(3) if (TOPIC, number) not in parts.consumer.paused]
+        if sum(each.memory for each in parts.owned.partitions.values()) > 1500:
+            assert len(read) <= 1
+        for number in read if reading else []:
+            at = parts.owned.partitions[number].buffer.next or 0
+            parts.arrive(number, at, min(1, 20 - at))
+        most = max(most, sum(each.memory for each in parts.owned.partitions.values()))
+        parts.turn()
+    one_range = 20 * (2 * len(EVENT) + 300)
+    assert most <= 1500 + one_range
+    assert sorted(parts.writer.written) == [(number, 0, 20) for number in range(3)]
 
 
 def test_a_fatal_error_of_the_consumer_ends_the_sink_and_another_one_does_not() -> None:

@@ -110,3 +110,12 @@ def test_a_client_that_leaves_ends_its_query(server: EmbeddedClickHouse) -> None
             # Only the question itself speaks of it.
             return
     raise AssertionError("the query still runs")
+
+
+def test_an_error_that_quotes_bytes_which_are_not_utf8_has_its_code_and_text(server: EmbeddedClickHouse) -> None:
+    ask(server.url, "CREATE TABLE t (u UUID) ENGINE = Null")
+    for values in (b"VALUES ('\xb9bad')", b"FORMAT CSV\n\xb9bad\n", b"FORMAT TSV\n" + b"\xb9" * 36 + b"\n"):
+        answer = httpx.post(server.url, content=b"INSERT INTO t " + values, timeout=60)
+        assert answer.status_code >= 400
+        assert int(answer.headers["X-ClickHouse-Exception-Code"]) > 0
+        assert answer.text.startswith("Code: ")
