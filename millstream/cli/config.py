@@ -10,6 +10,7 @@ from millstream import settings as settings_module
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer
 from millstream.settings_reference import reference
+from millstream.terminal import cell
 
 app = typer.Typer(help="Show the settings in effect, or the reference of all settings.", no_args_is_help=True)
 
@@ -25,7 +26,7 @@ def show(as_json: AsJson = False) -> None:
         for name, value in in_force.items():
             pairs = value.items() if isinstance(value, dict) else [("", value)]
             for inner, each in pairs:
-                rows.add_row(f"{name}.{inner}".rstrip("."), str(each))
+                rows.add_row(f"{name}.{inner}".rstrip("."), cell(each))
         return rows
 
     answer(as_json, in_force, table)

@@ -103,7 +103,7 @@ class LocalStack:
         self._broker = choose_broker(self._choice, self.folder / "kafka", self._nodes, self._say)
         self._broker.start()
         for limit in self._broker.limits:
-            self._say(f"[yellow]note[/] {limit}")
+            self._say(f"note: {limit}")
         return self._broker.bootstrap
 
     def _start_clickhouse(self) -> str:
