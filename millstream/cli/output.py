@@ -27,15 +27,15 @@ def print_failure(failure: Failure) -> int:
     """Print a failure to stderr and return its exit code."""
     # A failure may have several lines of its own; those after the first are indented, so that none looks like another.
     text = visible_lines(str(failure)).replace("\n", "\n  ")
-    err.print(Text.assemble(("error", "bold red"), " ", text))
+    err.print(Text.assemble(("error", "bold red"), " ", text), soft_wrap=True)
     if failure.hint:
-        err.print(styled((f"  {failure.hint}", "dim")))
+        err.print(styled((f"  {failure.hint}", "dim")), soft_wrap=True)
     return failure.code
 
 
 def warn(text: str) -> None:
     """Print a warning to stderr; the command itself succeeded."""
-    err.print(styled(("warning", "yellow"), f" {text}"))
+    err.print(styled(("warning", "yellow"), f" {text}"), soft_wrap=True)
 
 
 def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> None:

@@ -16,6 +16,7 @@ from millstream.cli.failure import Failure
 from millstream.cli.output import columns, err, out, print_failure
 from millstream.cli.result_stream import copy
 from millstream.clickhouse import connect
+from millstream.terminal import styled
 from millstream.visible import visible, visible_lines
 
 CLICKHOUSE_FORMATS = {"csv": "CSVWithNames", "json": "JSON", "jsonl": "JSONEachRow", "parquet": "Parquet"}
@@ -45,9 +46,7 @@ def sql(
     if query is None and sys.stdin.isatty():
         from millstream.cli import sql_prompt
 
-        sql_prompt.run(
-            client, lambda *question: _ask_at_prompt(client, *question), out.print
-        )
+        sql_prompt.run(client, lambda *question: _ask_at_prompt(client, *question), out.print)
     else:
         text = sys.stdin.read() if query in (None, "-") else query
         _ask(client, str(text), "jsonl" if as_json else output_format, output)

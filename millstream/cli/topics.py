@@ -56,7 +56,9 @@ def _grow(settings: Settings, found: list[TopicStatus]) -> None:
         growth = plan_growth({each.topic.name: each.partitions for each in found}, settings.catalogue)
     except GrowthRefused as error:
         raise Failure(str(error), "nothing was grown", code=2) from error
-    TopicGrowth(settings.connection.quiet, settings.catalogue, lambda text: err.print(styled((text, "dim")))).grow(growth)
+    TopicGrowth(settings.connection.quiet, settings.catalogue, lambda text: err.print(styled((text, "dim")))).grow(
+        growth
+    )
 
 
 def _table(statuses: list[TopicStatus]) -> Table:

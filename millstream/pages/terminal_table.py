@@ -20,7 +20,9 @@ def terminal_table(grid: Grid, width: int) -> RenderableType:
     least = [_least_width(grid, number) for number in columns]
     if sum(least) + _PADDING * len(least) > width:
         return _blocks(grid)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", caption_justify="left", caption=Text(grid.note))
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", caption_justify="left", caption=Text(grid.note)
+    )
     for number in columns:
         is_text = number in grid.left
         table.add_column(
