@@ -73,6 +73,7 @@ def _welcome(stack: LocalStack, handlers: list[str]) -> None:
     err.print(
         f"  Kafka       {settings.kafka.bootstrap} ({stack.broker.kind})\n"
         f"  ClickHouse  {settings.clickhouse.url}, database {settings.clickhouse.database}\n"
+        f"              user {settings.clickhouse.user}, password in {stack.folder / 'stack.json'}\n"
         f"  Tracker     {settings.tracker.url}/jobs/JOB_ID\n"
         "  In another terminal, in this folder: millstream submit demo.sleep '{\"seconds\": 0.1}' --tenant acme\n"
         "  then: millstream job show JOB_ID, millstream report --last 15m, millstream sql, millstream doctor\n"

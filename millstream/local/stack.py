@@ -1,4 +1,5 @@
-"""The local stack: a broker and ClickHouse as child processes, topics and tables ready, addresses in `stack.json`."""
+"""The local stack: a broker and ClickHouse as child processes, topics and tables ready, and how to reach them in
+`stack.json`."""
 
 import json
 import os
@@ -7,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from pydantic import BaseModel
 
 from millstream import clickhouse
 from millstream.local.broker import Broker, choose_broker
@@ -53,6 +56,7 @@ class LocalStack:
         return {
             "MILLSTREAM_KAFKA__BOOTSTRAP": self.settings.kafka.bootstrap,
             "MILLSTREAM_CLICKHOUSE__URL": self.settings.clickhouse.url,
+            "MILLSTREAM_CLICKHOUSE__PASSWORD": self.settings.clickhouse.password.get_secret_value(),
             "MILLSTREAM_TRACKER__PORT": str(self.settings.tracker.port),
         }
 
@@ -63,10 +67,10 @@ class LocalStack:
         self.folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(2) as both:
             broker, engine = both.submit(self._start_broker), both.submit(self._start_clickhouse)
-            bootstrap, url = broker.result(), engine.result()
+            bootstrap, server = broker.result(), engine.result()
         addresses: dict[str, Any] = {
             "kafka": {"bootstrap": bootstrap},
-            "clickhouse": {"url": url},
+            "clickhouse": server,
             "tracker": {"port": free_port()},
         }
         self.settings = Settings(
@@ -76,7 +80,15 @@ class LocalStack:
         applied = clickhouse.migrate(self.settings)
         self._say(f"topics and tables are ready ({len(applied)} migrations applied)")
         note = {"pid": os.getpid(), "broker": self.broker.kind, "settings": addresses}
-        (self.folder / "stack.json").write_text(json.dumps(note, indent=1), "utf-8")
+        self._write(note)
+
+    def _write(self, note: dict[str, Any]) -> None:
+        """Write `stack.json`. It holds a password, so only its owner may read it."""
+        file = self.folder / "stack.json"
+        file.unlink(missing_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            json.dump(note, opened, indent=1)
 
     def stop(self) -> None:
         """Stop what was started. Data is kept, unless the broker holds it in memory."""
@@ -106,14 +118,17 @@ class LocalStack:
             self._say(f"note: {limit}")
         return self._broker.bootstrap
 
-    def _start_clickhouse(self) -> str:
+    def _start_clickhouse(self) -> dict[str, str]:
+        """The settings that lead to it. The password of the engine is the configured one if there is one."""
         if self._clickhouse_url:
-            return self._clickhouse_url
-        self._clickhouse = EmbeddedClickHouse(self.folder / "clickhouse")
+            return {"url": self._clickhouse_url}
+        configured = self.settings.clickhouse
+        password = configured.password.get_secret_value() or None
+        self._clickhouse = EmbeddedClickHouse(self.folder / "clickhouse", user=configured.user, password=password)
         self._clickhouse.start()
         self._say(f"ClickHouse engine at {self._clickhouse.url}")
-        return self._clickhouse.url
+        return {"url": self._clickhouse.url, "password": self._clickhouse.password}
 
 
-def _updated(group: Any, new: dict[str, Any]) -> Any:
-    return group.model_copy(update=new)
+def _updated(group: BaseModel, new: dict[str, Any]) -> Any:
+    return type(group).model_validate({**group.model_dump(), **new})
