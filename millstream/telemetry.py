@@ -6,9 +6,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
+from millstream.redaction import Redaction
 from millstream.schemas.connection import LOGGER
 from millstream.visible import visible, visible_lines
 
@@ -45,6 +47,23 @@ class ClientLog(logging.Handler):
         self._log.log(level, "kafka_client", kind=kind, message=message, left_out=left_out)
 
 
+def _redacted(
+    redaction: Redaction, _: object, __: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return {
+        name: value if name.startswith("_") else _redacted_value(redaction, value) for name, value in fields.items()
+    }
+
+
+def _redacted_value(redaction: Redaction, value: object) -> object:
+    """A text without what is looked for; of anything else its representation, if that holds some of it."""
+    if isinstance(value, bool | int | float | None):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    redacted = redaction(text)
+    return value if redacted == text else redacted
+
+
 def _on_one_line(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """For people: no value can start a line that looks like another event, or control the terminal. The lines of a
     traceback are kept and indented. JSON needs none of this, as it escapes."""
@@ -59,10 +78,13 @@ def _shown(name: str, value: object) -> object:
     return value if repr(value).isprintable() else visible(repr(value))
 
 
-def configure_logging(log_format: str = "auto", level: str = "info", **fields: str) -> None:
+def configure_logging(
+    log_format: str = "auto", level: str = "info", redaction: Redaction | None = None, **fields: str
+) -> None:
     """Set up structlog and the standard library's logging to write lines to stderr.
 
     `log_format`: `console`, `json`, or `auto` (console on a terminal, JSON elsewhere). Every line carries `fields`.
+    `redaction` is applied to every text of a line.
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -72,6 +94,7 @@ def configure_logging(log_format: str = "auto", level: str = "info", **fields: s
         if as_json
         else structlog.processors.TimeStamper("%H:%M:%S"),
         structlog.processors.format_exc_info,
+        *([partial(_redacted, redaction)] if redaction else []),
     ]
     renderers: list[structlog.typing.Processor]
     if as_json:

@@ -1,7 +1,6 @@
 """`millstream config`"""
 
 import sys
-from typing import Any
 
 import typer
 from rich.table import Table
@@ -19,7 +18,6 @@ app = typer.Typer(help="Show the settings in effect, or the reference of all set
 def show(as_json: AsJson = False) -> None:
     """Print the settings in effect, secrets masked."""
     in_force = settings_module.load().model_dump(mode="json")
-    in_force["kafka"]["options"] = _masked(in_force["kafka"]["options"])
 
     def table() -> Table:
         rows = Table("setting", "value", box=None, pad_edge=False)
@@ -36,9 +34,3 @@ def show(as_json: AsJson = False) -> None:
 def print_reference() -> None:
     """Print the reference of all settings as Markdown."""
     sys.stdout.write(reference())
-
-
-def _masked(options: dict[str, Any]) -> dict[str, Any]:
-    """Client properties with those hidden that are secrets by their name."""
-    hidden = ("password", "secret", "ssl.key")
-    return {name: "**********" if any(word in name for word in hidden) else value for name, value in options.items()}

@@ -51,7 +51,8 @@ def confine(folder: Path) -> bool:
         _allow(kernel, rules, map(Path, _SYSTEM), _READ)
         _allow(kernel, rules, _python_folders(), _READ)
         _allow(kernel, rules, [Path("/dev/null")], _READ | _WRITE_FILE)
-        return kernel.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0 and kernel.syscall(_RESTRICT_SELF, rules, 0) == 0
+        confined = kernel.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0 and kernel.syscall(_RESTRICT_SELF, rules, 0) == 0
+        return bool(confined)
     finally:
         os.close(rules)
 
