@@ -18,6 +18,9 @@ from millstream.local.clickhouse.statement import Insert
 # The module is compiled and carries no types.
 _driver: Any = _chdb
 
+NO_DATA = "/dev/null"
+"""Stands for the file of an insert's data while the statement is checked."""
+
 STREAMED_FORMATS = {
     name.lower()
     for name in (
@@ -75,12 +78,20 @@ class Engine:
         """A connection: settings, current database and temporary tables of its own; one query at a time."""
         return Connection(_driver.connect(self._path), self.spool)
 
-    def check(self, statement: str, own_file: str = "") -> None:
-        """Raises `ClickHouseError` for a statement that would reach a file, the network or a process, except the file
-        at `own_file`."""
-        if not self.restrictions.may_concern(statement.encode()):
-            return
-        if why := self.restrictions.reason(self._tokens(statement), f"'{own_file}'" if own_file else ""):
+    def check(self, statement: str) -> None:
+        """Raises `ClickHouseError` for a statement that would reach a file, the network or a process."""
+        if self.restrictions.may_concern(statement.encode()):
+            self._refuse(self.restrictions.reason(self._tokens(statement)))
+
+    def check_insert(self, insert: Insert) -> None:
+        """The same for an insert, which may read the file of its data and no other."""
+        # What is added to the client's text holds nothing that the rules concern, but it is read in one with it.
+        if self.restrictions.may_concern(f"{insert.into} {insert.settings}".encode()):
+            self._refuse(self.restrictions.reason(self._tokens(insert.from_file(NO_DATA)), f"'{NO_DATA}'"))
+
+    @staticmethod
+    def _refuse(why: str) -> None:
+        if why:
             raise ClickHouseError.raised(ACCESS_DENIED, "ACCESS_DENIED", f"Not allowed here: {why}")
 
     def _tokens(self, statement: str) -> list[Token]:

@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from millstream.local.clickhouse import compression
-from millstream.local.clickhouse.engine import STREAMED_FORMATS, Connection, Engine, QueryResult
+from millstream.local.clickhouse.engine import NO_DATA, STREAMED_FORMATS, Connection, Engine, QueryResult
 from millstream.local.clickhouse.errors import (
     ACCESS_DENIED,
     AUTHENTICATION_FAILED,
@@ -44,9 +44,6 @@ FIRST_PART_BYTES = 1024 * 1024
 HEAD_BYTES = 256 * 1024
 LONGEST_STATEMENT = 64 * 1024 * 1024
 LONGEST_SESSION_S = 3600
-_NO_DATA = "/dev/null"
-"""Stands for the file of an INSERT's data while the statement is checked."""
-
 _SETTING = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
 # Parameters of the interface itself, which are not settings of a query.
 _RESERVED = frozenset(
@@ -135,15 +132,16 @@ class HttpInterface:
             body.close()
 
     async def _run(self, parsed: QueryRequest, body: RequestBody, encoding: str) -> Response:
+        self._check_settings(parsed)
         pieces = compression.decompressed(body.pieces(), encoding)
         head = await self._in_thread(_head, parsed.query, pieces)
         insert = parse_insert(head)
         if insert is None:
             text = await self._in_thread(_whole, head, pieces)
+            await self._in_thread(self._engine.check, text)
         else:
-            text = insert.from_file(_NO_DATA)
-        self._check_settings(parsed)
-        await self._in_thread(self._engine.check, text, _NO_DATA if insert else "")
+            text = insert.from_file(NO_DATA)
+            await self._in_thread(self._engine.check_insert, insert)
         connection = await self._in_thread(
             self._sessions.take, parsed.session_id, parsed.session_timeout_s, parsed.session_must_exist
         )

@@ -65,6 +65,9 @@ _SYSTEM = frozenset({"FLUSH", "SYNC", "DROP", "CLEAR", "WAIT", "STOP", "START", 
 _SYSTEM_OBJECTS_REFUSED = frozenset({"LISTEN", "FAILPOINT"})
 _FIRST_WORDS_REFUSED = frozenset({"BACKUP", "RESTORE"})
 _WORD = re.compile(rb"\w+")
+_COMMAND = re.compile(rb"\bsystem\b(?!\.)")
+"""SYSTEM as a command, not as the database of that name."""
+
 _OUTSIDE = "reaches files, the network or another process"
 _ESCAPED_NAME = "\\"
 """Stands for a quoted name with escapes, which nobody needs for the name of a function."""
@@ -105,7 +108,7 @@ class Restrictions:
         self._engines = outside
         self._calls = {each.lower() for each in table_functions if each not in _TABLE_FUNCTIONS} - allowed
         self._calls |= outside | models | {each.lower() for each in _FUNCTIONS} | {_ESCAPED_NAME}
-        words = {*self._calls, *_SETTINGS, "infile", "outfile", "attach", "system"}
+        words = {*self._calls, *_SETTINGS, "infile", "outfile", "attach"}
         words |= {each.lower() for each in _FIRST_WORDS_REFUSED}
         self._words = {each.encode() for each in words}
 
@@ -114,7 +117,8 @@ class Restrictions:
         need not be taken apart."""
         if b"\\" in statement and any(quote in statement for quote in (b"`", b'"', "“".encode())):
             return True
-        return not self._words.isdisjoint(found[0] for found in _WORD.finditer(statement.lower()))
+        small = statement.lower()
+        return not self._words.isdisjoint(found[0] for found in _WORD.finditer(small)) or bool(_COMMAND.search(small))
 
     def refused_setting(self, name: str) -> bool:
         """Whether a setting may not be set."""

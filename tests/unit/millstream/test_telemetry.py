@@ -9,6 +9,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from millstream.redaction import Redaction
 from millstream.telemetry import ClientLog, configure_logging
 from tests.support.hostile import COLOURS, HOSTILE, controls_in
 
@@ -38,13 +39,13 @@ def test_each_kind_of_line_has_its_own_limit_and_keeps_its_level() -> None:
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], list[str]]]:
+def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., list[str]]]:
     """Logs every hostile text in every way, in a format, and returns the lines of the log."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
-    def log(log_format: str) -> list[str]:
-        configure_logging(log_format, service="worker")
+    def log(log_format: str, redaction: Redaction | None = None) -> list[str]:
+        configure_logging(log_format, redaction=redaction, service="worker")
         logger = structlog.get_logger("test")
         for text in HOSTILE:
             logger.warning(text, tenant=text, several=[text], mapped={text: text}, error=ValueError(text))
@@ -63,7 +64,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], list[s
 
 
 def test_no_value_forges_a_line_of_the_console_log_or_reaches_the_terminal(
-    lines: Callable[[str], list[str]],
+    lines: Callable[..., list[str]],
 ) -> None:
     begins = re.compile(r"\d\d:\d\d:\d\d \[(warning|error) *\]")
     plain = [COLOURS.sub("", line) for line in lines("console")]
@@ -73,8 +74,14 @@ def test_no_value_forges_a_line_of_the_console_log_or_reaches_the_terminal(
     assert all(line.startswith(("    ", "Traceback (most recent call last):")) for line in others)
 
 
-def test_a_line_of_the_json_log_is_one_object_whatever_its_values_are(lines: Callable[[str], list[str]]) -> None:
+def test_a_line_of_the_json_log_is_one_object_whatever_its_values_are(lines: Callable[..., list[str]]) -> None:
     found = lines("json")
     assert len(found) == 3 * len(HOSTILE)
     assert not any(controls_in(line, but="\x7f") for line in found)
     assert [json.loads(line)["event"] for line in found[::3]] == list(HOSTILE)
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_is_redacted_is_in_no_field_of_a_line(lines: Callable[..., list[str]], log_format: str) -> None:
+    assert any("alert(1)" in line for line in lines(log_format))
+    assert not any("alert(1)" in line for line in lines(log_format, Redaction(patterns=[r"alert\(1\)"])))
