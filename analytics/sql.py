@@ -78,8 +78,9 @@ def moment(at: datetime) -> str:
 
 
 def quoted(text: str) -> str:
-    """A string literal."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """A string literal on one line: its line breaks are escapes."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return f"'{escaped}'"
 
 
 def column(name: str) -> str:

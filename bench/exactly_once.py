@@ -79,7 +79,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self.kafka = ApacheKafka(self.folder / "kafka", 3)
-        self.clickhouse = EmbeddedClickHouse(self.folder / "clickhouse")
+        self.clickhouse = EmbeddedClickHouse(self.folder / "clickhouse", password="")
         self.sinks: list[ChildProcess] = []
 
     def start(self) -> None:

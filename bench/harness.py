@@ -78,7 +78,7 @@ class Harness:
             url = self._clickhouse
             if url is None:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="millstream-bench-"))
-                url = stack.enter_context(EmbeddedClickHouse(Path(folder))).url
+                url = stack.enter_context(EmbeddedClickHouse(Path(folder), password="")).url
             self._environment = {"clickhouse": connect(url).server_version}
             yield url
 

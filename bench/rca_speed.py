@@ -53,7 +53,10 @@ def main() -> None:
     sizes = options.rows or ([1_000_000] if options.quick else [10_000_000, 50_000_000])
     repeats = 5 if options.quick else 20
     results: dict[str, object] = {}
-    with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder, EmbeddedClickHouse(Path(folder)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder,
+        EmbeddedClickHouse(Path(folder), password="") as server,
+    ):
         for rows in sizes:
             client = connect(server.url)
             migrate(client, f"rca_{rows}")

@@ -9,7 +9,10 @@ from millstream.local.clickhouse.process import EmbeddedClickHouse
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="millstream-docs-") as folder, EmbeddedClickHouse(Path(folder)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="millstream-docs-") as folder,
+        EmbeddedClickHouse(Path(folder), password="") as server,
+    ):
         client = connect(server.url)
         prepare(client, "docs")
         (Path(__file__).parent / "views.md").write_text(reference(client), "utf-8")

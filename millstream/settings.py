@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +31,8 @@ from pydantic_settings import (
 from millstream.analytics.address import http_address
 from millstream.consumers.sink import SinkConfig
 from millstream.consumers.worker import WorkerConfig
+from millstream.credentials import shown_options, split_credentials
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, PinnedRegistry, TopicCatalogue
 from millstream.schemas.record import Name
 from millstream.streams.config import TrackerConfig
@@ -42,10 +53,16 @@ class KafkaSettings(_Group):
 
     bootstrap: str = Field("127.0.0.1:9092", description="Addresses of the brokers, `host:port,host:port`.")
     options: dict[str, str | int | float | bool] = Field(
-        default_factory=dict, description="librdkafka properties for every client, such as `security.protocol`."
+        default_factory=dict,
+        repr=False,
+        description="librdkafka properties for every client, such as `security.protocol`.",
     )
     sasl_username: str = Field("", description="SASL user.")
     sasl_password: SecretStr = Field(SecretStr(""), description="SASL password.")
+
+    @field_serializer("options", when_used="json")
+    def _shown(self, options: dict[str, str | int | float | bool]) -> dict[str, object]:
+        return shown_options(options)
 
 
 def _lanes(lanes: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,13 +82,19 @@ class TopicSettings(_Group):
     retention_days: float = Field(7, gt=0, description="Days that requests and events are kept.")
 
 
+def _split(given: Any) -> tuple[str, str, str]:
+    """The address of a group without its user and password."""
+    url = given.get("url") if isinstance(given, dict) else None
+    return split_credentials(url) if isinstance(url, str) else ("", "", "")
+
+
 def _http_address(url: str) -> str:
     http_address(url)
     return url
 
 
 class ClickHouseSettings(_Group):
-    """How to reach ClickHouse."""
+    """How to reach ClickHouse. `user:password@` in the address is taken for user and password."""
 
     url: Annotated[str, AfterValidator(_http_address)] = Field(
         "http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse."
@@ -95,14 +118,42 @@ class ClickHouseSettings(_Group):
     raw_days: int = Field(90, ge=1, description="Days that events, attempts, jobs and heartbeats are kept.")
     rollup_days: int = Field(400, ge=1, description="Days that minute rollups, alerts and dead letters are kept.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _credentials(cls, given: Any) -> Any:
+        url, user, password = _split(given)
+        return {"user": user, "password": password, **given, "url": url} if user else given
+
 
 class SchemaRegistrySettings(_Group):
-    """Where schema ids come from."""
+    """Where schema ids come from. `user:password@` in the address is taken for `basic_auth`."""
 
     url: str = Field(
         "", description="Address of a Confluent Schema Registry; empty uses the ids pinned in the package."
     )
     basic_auth: SecretStr = Field(SecretStr(""), description="`user:password` for the registry.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _credentials(cls, given: Any) -> Any:
+        url, user, password = _split(given)
+        return {"basic_auth": f"{user}:{password}", **given, "url": url} if user else given
+
+
+def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    Redaction(patterns=patterns)
+    return patterns
+
+
+class RedactSettings(_Group):
+    """What becomes `[redacted]` in error messages, stacks, progress messages and logs before they are written."""
+
+    fields: tuple[str, ...] = Field(
+        (), description="Names whose values are replaced, wherever a text has them as `name=value` or in JSON."
+    )
+    patterns: Annotated[tuple[str, ...], AfterValidator(_patterns)] = Field(
+        (), description="Regular expressions, whose whole match is replaced."
+    )
 
 
 class Settings(BaseSettings):
@@ -122,6 +173,7 @@ class Settings(BaseSettings):
         default_factory=SchemaRegistrySettings, description="Schema registry"
     )
     clickhouse: ClickHouseSettings = Field(default_factory=ClickHouseSettings, description="ClickHouse")
+    redact: RedactSettings = Field(default_factory=RedactSettings, description="Redaction")
     worker: WorkerConfig = Field(default_factory=WorkerConfig, description="Worker")
     tracker: TrackerConfig = Field(default_factory=TrackerConfig, description="Tracker")
     sink: SinkConfig = Field(default_factory=SinkConfig, description="Sink")
@@ -159,6 +211,10 @@ class Settings(BaseSettings):
                 "sasl.password": self.kafka.sasl_password.get_secret_value(),
             }
         return KafkaConnection(self.kafka.bootstrap, options)
+
+    @property
+    def redaction(self) -> Redaction:
+        return Redaction(self.redact.fields, self.redact.patterns)
 
     @property
     def catalogue(self) -> TopicCatalogue:

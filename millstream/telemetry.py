@@ -4,11 +4,17 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
 from millstream.line_rate import LineRate
+from millstream.redaction import Redaction
 from millstream.schemas.connection import LOGGER
+from millstream.visible import visible, visible_lines
+
+_LINES = {"exception", "stack"}
+"""Fields that have several lines."""
 
 INTERVAL_S = 1.0
 """How often a line of one kind is written, of those that Kafka's client writes."""
@@ -33,10 +39,44 @@ class ClientLog(logging.Handler):
         self._log.log(level, "kafka_client", kind=kind, message=message, left_out=left_out)
 
 
-def configure_logging(log_format: str = "auto", level: str = "info", **fields: str) -> None:
+def _redacted(
+    redaction: Redaction, _: object, __: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return {
+        name: value if name.startswith("_") else _redacted_value(redaction, value) for name, value in fields.items()
+    }
+
+
+def _redacted_value(redaction: Redaction, value: object) -> object:
+    """A text without what is looked for; of anything else its representation, if that holds some of it."""
+    if isinstance(value, bool | int | float | None):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    redacted = redaction(text)
+    return value if redacted == text else redacted
+
+
+def _on_one_line(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """For people: no value can start a line that looks like another event, or control the terminal. The lines of a
+    traceback are kept and indented. JSON needs none of this, as it escapes."""
+    return {visible(name): _shown(name, value) for name, value in fields.items()}
+
+
+def _shown(name: str, value: object) -> object:
+    if name in _LINES:
+        return visible_lines(str(value)).replace("\n", "\n    ")
+    if isinstance(value, str):
+        return visible(value)
+    return value if repr(value).isprintable() else visible(repr(value))
+
+
+def configure_logging(
+    log_format: str = "auto", level: str = "info", redaction: Redaction | None = None, **fields: str
+) -> None:
     """Set up structlog and the standard library's logging to write lines to stderr.
 
     `log_format`: `console`, `json`, or `auto` (console on a terminal, JSON elsewhere). Every line carries `fields`.
+    `redaction` is applied to every text of a line.
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -46,11 +86,18 @@ def configure_logging(log_format: str = "auto", level: str = "info", **fields: s
         if as_json
         else structlog.processors.TimeStamper("%H:%M:%S"),
         structlog.processors.format_exc_info,
+        *([partial(_redacted, redaction)] if redaction else []),
     ]
-    renderer: structlog.typing.Processor
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(pad_event_to=28)
+    renderers: list[structlog.typing.Processor]
+    if as_json:
+        renderers = [structlog.processors.JSONRenderer()]
+    else:
+        renderers = [_on_one_line, structlog.dev.ConsoleRenderer(pad_event_to=28)]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[remove_meta, *renderers], foreign_pre_chain=shared)
+    )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     client = logging.getLogger(LOGGER)
     client.handlers, client.propagate = [ClientLog()], False

@@ -86,7 +86,7 @@ def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     from millstream.local.clickhouse.process import EmbeddedClickHouse
 
-    with EmbeddedClickHouse(tmp_path_factory.mktemp("clickhouse")) as server:
+    with EmbeddedClickHouse(tmp_path_factory.mktemp("clickhouse"), password="") as server:
         yield server.url
 
 

@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from millstream.consumers.sink.metrics import SinkMetrics
 from millstream.consumers.sink.status import SinkStatus
+from millstream.listening import PortTaken
 
 STUCK_AFTER_S = 60.0
 FAILING_AFTER_S = 10.0
@@ -83,7 +84,7 @@ def not_live(statuses: Mapping[str, SinkStatus], now: float) -> list[str]:
 
 
 def serve_health(host: str, port: int, health: SinkHealth) -> None:
-    """Serve for as long as the process lives; not at all when `port` is 0. Raises OSError when the port is taken."""
+    """Serve for as long as the process lives; not at all when `port` is 0. Raises `PortTaken`."""
     if not port:
         return
 
@@ -101,6 +102,9 @@ def serve_health(host: str, port: int, health: SinkHealth) -> None:
         def log_message(self, format: str, *args: object) -> None:
             """Probes arrive every second and are not logged."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    try:
+        server = ThreadingHTTPServer((host, port), Handler)
+    except OSError as error:
+        raise PortTaken(("sink.health_host", "sink.health_port"), host, port, error) from error
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="millstream-sink-health", daemon=True).start()

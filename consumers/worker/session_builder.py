@@ -41,6 +41,7 @@ from millstream.consumers.worker.session import WorkerSession
 from millstream.consumers.worker.status import WorkerStatus
 from millstream.consumers.worker.takeover import Takeover
 from millstream.consumers.worker.transactions import fence, open_transactions
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, KafkaConnection, RequestReader, TopicCatalogue
 from millstream.schemas.topics import OVERFLOW_GROUP, OVERFLOW_SUFFIX
 
@@ -68,6 +69,7 @@ class SessionBuilder:
         host: HostGauge,
         coordination: Coordination,
         new_partitions: NewPartitions,
+        redaction: Redaction,
     ) -> None:
         self._connection = connection
         self._topics = topics
@@ -82,6 +84,7 @@ class SessionBuilder:
         self._host = host
         self._coordination = coordination
         self._new_partitions = new_partitions
+        self._redaction = redaction
 
     def build(
         self, executor: Executor, thread: TransactionThread, reader: OffsetsReader, crash_journal: CrashJournal
@@ -101,7 +104,7 @@ class SessionBuilder:
         concurrency = ConcurrencyControl(config, loop_types, executor, admission, self._host, metrics)
 
         groups = HandoverGroups(reader, config.group)
-        records = OutcomeRecords(topics, self._codec, config)
+        records = OutcomeRecords(topics, self._codec, config, redaction=self._redaction)
         oversized = Oversized(topics, self._codec, config.worker_id)
 
         def on_finished(execution: Execution) -> None:

@@ -31,6 +31,7 @@ from millstream.consumers.worker.session import Drained
 from millstream.consumers.worker.session_builder import SessionBuilder
 from millstream.consumers.worker.status import WorkerStatus
 from millstream.consumers.worker.transactions import fence, open_transactions, transactional_id
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.topics import OVERFLOW_GROUP
 
@@ -57,9 +58,11 @@ class Worker:
         codec: Codec | None = None,
         transactions: TransactionThread | None = None,
         set_up_child: ChildSetup | None = None,
+        redaction: Redaction | None = None,
     ) -> None:
         """`transactions`: the transactional producer of this worker, if it is already being opened. `set_up_child` is
-        called in each child process that runs handlers, before its first job; it must be picklable."""
+        called in each child process that runs handlers, before its first job; it must be picklable.
+        `redaction` is applied to error messages, stacks and progress messages."""
         config = config or WorkerConfig()
         self._named = bool(config.worker_id)
         if not self._named:
@@ -103,6 +106,7 @@ class Worker:
             self._host,
             self._coordination,
             self._new_partitions,
+            redaction or Redaction(),
         )
 
     def stop(self) -> None:

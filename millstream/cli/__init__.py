@@ -1,6 +1,7 @@
 """The `millstream` command."""
 
 import sys
+import traceback
 
 from millstream.cli.app import app
 from millstream.cli.failure import as_failure
@@ -13,7 +14,9 @@ def main() -> None:
     except Exception as error:
         failure = as_failure(error)
         if failure is None:
-            raise
+            from millstream.visible import visible_lines
+
+            sys.exit(visible_lines(traceback.format_exc()))
         from millstream.cli.output import print_failure
 
         sys.exit(print_failure(failure))

@@ -22,6 +22,7 @@ from millstream.producers import (
 from millstream.schemas import Action, Command, Scope
 from millstream.schemas.command import command_key
 from millstream.settings import Settings
+from millstream.terminal import styled
 
 app = typer.Typer(help="Commands to all workers; they stay active after a restart.", no_args_is_help=True)
 
@@ -148,7 +149,7 @@ def send(
         send_command(command, settings.connection.quiet, settings.catalogue, settings.codec)
     except CommandNotSent as error:
         raise Failure(str(error), "`millstream doctor` checks Kafka", code=3) from error
-    err.print(f"[green]sent[/] {action.value} {scope.value} {target}")
+    err.print(styled(("sent", "green"), f" {action.value} {scope.value} {target}"))
     _remove_expired(settings)
 
 
@@ -166,7 +167,7 @@ def revoke(action: Action, scope: Scope, target: str) -> None:
         revoke_command(action, scope, target, connection, topics)
     except (CommandNotSent, CommandsUnreadable) as error:
         raise Failure(str(error), "`millstream doctor` checks Kafka", code=3) from error
-    err.print(f"[green]revoked[/] {action.value} {scope.value} {target}")
+    err.print(styled(("revoked", "green"), f" {action.value} {scope.value} {target}"))
     _remove_expired(settings)
 
 
@@ -175,7 +176,7 @@ def _remove_expired(settings: Settings) -> None:
     try:
         remove_expired_cancellations(settings.connection.quiet, settings.catalogue, settings.codec)
     except (CommandNotSent, CommandsUnreadable) as error:
-        err.print(f"[yellow]expired cancellations were not removed:[/] {error}")
+        err.print(styled(("expired cancellations were not removed:", "yellow"), f" {error}"))
 
 
 def _table(active: list[Command]) -> RenderableType:

@@ -1,7 +1,6 @@
 """`millstream config`"""
 
 import sys
-from typing import Any
 
 import typer
 from rich.table import Table
@@ -10,6 +9,7 @@ from millstream import settings as settings_module
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer
 from millstream.settings_reference import reference
+from millstream.terminal import cell
 
 app = typer.Typer(help="Show the settings in effect, or the reference of all settings.", no_args_is_help=True)
 
@@ -18,14 +18,13 @@ app = typer.Typer(help="Show the settings in effect, or the reference of all set
 def show(as_json: AsJson = False) -> None:
     """Print the settings in effect, secrets masked."""
     in_force = settings_module.load().model_dump(mode="json")
-    in_force["kafka"]["options"] = _masked(in_force["kafka"]["options"])
 
     def table() -> Table:
         rows = Table("setting", "value", box=None, pad_edge=False)
         for name, value in in_force.items():
             pairs = value.items() if isinstance(value, dict) else [("", value)]
             for inner, each in pairs:
-                rows.add_row(f"{name}.{inner}".rstrip("."), str(each))
+                rows.add_row(f"{name}.{inner}".rstrip("."), cell(each))
         return rows
 
     answer(as_json, in_force, table)
@@ -35,9 +34,3 @@ def show(as_json: AsJson = False) -> None:
 def print_reference() -> None:
     """Print the reference of all settings as Markdown."""
     sys.stdout.write(reference())
-
-
-def _masked(options: dict[str, Any]) -> dict[str, Any]:
-    """Client properties with those hidden that are secrets by their name."""
-    hidden = ("password", "secret", "ssl.key")
-    return {name: "**********" if any(word in name for word in hidden) else value for name, value in options.items()}

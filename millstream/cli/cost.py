@@ -15,6 +15,7 @@ from millstream.analytics.cost.prices import load
 from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, columns, warn
+from millstream.cli.result_stream import copy
 from millstream.clickhouse import connect
 from millstream.schemas import Alert
 from millstream.settings import Settings
@@ -107,6 +108,8 @@ def export(
 ) -> None:
     """Write the charges of each day to stdout, in the columns of FOCUS.
 
+    In CSV an apostrophe is put before a text that a spreadsheet would take for a formula.
+
     Examples:
 
       millstream cost export --from 2026-11-01 --to 2026-12-01 > focus.csv
@@ -128,8 +131,7 @@ def export(
         settings={"date_time_output_format": "iso", "format_csv_null_representation": ""},
     )
     with stream as pieces:
-        while chunk := pieces.read(1 << 16):
-            sys.stdout.buffer.write(chunk)
+        copy(pieces, sys.stdout.buffer, output_format)
     sys.stdout.flush()
 
 

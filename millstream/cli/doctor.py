@@ -10,6 +10,8 @@ from millstream.cli.options import AsJson
 from millstream.cli.output import answer
 from millstream.clickhouse import connect
 from millstream.doctor import run_checks
+from millstream.terminal import cell
+from millstream.visible import visible
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -20,10 +22,13 @@ def doctor(as_json: AsJson = False) -> None:
     results = list(run_checks(settings_module.load(), connect))
 
     def table() -> Table:
-        marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
+        styles = {"ok": "green", "warning": "yellow", "failed": "red"}
         rows = Table("check", "", "found", box=None, pad_edge=False)
         for each in results:
-            rows.add_row(each.check, marks[each.status], each.detail + (f"\n[bold]→ {each.fix}[/]" if each.fix else ""))
+            found = cell(each.detail)
+            if each.fix:
+                found.append("\n").append(visible(f"→ {each.fix}"), "bold")
+            rows.add_row(cell(each.check), cell(each.status, styles[each.status]), found)
         return rows
 
     answer(as_json, [asdict(each) for each in results], table)

@@ -18,6 +18,7 @@ from millstream.cli.output import answer, err
 from millstream.pages.format import duration
 from millstream.schemas import Action, Scope, State
 from millstream.streams.config import TrackerConfig
+from millstream.terminal import cell, styled
 
 RECOVERY_S = 20.0
 RETRY_S = 0.5
@@ -107,7 +108,8 @@ def _check_not_ended(tracker: TrackerConfig, job_id: str) -> None:
             time.sleep(RETRY_S)
             response = httpx.get(url, headers=tracker.headers, timeout=ANSWER_WITHIN_S)
     except httpx.HTTPError as error:
-        err.print(f"[yellow]the tracker does not respond, so it is not known whether the job has ended:[/] {error}")
+        unknown = "the tracker does not respond, so it is not known whether the job has ended:"
+        err.print(styled((unknown, "yellow"), f" {error}"))
         return
     if response.status_code == httpx.codes.UNAUTHORIZED:
         raise _token_needed(tracker)
@@ -117,7 +119,8 @@ def _check_not_ended(tracker: TrackerConfig, job_id: str) -> None:
     if response.status_code == httpx.codes.NOT_FOUND:
         raise Failure(f"the tracker has no job {job_id}", "--force sends the command all the same")
     if response.status_code != httpx.codes.OK:
-        err.print(f"[yellow]the tracker cannot tell whether the job has ended:[/] {response.status_code}")
+        unknown = "the tracker cannot tell whether the job has ended:"
+        err.print(styled((unknown, "yellow"), f" {response.status_code}"))
     elif (state := response.json()).get("state") in ENDED:
         raise Failure(f"the job has ended: it {state['state'].replace('_', ' ')}", "nothing was sent")
 
@@ -157,8 +160,8 @@ def _table(state: dict[str, Any]) -> Table:
     for name, value in state.items():
         if value in (None, "", {}, []) or name == "applied":
             continue
-        text = f"[{colours.get(value, 'yellow')}]{value}[/]" if name == "state" else _readable(name, value)
-        rows.add_row(f"[dim]{name}[/]", text)
+        style = colours.get(str(value), "yellow") if name == "state" else ""
+        rows.add_row(cell(name, "dim"), cell(_readable(name, value), style))
     return rows
 
 
@@ -169,4 +172,4 @@ def _readable(name: str, value: Any) -> str:
         return duration(value)
     if isinstance(value, dict):
         return ", ".join(f"{key}={each}" for key, each in value.items())
-    return str(value).replace("[", r"\[")
+    return str(value)

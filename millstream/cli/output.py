@@ -7,31 +7,35 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from millstream.cli.failure import Failure
 from millstream.pages import Page, render_html, render_terminal
+from millstream.terminal import Terminal, cell, styled
+from millstream.visible import visible_lines
 
 PIPED_WIDTH = 120
 """Width to assume when the output is not a terminal."""
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPED_WIDTH)
+out = Terminal(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+err = Terminal(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH)
 
 
 def print_failure(failure: Failure) -> int:
     """Print a failure to stderr and return its exit code."""
-    err.print(f"[bold red]error[/] {_escape(str(failure))}")
+    # A failure may have several lines of its own; those after the first are indented, so that none looks like another.
+    text = visible_lines(str(failure)).replace("\n", "\n  ")
+    err.print(Text.assemble(("error", "bold red"), " ", text), soft_wrap=True)
     if failure.hint:
-        err.print(f"[dim]  {_escape(failure.hint)}[/]")
+        err.print(styled((f"  {failure.hint}", "dim")), soft_wrap=True)
     return failure.code
 
 
 def warn(text: str) -> None:
     """Print a warning to stderr; the command itself succeeded."""
-    err.print(f"[yellow]warning[/] {_escape(text)}")
+    err.print(styled(("warning", "yellow"), f" {text}"), soft_wrap=True)
 
 
 def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> None:
@@ -43,12 +47,12 @@ def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> No
 
 
 def columns(names: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Rows in columns, names and values verbatim: brackets in them are not markup."""
+    """Rows in columns, each value on one line: neither markup nor control characters of a value have an effect."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
-        table.add_column(Text(name))
+        table.add_column(cell(name))
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row))
+        table.add_row(*map(cell, row))
     return table
 
 
@@ -66,14 +70,10 @@ def write(path: Path, text: str) -> None:
         path.write_text(text, "utf-8")
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror}", code=2) from error
-    err.print(f"[dim]wrote {path}[/]")
+    err.print(styled((f"wrote {path}", "dim")))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -22,6 +22,7 @@ from millstream.consumers.sink import (
 )
 from millstream.consumers.sink.rewind import rewind
 from millstream.consumers.sink.sources import BY_TABLE
+from millstream.terminal import styled
 
 
 def rewind_command(
@@ -66,7 +67,7 @@ def rewind_command(
             "--yes",
         )
     tables = tables_behind(client, table)
-    err.print(f"[dim]emptying {', '.join(tables)}[/]")
+    err.print(styled((f"emptying {', '.join(tables)}", "dim")))
     empty(client, tables)
     rewind(connection, group, topic, offsets)
     done = {

@@ -14,7 +14,7 @@ process of a group, and a terminal or a script may repeat itself."""
 
 def log_as(settings: Settings, service: str) -> None:
     """Configure logging; every line carries the field `service`."""
-    configure_logging(settings.log_format, settings.log_level, service=service)
+    configure_logging(settings.log_format, settings.log_level, settings.redaction, service=service)
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:

@@ -54,10 +54,7 @@ def run_sink(
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     health = SinkHealth()
-    try:
-        serve_health(settings.sink.health_host, settings.sink.health_port, health)
-    except OSError as error:
-        raise Failure(f"sink.health_port: {error}", "choose another port, or 0 for none", code=2) from error
+    serve_health(settings.sink.health_host, settings.sink.health_port, health)
     client = _wait_for_clickhouse(settings, stop)
     if client is not None:
         sinks = all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink)

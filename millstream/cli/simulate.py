@@ -20,6 +20,7 @@ from millstream.cli.options import AsJson
 from millstream.cli.output import answer, err, out
 from millstream.cli.scenarios import parsed, urgency
 from millstream.clickhouse import connect
+from millstream.terminal import cell, styled
 
 PLOT_HEIGHT = 16
 
@@ -70,7 +71,7 @@ def simulate_command(
         scenarios = [parsed(text, usual, known) for text in scenario or []] or _around(fleet, usual)
         outcomes = []
         for each in scenarios:
-            err.print(f"[dim]replaying {len(jobs.arrivals):,} jobs: {each.name}[/]")
+            err.print(styled((f"replaying {len(jobs.arrivals):,} jobs: {each.name}", "dim")))
             outcomes.append(simulate(jobs.arrivals, each))
     except (ValueError, Unserved) as error:
         hint = "a scenario is written as workers=8,concurrency=10,price=0.192,high=2, urgent lanes as high,default"
@@ -122,8 +123,8 @@ def _rendered(arrivals: list[Arrival], outcomes: list[SimulatedRun], notes: list
         for lane, waits in rows:
             whole = lane == "all"
             table.add_row(
-                outcome.scenario.name if whole else "",
-                lane,
+                cell(outcome.scenario.name) if whole else "",
+                cell(lane),
                 f"{waits.jobs:,}",
                 *(f"{value:,.3f} s" for value in (waits.p50_s, waits.p95_s, waits.p99_s, waits.max_s)),
                 f"{outcome.utilisation:.1%}" if whole else "",

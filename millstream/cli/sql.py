@@ -3,17 +3,21 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.table import Table
+from rich.text import Text
 
 from millstream import settings as settings_module
 from millstream.cli.failure import Failure
 from millstream.cli.output import columns, err, out, print_failure
+from millstream.cli.result_stream import copy
 from millstream.clickhouse import connect
+from millstream.terminal import styled
+from millstream.visible import visible, visible_lines
 
 CLICKHOUSE_FORMATS = {"csv": "CSVWithNames", "json": "JSON", "jsonl": "JSONEachRow", "parquet": "Parquet"}
 FORMATS = ("table", *CLICKHOUSE_FORMATS)
@@ -27,6 +31,9 @@ def sql(
 ) -> None:
     """Query ClickHouse. The prompt completes tables, columns, views and their parameters, and keeps a history.
 
+    On a terminal control characters are shown as escapes. In CSV an apostrophe is put before a text that a spreadsheet
+    would take for a formula; jsonl and parquet hold every text unchanged.
+
     Examples:
 
       millstream sql
@@ -39,9 +46,7 @@ def sql(
     if query is None and sys.stdin.isatty():
         from millstream.cli import sql_prompt
 
-        sql_prompt.run(
-            client, lambda *question: _ask_at_prompt(client, *question), lambda text: out.print(text, markup=False)
-        )
+        sql_prompt.run(client, lambda *question: _ask_at_prompt(client, *question), out.print)
     else:
         text = sys.stdin.read() if query in (None, "-") else query
         _ask(client, str(text), "jsonl" if as_json else output_format, output)
@@ -55,15 +60,14 @@ def _ask(client: Client, query: str, output_format: str, output: Path | None) ->
         out.print(_table(client, query))
         return
     # A file is read by programs: write CSV instead of a table.
-    named = CLICKHOUSE_FORMATS[output_format if output_format != "table" else "csv"]
+    chosen = output_format if output_format != "table" else "csv"
     with ExitStack() as stack:
-        stream = stack.enter_context(client.raw_stream(query, fmt=named))
+        stream = stack.enter_context(client.raw_stream(query, fmt=CLICKHOUSE_FORMATS[chosen]))
         try:
-            target = stack.enter_context(output.open("wb")) if output else sys.stdout.buffer
+            target: BinaryIO = stack.enter_context(output.open("wb")) if output else sys.stdout.buffer
         except OSError as error:
             raise Failure(f"--output: {error}", code=2) from error
-        while chunk := stream.read(1 << 16):
-            target.write(chunk)
+        copy(stream, target, chosen)
     sys.stdout.flush()
 
 
@@ -75,9 +79,12 @@ def _ask_at_prompt(client: Client, query: str, output_format: str, output: Path 
     except Failure as failure:
         print_failure(failure)
     except KeyboardInterrupt:
-        err.print("[dim]cancelled[/]")
+        err.print(styled(("cancelled", "dim")))
 
 
-def _table(client: Client, query: str) -> Table:
+def _table(client: Client, query: str) -> Table | Text:
     result = client.query(query)
+    if len(result.result_rows) == 1 and len(result.column_names) == 1:
+        # There is no other line that its line breaks could imitate, and a definition is read with them.
+        return Text(visible_lines(f"{visible(result.column_names[0])}\n{result.result_rows[0][0]}"))
     return columns(result.column_names, result.result_rows)

@@ -27,6 +27,7 @@ from millstream.clickhouse import connect
 from millstream.consumers.sink.announced import announced_ranges
 from millstream.consumers.sink.sources import BY_TABLE
 from millstream.settings import Settings
+from millstream.terminal import styled
 
 app = typer.Typer(
     help="Compare the tables that ClickHouse fills with the raw rows; rebuild what disagrees.", no_args_is_help=True
@@ -72,7 +73,7 @@ def repair_command(start: From = None, end: To = None, as_json: AsJson = False) 
         raise Failure("cannot repair tables on a cluster", "rebuild into a new database instead", 2)
     client = _client(settings)
     if differing_periods(client, since, until):
-        err.print("[dim]sinks wait until the tables are repaired[/]")
+        err.print(styled(("sinks wait until the tables are repaired", "dim")))
         with inserts_paused(client, PAUSING):
             done = repair(client, since, until, {table: _announced(settings, table) for table in TIMES})
     else:
@@ -87,13 +88,18 @@ def repair_command(start: From = None, end: To = None, as_json: AsJson = False) 
     answer(as_json, data, lambda: _rendered(done.rebuilt) if done.rebuilt else "nothing was rebuilt")
     if done.announced:
         err.print(
-            "[yellow]left[/] a sink has announced rows of these, and inserts them when it runs; then repeat this:"
+            styled(
+                ("left", "yellow"),
+                " a sink has announced rows of these, and inserts them when it runs; then repeat this:",
+            )
         )
         err.print(_rendered(done.announced))
     if done.without_raw_rows:
         raw = sorted({raw_table(each.table) for each in done.without_raw_rows})
         commands = ", ".join(f"millstream sink rewind --table {table}" for table in raw)
-        err.print(f"[yellow]left[/] there are no raw rows of these; read them again from Kafka ({commands}):")
+        err.print(
+            styled(("left", "yellow"), f" there are no raw rows of these; read them again from Kafka ({commands}):")
+        )
         err.print(_rendered(done.without_raw_rows))
     if done.announced or done.without_raw_rows:
         raise typer.Exit(1)

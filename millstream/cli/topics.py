@@ -11,8 +11,10 @@ from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, err
 from millstream.settings import Settings
+from millstream.terminal import cell, styled
 from millstream.topic_growth import GrowthRefused, TopicGrowth, plan_growth
 from millstream.topics import TopicStatus, apply_topics, inspect_topics
+from millstream.visible import visible
 
 app = typer.Typer(help="Compare the broker's topics with the catalogue; create or correct them.", no_args_is_help=True)
 
@@ -54,7 +56,9 @@ def _grow(settings: Settings, found: list[TopicStatus]) -> None:
         growth = plan_growth({each.topic.name: each.partitions for each in found}, settings.catalogue)
     except GrowthRefused as error:
         raise Failure(str(error), "nothing was grown", code=2) from error
-    TopicGrowth(settings.connection.quiet, settings.catalogue, lambda text: err.print(f"[dim]{text}[/]")).grow(growth)
+    TopicGrowth(settings.connection.quiet, settings.catalogue, lambda text: err.print(styled((text, "dim")))).grow(
+        growth
+    )
 
 
 def _table(statuses: list[TopicStatus]) -> Table:
@@ -65,9 +69,9 @@ def _table(statuses: list[TopicStatus]) -> Table:
     for each in statuses:
         topic = each.topic
         days = "for ever" if topic.retention_ms is None else f"{topic.retention_ms / 86_400_000:g} days"
-        status = f"[{colours[each.status]}]{each.status}[/]"
+        status = cell(each.status, colours[each.status])
         if each.status == "differs":
-            status += f" ({'; '.join(each.problems)})"
+            status.append(visible(f" ({'; '.join(each.problems)})"))
         has = (str(each.partitions or topic.partitions), str(each.replicas or ""))
         table.add_row(topic.name, topic.record, topic.key, *has, days, topic.cleanup, status)
     return table

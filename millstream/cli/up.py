@@ -10,6 +10,7 @@ import typer
 from millstream.cli.output import err
 from millstream.local.services import RunningService, Service, ServiceLog, stop_all
 from millstream.local.stack import LocalStack
+from millstream.terminal import styled
 
 STOP_GRACE_S = 30.0
 
@@ -39,7 +40,7 @@ def up(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     log = ServiceLog(err)
-    with LocalStack(data, broker, brokers, clickhouse, say=lambda text: err.print(f"[dim]{text}[/]")) as stack:
+    with LocalStack(data, broker, brokers, clickhouse, say=lambda text: err.print(styled((text, "dim")))) as stack:
         services = [
             *(Service(f"worker-{n}", ("worker", *handlers, "--name", f"local-{n}")) for n in range(1, workers + 1)),
             Service("tracker", ("tracker",)),
@@ -53,7 +54,7 @@ def up(
             while not stop.wait(1.0):
                 _restart_ended(running, log)
         finally:
-            err.print("[dim]stopping; running jobs may finish[/]")
+            err.print(styled(("stopping; running jobs may finish", "dim")))
             stop_all(running, STOP_GRACE_S)
 
 
@@ -67,10 +68,12 @@ def _restart_ended(running: list[RunningService], log: ServiceLog) -> None:
 
 def _welcome(stack: LocalStack, handlers: list[str]) -> None:
     settings = stack.settings
+    err.print()
+    err.print(styled(("Millstream is up.", "bold green"), f" Handlers: {', '.join(handlers)}"))
     err.print(
-        f"\n[bold green]Millstream is up.[/] Handlers: {', '.join(handlers)}\n"
         f"  Kafka       {settings.kafka.bootstrap} ({stack.broker.kind})\n"
         f"  ClickHouse  {settings.clickhouse.url}, database {settings.clickhouse.database}\n"
+        f"              user {settings.clickhouse.user}, password in {stack.folder / 'stack.json'}\n"
         f"  Tracker     {settings.tracker.url}/jobs/JOB_ID (the token is in {stack.folder / 'stack.json'})\n"
         "  In another terminal, in this folder: millstream submit demo.sleep '{\"seconds\": 0.1}' --tenant acme\n"
         "  then: millstream job show JOB_ID, millstream report --last 15m, millstream sql, millstream doctor\n"

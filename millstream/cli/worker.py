@@ -85,9 +85,22 @@ def _execute(
     jobs = load_handlers(app)
     log_as(settings, config.worker_id or "worker")
     set_up_child = partial(
-        configure_logging, settings.log_format, settings.log_level, service=config.worker_id or "worker"
+        configure_logging,
+        settings.log_format,
+        settings.log_level,
+        settings.redaction,
+        service=config.worker_id or "worker",
     )
-    running = Worker(settings.connection, settings.catalogue, config, jobs, settings.codec, transactions, set_up_child)
+    running = Worker(
+        settings.connection,
+        settings.catalogue,
+        config,
+        jobs,
+        settings.codec,
+        transactions,
+        set_up_child,
+        settings.redaction,
+    )
     on_stop_signals(running.stop)
     if SUPERVISED in os.environ:
         signal.signal(PARENT_DIED, lambda *_: running.drain())

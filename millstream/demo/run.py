@@ -34,6 +34,7 @@ from millstream.pages.report import gather, render
 from millstream.producers import JobClient, NewJob
 from millstream.schemas import State
 from millstream.settings import Settings
+from millstream.terminal import cell, styled
 
 SUBMIT_AT_ONCE = 200
 READY_WITHIN_S = 60.0
@@ -186,7 +187,7 @@ class Demo:
                 ids += client.submit_many(batch)
                 progress.update(task, completed=len(ids))
                 if self._plan.kill and victim.process.is_alive() and len(ids) >= len(jobs) // 2:
-                    self._say(f"[bold]kill -9 {victim.service.name}[/] (pid {victim.process.pid})")
+                    self._say(f"kill -9 {victim.service.name} (pid {victim.process.pid})")
                     victim.process.kill()
         return ids, switched or datetime.now(UTC)
 
@@ -260,7 +261,7 @@ class Demo:
             ("outcomes doubled", "reader and ClickHouse", result.doubled),
         ):
             wrong = count != (0 if what in ("jobs lost", "outcomes doubled") else result.submitted)
-            table.add_row(what, source, f"[{'red' if wrong else 'green'}]{count:,}[/]")
+            table.add_row(what, source, cell(f"{count:,}", "red" if wrong else "green"))
         self._out.print(table)
 
     def _progress(self) -> Progress:
@@ -268,7 +269,7 @@ class Demo:
         return Progress(*columns, console=self._err)
 
     def _say(self, text: str) -> None:
-        self._err.print(f"[dim]{text}[/]")
+        self._err.print(styled((text, "dim")))
 
 
 def _paced(jobs: list[tuple[float, NewJob]], seconds: float) -> Iterator[tuple[float, list[NewJob]]]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from millstream.local.process import ChildProcess
+from millstream.visible import visible
 
 COLOURS = ("cyan", "magenta", "green", "blue", "yellow", "bright_cyan", "bright_magenta", "bright_green")
 LEVEL_STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red"}
@@ -86,11 +87,11 @@ class ServiceLog:
             return
         colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
         line = Text(f"{name:>10} │ ", style=colour)
-        line.append(str(fields["event"]), style=LEVEL_STYLES.get(level, ""))
+        line.append(visible(str(fields["event"])), style=LEVEL_STYLES.get(level, ""))
         for key, value in fields.items():
             if key not in STANDARD_FIELDS:
-                line.append(f" {key}=", style="dim")
-                line.append(_short(value))
+                line.append(f" {visible(key)}=", style="dim")
+                line.append(visible(_short(value)))
         self._console.print(line, soft_wrap=True)
 
 

@@ -1,5 +1,5 @@
-"""The local stack: a broker and ClickHouse as child processes, topics and tables ready. `stack.json` has the addresses
-and the tokens."""
+"""The local stack: a broker and ClickHouse as child processes, topics and tables ready. `stack.json` says how to reach
+them, with the secrets that they ask for."""
 
 import json
 import os
@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from pydantic import BaseModel
 
 from millstream import clickhouse
 from millstream.local.broker import Broker, choose_broker
@@ -55,6 +57,7 @@ class LocalStack:
         return {
             "MILLSTREAM_KAFKA__BOOTSTRAP": self.settings.kafka.bootstrap,
             "MILLSTREAM_CLICKHOUSE__URL": self.settings.clickhouse.url,
+            "MILLSTREAM_CLICKHOUSE__PASSWORD": self.settings.clickhouse.password.get_secret_value(),
             "MILLSTREAM_TRACKER__PORT": str(self.settings.tracker.port),
             "MILLSTREAM_TRACKER__TOKEN": self.settings.tracker.token.get_secret_value(),
         }
@@ -66,10 +69,10 @@ class LocalStack:
         self.folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(2) as both:
             broker, engine = both.submit(self._start_broker), both.submit(self._start_clickhouse)
-            bootstrap, url = broker.result(), engine.result()
+            bootstrap, server = broker.result(), engine.result()
         addresses: dict[str, Any] = {
             "kafka": {"bootstrap": bootstrap},
-            "clickhouse": {"url": url},
+            "clickhouse": server,
             "tracker": {
                 "port": free_port(),
                 "token": self.settings.tracker.token.get_secret_value() or secrets.token_urlsafe(32),
@@ -109,24 +112,27 @@ class LocalStack:
         self._broker = choose_broker(self._choice, self.folder / "kafka", self._nodes, self._say)
         self._broker.start()
         for limit in self._broker.limits:
-            self._say(f"[yellow]note[/] {limit}")
+            self._say(f"note: {limit}")
         return self._broker.bootstrap
 
-    def _start_clickhouse(self) -> str:
+    def _start_clickhouse(self) -> dict[str, str]:
+        """The settings that lead to it. The password of the engine is the configured one if there is one."""
         if self._clickhouse_url:
-            return self._clickhouse_url
-        self._clickhouse = EmbeddedClickHouse(self.folder / "clickhouse")
+            return {"url": self._clickhouse_url}
+        configured = self.settings.clickhouse
+        password = configured.password.get_secret_value() or None
+        self._clickhouse = EmbeddedClickHouse(self.folder / "clickhouse", user=configured.user, password=password)
         self._clickhouse.start()
         self._say(f"ClickHouse engine at {self._clickhouse.url}")
-        return self._clickhouse.url
+        return {"url": self._clickhouse.url, "password": self._clickhouse.password}
 
 
-def _updated(group: Any, new: dict[str, Any]) -> Any:
+def _updated(group: BaseModel, new: dict[str, Any]) -> Any:
     return type(group).model_validate(dict(group) | new)
 
 
 def _write_for_this_user(file: Path, text: str) -> None:
-    """Write a file that no other user of the machine can read: it holds tokens."""
+    """Write a file that no other user of the machine can read: it holds secrets."""
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
         out.write(text)

@@ -6,6 +6,7 @@ from importlib import resources
 from jinja2 import Environment
 
 from millstream.pages.page import Chart, Grid, Lines, Page, Snippet
+from millstream.pages.printable import printable
 from millstream.pages.svg import chart_svg
 
 
@@ -15,4 +16,4 @@ def render_html(page: Page) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     kinds: Sequence[type] = (Grid, Lines, Chart, Snippet)
     environment.tests |= {kind.__name__.lower(): lambda block, kind=kind: isinstance(block, kind) for kind in kinds}
-    return environment.from_string(template).render(page=page, svg=chart_svg) + "\n"
+    return environment.from_string(template).render(page=printable(page), svg=chart_svg) + "\n"

@@ -2,39 +2,44 @@
 
 from collections.abc import Iterator
 
+from millstream.pages.markdown_text import escaped, fenced
 from millstream.pages.page import Block, Chart, Grid, Lines, Page
+from millstream.pages.printable import printable
 
 BARS = "▁▂▃▄▅▆▇█"
 SPARKS = 60
 
 
 def render_markdown(page: Page) -> str:
-    """The page as one Markdown document; a chart is a line of bars with the incident in brackets."""
-    parts = [f"# {page.title}", page.subtitle, "\n".join(f"- **{each}**" for each in page.verdicts)]
+    """The page as one Markdown document; a chart is a line of bars with the incident in brackets.
+
+    Nothing in its texts becomes a heading, a link, an image, a table or HTML.
+    """
+    page = printable(page)
+    verdicts = "\n".join(f"- **{escaped(each)}**" for each in page.verdicts)
+    parts = [f"# {escaped(page.title)}", escaped(page.subtitle), verdicts]
     parts += [part for block in page.blocks for part in _block(block)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _block(block: Block) -> Iterator[str]:
-    yield f"## {block.title}"
+    yield f"## {escaped(block.title)}"
     if isinstance(block, Grid):
         yield _table(block)
         if block.note:
-            yield block.note
+            yield escaped(block.note)
     elif isinstance(block, Lines):
-        yield "\n".join(f"- {line}" for line in block.lines)
+        yield "\n".join(f"- {escaped(line)}" for line in block.lines)
     elif isinstance(block, Chart):
         yield f"`{_sparkline(block)}` {_range(block)}"
     else:
-        yield f"```\n{block.text}\n```"
+        yield fenced(block.text)
 
 
 def _table(grid: Grid) -> str:
     rule = [":--" if number in grid.left else "--:" for number in range(len(grid.columns))]
-    rows = [list(grid.columns), rule, *(list(row) for row in grid.rows)]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
-    )
+    head, *rows = [[escaped(cell) for cell in row] for row in (grid.columns, *grid.rows)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
 
 def _sparkline(chart: Chart) -> str:
@@ -55,4 +60,4 @@ def _range(chart: Chart) -> str:
     if not values:
         return "no values"
     first, last = chart.moments[0], chart.moments[-1]
-    return f"0 to {max(values):,.4g} {chart.unit}, {first:%Y-%m-%d %H:%M:%S} to {last:%H:%M:%S} UTC"
+    return f"0 to {max(values):,.4g} {escaped(chart.unit)}, {first:%Y-%m-%d %H:%M:%S} to {last:%H:%M:%S} UTC"

@@ -25,6 +25,8 @@ from millstream.analytics.queries import (
     TimelineStep,
 )
 from millstream.pages.format import MOST_ROWS, bar, duration, percent, window_text
+from millstream.terminal import cell, styled
+from millstream.visible import visible
 
 PLOT_WIDTH, PLOT_HEIGHT = 100, 16
 WIDE = 110
@@ -72,7 +74,7 @@ def render(report: Report, width: int) -> RenderableType:
     """The report for a terminal of `width` columns."""
     if not report.counts.attempts:
         window = window_text(report.start, report.end)
-        return Panel(f"No job ended in the window {window}.", title="Millstream report", title_align="left")
+        return Panel(Text(f"No job ended in the window {window}."), title=Text("Millstream report"), title_align="left")
     return Group(*_sections(report, width))
 
 
@@ -84,7 +86,7 @@ def _sections(report: Report, width: int) -> Iterator[RenderableType]:
     yield _section("Cost by tenant, and what was wasted", _costs(report.costs))
     if report.timeline:
         yield _section(
-            f"Timeline of job {report.job_id}",
+            visible(f"Timeline of job {report.job_id}"),
             _timeline(report.timeline, TIMELINE_WIDTH if width >= WIDE else TIMELINE_WIDTH // 3),
         )
 
@@ -97,13 +99,17 @@ def _headline(report: Report) -> RenderableType:
     counts = report.counts
     failed = sum(each.failed + each.timed_out for each in report.failures)
     seconds = (report.end - report.start).total_seconds()
-    line = (
-        f"[bold]{counts.jobs:,}[/] jobs, [bold]{counts.attempts:,}[/] attempts in {seconds:,.0f} s "
-        f"([bold]{counts.attempts / max(seconds, 1):,.0f}[/] a second), "
-        f"[{'red' if failed else 'green'}]{failed:,} failed ({percent(failed / counts.attempts)})[/]"
+    line = styled(
+        (f"{counts.jobs:,}", "bold"),
+        " jobs, ",
+        (f"{counts.attempts:,}", "bold"),
+        f" attempts in {seconds:,.0f} s (",
+        (f"{counts.attempts / max(seconds, 1):,.0f}", "bold"),
+        " a second), ",
+        (f"{failed:,} failed ({percent(failed / counts.attempts)})", "red" if failed else "green"),
     )
     window = window_text(report.start, report.end)
-    return Panel(line, title=f"Millstream report, {window}", title_align="left", box=box.ROUNDED)
+    return Panel(line, title=Text(f"Millstream report, {window}"), title_align="left", box=box.ROUNDED)
 
 
 def _plot(report: Report, width: int) -> RenderableType:
@@ -141,16 +147,16 @@ def _failures(failures: list[Failures], wide: bool) -> RenderableType:
     table.expand = True
     for row in failures[:MOST_ROWS]:
         error = f"{row.top_error}: {row.top_error_message}"
-        rate = f"[red]{percent(row.failure_rate)}[/]" if row.failure_rate > 0.1 else percent(row.failure_rate)
+        rate = Text(percent(row.failure_rate), "red" if row.failure_rate > 0.1 else "")
         drawn = Text(bar(row.failure_rate, 10) if wide else "", style="red")
         table.add_row(
-            row.tenant,
-            row.job_type,
+            cell(row.tenant),
+            cell(row.job_type),
             f"{row.attempts:,}",
             f"{row.failed + row.timed_out:,}",
             rate,
             drawn,
-            Text(error),
+            cell(error),
         )
     if len(failures) > MOST_ROWS:
         table.caption = f'and {len(failures) - MOST_ROWS} more: millstream sql "SELECT * FROM failures(...)"'
@@ -162,10 +168,10 @@ def _costs(costs: list[TenantCost]) -> RenderableType:
     for row in costs[:MOST_ROWS]:
         share = percent(row.wasted_share)
         table.add_row(
-            row.tenant,
+            cell(row.tenant),
             f"{row.attempts:,}",
             f"{row.slot_hours:.4f}",
-            f"{row.cost:.6f} {row.currency}",
+            cell(f"{row.cost:.6f} {row.currency}"),
             f"{row.wasted_cost:.6f}",
             share,
             Text(bar(row.wasted_share, 12), style="yellow"),
@@ -179,7 +185,7 @@ def _timeline(steps: list[TimelineStep], width: int) -> RenderableType:
     last = max(each.since_submit_ms for each in steps) or 1.0
     first = steps[0]
     table = _table("after", "", "event", "attempt", "where", "what", left=(1, 2, 4, 5))
-    table.title = f"{first.job_type} of {first.tenant} on lane {first.lane}"
+    table.title = cell(f"{first.job_type} of {first.tenant} on lane {first.lane}")
     table.title_justify = "left"
     table.columns[5].ratio = 1
     table.expand = True
@@ -187,7 +193,8 @@ def _timeline(steps: list[TimelineStep], width: int) -> RenderableType:
         position = round(each.since_submit_ms / last * (width - 1))
         track = Text("─" * position + "●" + "┄" * (width - 1 - position), style="cyan")
         where = f"{each.worker_id} {each.worker_version}".strip()
-        table.add_row(duration(each.since_submit_ms), track, each.kind, str(each.attempt), where, Text(_what(each)))
+        what = cell(_what(each))
+        table.add_row(duration(each.since_submit_ms), track, cell(each.kind), str(each.attempt), cell(where), what)
     return table
 
 

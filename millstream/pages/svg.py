@@ -10,6 +10,8 @@ from millstream.pages.page import Chart
 WIDTH, HEIGHT = 960, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 32, 28, 34
 TICKS = 5
+LONGEST_NAME = 48
+"""Characters of the name of a mark."""
 
 
 def chart_svg(chart: Chart) -> Markup:
@@ -48,7 +50,10 @@ class _Drawing:
             yield Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(
                 x, TOP, HEIGHT - BOTTOM
             )
-            yield Markup('<text class="mark" x="{:.1f}" y="{}">{}</text>').format(x + 4, TOP + 12 + 14 * number, name)
+            # A name beside the right edge ends at its line instead of beginning there.
+            side, at = ("mark end", x - 4) if x > WIDTH / 2 else ("mark", x + 4)
+            shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+            yield Markup('<text class="{}" x="{:.1f}" y="{}">{}</text>').format(side, at, TOP + 12 + 14 * number, shown)
 
     def _axes(self) -> Iterator[Markup]:
         yield Markup('<text class="axis" x="{}" y="16">{}</text>').format(LEFT, self._chart.unit)

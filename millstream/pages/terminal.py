@@ -7,10 +7,11 @@ import plotext
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from millstream.pages.page import Block, Chart, Grid, Lines, Page
+from millstream.pages.printable import printable
+from millstream.pages.terminal_table import terminal_table
 
 PLOT_WIDTH, PLOT_HEIGHT = 100, 12
 STYLES = {"good": "green", "bad": "red", "neutral": "bold"}
@@ -18,12 +19,13 @@ STYLES = {"good": "green", "bad": "red", "neutral": "bold"}
 
 def render_terminal(page: Page, width: int) -> RenderableType:
     """The page for a terminal of `width` columns."""
+    page = printable(page)
     return Group(_headline(page), *(part for block in page.blocks for part in _block(block, width)))
 
 
 def _headline(page: Page) -> RenderableType:
     verdicts = Text("\n".join(page.verdicts), style=STYLES[page.tone])
-    return Panel(verdicts, title=f"{page.title}, {page.subtitle}", title_align="left", box=box.ROUNDED)
+    return Panel(verdicts, title=Text(f"{page.title}, {page.subtitle}"), title_align="left", box=box.ROUNDED)
 
 
 def _block(block: Block, width: int) -> Iterator[RenderableType]:
@@ -32,22 +34,11 @@ def _block(block: Block, width: int) -> Iterator[RenderableType]:
     if isinstance(block, Chart):
         yield _plot(block, min(width, PLOT_WIDTH))
     elif isinstance(block, Grid):
-        yield _table(block)
+        yield terminal_table(block, width)
     elif isinstance(block, Lines):
         yield Text("\n".join(block.lines))
     else:
         yield Text(block.text, style="cyan", no_wrap=False, overflow="fold")
-
-
-def _table(grid: Grid) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", caption_justify="left", caption=grid.note)
-    for number, column in enumerate(grid.columns):
-        # Figures are never wrapped; text is, in a narrow terminal.
-        is_text = number in grid.left
-        table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
-    for row in grid.rows:
-        table.add_row(*map(Text, row))
-    return table
 
 
 def _plot(chart: Chart, width: int) -> RenderableType:

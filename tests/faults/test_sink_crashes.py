@@ -157,7 +157,7 @@ def test_a_sink_killed_again_and_again_loses_and_doubles_nothing(
 def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
     kafka: Broker, topics: TopicCatalogue, tmp_path: Path, scenario: Scenario, kills: int
 ) -> None:
-    server = EmbeddedClickHouse(tmp_path)
+    server = EmbeddedClickHouse(tmp_path, password="")
     server.start()
     client = connect(server.url, database="millstream")
     migrate(client, "millstream")
@@ -176,7 +176,7 @@ def test_a_clickhouse_killed_and_started_again_loses_and_doubles_nothing(
             while not sink.status.last_error:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            server = EmbeddedClickHouse(tmp_path, port=port)
+            server = EmbeddedClickHouse(tmp_path, port=port, password="")
             server.start()
             scenario.progress(f"kill {kill + 1} of {kills}")
         wait_for_rows(client, EVENTS)
@@ -200,7 +200,7 @@ def test_a_sink_that_starts_before_clickhouse_does_waits_for_it(
         while "clickhouse_unavailable" not in sink.tail:
             assert time.monotonic() < deadline and sink.is_alive(), sink.tail
             time.sleep(0.1)
-        with EmbeddedClickHouse(tmp_path / "clickhouse", port=port) as server:
+        with EmbeddedClickHouse(tmp_path / "clickhouse", port=port, password="") as server:
             client = connect(server.url, database="millstream")
             migrate(client, "millstream")
             wait_for_rows(client, EVENTS)

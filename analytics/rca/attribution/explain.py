@@ -112,7 +112,7 @@ def _evidence(attempts: Attempts, finding: Finding, changes: Sequence[NearbyChan
         example_jobs=list(jobs),
         changes=sorted(changes, key=lambda change: (not _touches(change, named), abs(change.offset_s)))[:5],
         sql=statement("rca/sql/finding", **parts, inside=inside),
-        next_command=f"millstream rca job {jobs[0]}" if jobs else _narrower(attempts, finding),
+        next_command=shlex.join(["millstream", "rca", "job", jobs[0]]) if jobs else _narrower(attempts, finding),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from types import TracebackType
 
+from millstream.consumers.worker.execution.error_text import without_input
 from millstream.schemas import DeadReason, EventKind
 
 MESSAGE_LENGTH = 2_000
@@ -82,14 +83,14 @@ def _describe(error: BaseException) -> dict[str, str]:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        return without_input(str(error))
     except BaseException as problem:
         return f"(no text: __str__ raised {type(problem).__qualname__})"
 
 
 def _stack(error: BaseException, frames: TracebackType | None) -> str:
     try:
-        return "".join(traceback.format_exception(type(error), error, frames)) if frames else ""
+        return without_input("".join(traceback.format_exception(type(error), error, frames))) if frames else ""
     except Exception as problem:
         return f"(no stack: {type(problem).__qualname__})"
 

@@ -13,6 +13,7 @@ from millstream.consumers.worker.execution.facts import Progress
 from millstream.consumers.worker.execution.metering import MemoryGauge
 from millstream.consumers.worker.execution.outcome import SUCCEEDED
 from millstream.consumers.worker.outcomes.retries import RetryPolicy
+from millstream.redaction import Redaction
 from millstream.schemas import (
     Action,
     Codec,
@@ -33,6 +34,9 @@ from millstream.schemas.topics import OVERFLOW_SUFFIX
 MESSAGE_LIMIT = 1_000
 """Characters of a progress message."""
 
+_TEXTS = ("error_message", "stack")
+"""The fields of an error that a handler's own words are in."""
+
 _ANY_TIME = (EventKind.STARTED, EventKind.PROGRESS)
 """Events that are no outcome: they may be written whether or not the partition is still held."""
 
@@ -41,11 +45,17 @@ class OutcomeRecords:
     """Turns facts into records. Does no I/O; used by the poll thread."""
 
     def __init__(
-        self, topics: TopicCatalogue, codec: Codec, config: WorkerConfig, retries: RetryPolicy | None = None
+        self,
+        topics: TopicCatalogue,
+        codec: Codec,
+        config: WorkerConfig,
+        retries: RetryPolicy | None = None,
+        redaction: Redaction | None = None,
     ) -> None:
         self._topics = topics
         self._codec = codec
         self._retries = retries or RetryPolicy()
+        self._redact = redaction or Redaction()
         self._memory = MemoryGauge()
         self._worker_id = config.worker_id
         place = {
@@ -83,7 +93,7 @@ class OutcomeRecords:
 
     def progress(self, fact: Progress) -> OutgoingRecord:
         """The `progress` event."""
-        message = fact.message[:MESSAGE_LIMIT]
+        message = self._redact(fact.message)[:MESSAGE_LIMIT]
         return self._event(
             fact.execution, EventKind.PROGRESS, fact.occurred_at, progress=fact.fraction, message=message
         )
@@ -110,7 +120,7 @@ class OutcomeRecords:
         self, assignment: Assignment, offset: int, key: bytes | None, value: bytes | None, error: DecodeError
     ) -> OutgoingRecord:
         """The dead letter of a record that is not a request."""
-        cause = {"error_type": "DecodeError", "error_message": str(error)}
+        cause = {"error_type": "DecodeError", "error_message": self._redact(str(error))}
         return self._letter(DeadReason.UNREADABLE, cause, assignment, offset, key, value)
 
     def _success(self, execution: Execution) -> OutgoingRecord:
@@ -127,6 +137,7 @@ class OutcomeRecords:
     def _not_succeeded(self, execution: Execution, again: bool) -> list[OutgoingRecord]:
         outcome, request, at = execution.outcome, execution.read.request, execution.finished_us
         assert outcome
+        error = self._redacted(outcome.error)
         records = [
             self._event(
                 execution,
@@ -136,7 +147,7 @@ class OutcomeRecords:
                 run_ms=execution.run_ms,
                 cpu_ms=execution.cpu_ms,
                 max_rss_bytes=execution.rss_bytes or self._memory.rss_bytes,
-                **outcome.error,
+                **error,
             )
         ]
         if again:
@@ -146,15 +157,20 @@ class OutcomeRecords:
         elif self._retries.gives_up(outcome, request):
             letter = self._letter(
                 outcome.reason,
-                outcome.error,
+                error,
                 execution.assignment,
                 execution.offset,
                 request.record_key,
                 execution.value,
                 request,
             )
-            records += [letter, self._event(execution, EventKind.DEAD_LETTERED, at, **outcome.error)]
+            records += [letter, self._event(execution, EventKind.DEAD_LETTERED, at, **error)]
         return records
+
+    def _redacted(self, error: Mapping[str, str]) -> Mapping[str, str]:
+        if not self._redact:
+            return error
+        return {name: self._redact(text) if name in _TEXTS else text for name, text in error.items()}
 
     def _next_attempt(self, execution: Execution, request: JobRequest) -> OutgoingRecord:
         retry = request.model_copy(update={"attempt": request.attempt + 1})

@@ -1,24 +1,22 @@
 """`python -m millstream.local.clickhouse`: serve a data folder."""
 
 import argparse
-import asyncio
 import fcntl
 import ipaddress
 import os
-import socket
+import shutil
 import sys
 from pathlib import Path
 
-import uvicorn
-
-from millstream.local.clickhouse.engine import Engine
-from millstream.local.clickhouse.interface import HttpInterface
+from millstream.local.clickhouse.confinement import confine
+from millstream.local.clickhouse.password import kept_password
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT. Exit code 2 for invalid arguments."""
     arguments = _arguments()
-    password = os.environ.get(arguments.password_env, "") if arguments.password_env else ""
+    # Removed, so that no query and no child process can read it.
+    password = os.environ.pop(arguments.password_env, "") if arguments.password_env else ""
     if not _loopback(arguments.host) and not password:
         print(
             f"refusing to listen on {arguments.host} without a password: every client could change everything. "
@@ -28,6 +26,8 @@ def main() -> int:
         return 2
     folder: Path = arguments.path
     folder.mkdir(parents=True, exist_ok=True)
+    if not password and not arguments.no_password:
+        password = kept_password(folder)
     with (folder / "server.pid").open("a+") as owner:
         try:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,34 +38,20 @@ def main() -> int:
         owner.truncate(0)
         owner.write(str(os.getpid()))
         owner.flush()
-        asyncio.run(_serve(folder / "data", arguments.host, arguments.port, password))
+        _confine(folder.resolve())
+        # The engine starts threads when it is imported, and only those are confined that start afterwards.
+        from millstream.local.clickhouse.server import serve
+
+        serve(folder / "data", arguments.host, arguments.port, arguments.allow_host, arguments.user, password)
     return 0
 
 
-async def _serve(folder: Path, host: str, port: int, password: str) -> None:
-    interface = HttpInterface(Engine(folder), password)
-    config = uvicorn.Config(
-        interface.application,
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=3,
-        timeout_keep_alive=60,
-        lifespan="off",
-    )
-    await _Server(config).serve()
-    interface.close()
-
-
-class _Server(uvicorn.Server):
-    """Prints its address on stdout once it listens."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            print(f"ready http://{host}:{port}", flush=True)
+def _confine(folder: Path) -> None:
+    temporary = folder / "tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    os.environ["TMPDIR"] = str(temporary)
+    confine(folder)
 
 
 def _arguments() -> argparse.Namespace:
@@ -73,7 +59,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--path", type=Path, required=True, help="data folder")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
     parser.add_argument("--port", type=int, default=0, help="port; 0 chooses a free one")
-    parser.add_argument("--password-env", default="", help="environment variable that holds the password")
+    parser.add_argument("--user", default="default", help="the one user (default: default)")
+    parser.add_argument(
+        "--password-env",
+        default="",
+        help="environment variable that holds the password; without it, the one kept in PATH/password, made if missing",
+    )
+    parser.add_argument("--no-password", action="store_true", help="let everybody in; on loopback only")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], help="a name that clients use for this server; repeatable"
+    )
     return parser.parse_args()
 
 

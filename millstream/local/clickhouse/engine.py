@@ -1,5 +1,6 @@
 """The engine. The only file that knows chDB."""
 
+import json
 import shutil
 import tempfile
 import threading
@@ -10,11 +11,15 @@ from typing import Any
 
 from chdb import _chdb
 
-from millstream.local.clickhouse.errors import ClickHouseError
+from millstream.local.clickhouse.errors import ACCESS_DENIED, ClickHouseError
+from millstream.local.clickhouse.restrictions import Restrictions, Token
 from millstream.local.clickhouse.statement import Insert
 
 # The module is compiled and carries no types.
 _driver: Any = _chdb
+
+NO_DATA = "/dev/null"
+"""Stands for the file of an insert's data while the statement is checked."""
 
 STREAMED_FORMATS = {
     name.lower()
@@ -54,18 +59,73 @@ class Engine:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = str(folder)
-        # Bodies of running inserts; files that a killed process left are useless.
-        self._spool = folder.parent / "spool"
-        shutil.rmtree(self._spool, ignore_errors=True)
-        self._spool.mkdir()
-        # The engine shuts down with its last connection; this one keeps it open.
+        self.spool = folder.parent / "spool"
+        """Bodies of requests; files that a killed process left are useless."""
+        shutil.rmtree(self.spool, ignore_errors=True)
+        self.spool.mkdir()
+        # The engine shuts down with its last connection; this one keeps it open, and its settings are the defaults.
         self._keeper = _driver.connect(self._path)
-        self.version = str(self._keeper.query("SELECT version()", "TSV").bytes().decode()).strip()
-        self.timezone = str(self._keeper.query("SELECT timezone()", "TSV").bytes().decode()).strip()
+        self._asking = threading.Lock()
+        self.version = self._ask("SELECT version()").strip()
+        self.timezone = self._ask("SELECT timezone()").strip()
+        self.restrictions = Restrictions(
+            self._ask("SELECT name FROM system.table_functions").split(),
+            self._ask(
+                "SELECT name FROM system.table_engines UNION ALL SELECT name FROM system.database_engines"
+            ).split(),
+            self._ask("SELECT name FROM system.functions").split(),
+        )
+        self._default_database_without_files()
 
     def connect(self) -> "Connection":
         """A connection: settings, current database and temporary tables of its own; one query at a time."""
-        return Connection(_driver.connect(self._path), self._spool)
+        return Connection(_driver.connect(self._path), self.spool)
+
+    def check(self, statement: str) -> None:
+        """Raises `ClickHouseError` for a statement that would reach a file, the network or a process."""
+        if self.restrictions.may_concern(statement.encode()):
+            self._refuse(self.restrictions.reason(self._tokens(statement)))
+
+    def check_insert(self, insert: Insert) -> None:
+        """The same for an insert, which may read the file of its data and no other."""
+        # What is added to the client's text holds nothing that the rules concern, but it is read in one with it.
+        if self.restrictions.may_concern(f"{insert.into} {insert.settings}".encode()):
+            self._refuse(self.restrictions.reason(self._tokens(insert.from_file(NO_DATA)), f"'{NO_DATA}'"))
+
+    @staticmethod
+    def _refuse(why: str) -> None:
+        if why:
+            raise ClickHouseError.raised(ACCESS_DENIED, "ACCESS_DENIED", f"Not allowed here: {why}")
+
+    def _tokens(self, statement: str) -> list[Token]:
+        """The statement as the engine reads it: what it takes for a comment or a string is none of the tokens."""
+        # Parameters are read as escaped text.
+        for plain, escaped in (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r"), ("\0", "\\0")):
+            statement = statement.replace(plain, escaped)
+        text = (
+            "SELECT t.type, substring({q:String}, t.begin + 1, t.end - t.begin) "
+            "FROM (SELECT arrayJoin(tokenizeQuery({q:String})) AS t) WHERE t.type NOT IN ('Whitespace', 'Comment')"
+        )
+        found = self._ask(text, "JSONCompactEachRow", {"q": statement})
+        return [Token(*json.loads(line)) for line in found.splitlines()]
+
+    def _ask(self, text: str, output_format: str = "TSV", parameters: Mapping[str, str] | None = None) -> str:
+        with self._asking:
+            try:
+                answer = self._keeper.query(text, output_format, params=dict(parameters or {}))
+            except RuntimeError as error:
+                raise ClickHouseError(str(error)) from error
+            return str(answer.bytes().decode("utf-8", "replace"))
+
+    def _default_database_without_files(self) -> None:
+        """Replace the engine's own `default` database, in which every file is a table by its path. One that holds
+        tables of an earlier release stays, as they could not be moved safely."""
+        if self._ask("SELECT engine FROM system.databases WHERE name = 'default'").strip() != "Overlay":
+            return
+        made = (Path(self._path) / "metadata" / "default.sql").exists()
+        if made or not self._ask("SELECT name FROM system.tables WHERE database = 'default'").split():
+            self._ask("DETACH DATABASE default")
+            self._ask("ATTACH DATABASE default" if made else "CREATE DATABASE default ENGINE = Atomic")
 
     def close(self) -> None:
         self._keeper.close()

@@ -8,6 +8,9 @@ SESSION_NOT_FOUND = 372
 SESSION_IS_LOCKED = 373
 AUTHENTICATION_FAILED = 516
 BAD_ARGUMENTS = 36
+SOCKET_TIMEOUT = 209
+INVALID_SESSION_TIMEOUT = 374
+ACCESS_DENIED = 497
 UNKNOWN_COMPRESSION_METHOD = 89
 CANNOT_DECOMPRESS = 271
 NOT_IMPLEMENTED = 48
@@ -18,7 +21,7 @@ _STATUS_CODES = {
     # what cannot be parsed, and statements that are not well-formed
     400: (6, 25, 26, 27, 37, 38, 41, 53, 62, 72, 117, 123, 167, 168, 223, 374, 408),
     401: (194,),  # a password is required
-    403: (192, 193, AUTHENTICATION_FAILED),
+    403: (192, 193, AUTHENTICATION_FAILED, ACCESS_DENIED),
     # tables, functions, columns, types, engines, databases, formats and settings that are unknown
     404: (46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336),
     411: (381,),  # the body's length is required

@@ -19,21 +19,23 @@ from typing import TypeVar
 import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import iterate_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from millstream.local.clickhouse import compression
-from millstream.local.clickhouse.engine import STREAMED_FORMATS, Connection, Engine, QueryResult
+from millstream.local.clickhouse.engine import NO_DATA, STREAMED_FORMATS, Connection, Engine, QueryResult
 from millstream.local.clickhouse.errors import (
+    ACCESS_DENIED,
     AUTHENTICATION_FAILED,
-    BAD_ARGUMENTS,
+    INVALID_SESSION_TIMEOUT,
     NOT_IMPLEMENTED,
     READONLY,
     SYNTAX_ERROR,
     UNKNOWN_EXCEPTION,
     ClickHouseError,
 )
+from millstream.local.clickhouse.request_body import RequestBody
 from millstream.local.clickhouse.sessions import Sessions
 from millstream.local.clickhouse.statement import Insert, output_format, parse_insert, reads
 
@@ -45,6 +47,7 @@ THREADS = 32
 FIRST_PART_BYTES = 1024 * 1024
 HEAD_BYTES = 256 * 1024
 LONGEST_STATEMENT = 64 * 1024 * 1024
+LONGEST_SESSION_S = 3600
 _SETTING = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
 # Parameters of the interface itself, which are not settings of a query.
 _RESERVED = frozenset(
@@ -76,10 +79,11 @@ class QueryRequest:
 
 
 class HttpInterface:
-    """The application. `password` is that of the one user, `default`; empty disables authentication."""
+    """The application. `user` is the one user that there is; an empty `password` disables authentication."""
 
-    def __init__(self, engine: Engine, password: str = "") -> None:
+    def __init__(self, engine: Engine, user: str = "default", password: str = "") -> None:
         self._engine = engine
+        self._user = user
         self._password = password
         self._sessions = Sessions(engine)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
@@ -125,19 +129,28 @@ class HttpInterface:
                 user, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
             except (binascii.Error, UnicodeDecodeError):
                 password = "\0"
-        if user != "default" or not secrets.compare_digest(password.encode(), self._password.encode()):
+        if user != self._user or not secrets.compare_digest(password.encode(), self._password.encode()):
             text = f"{user}: Authentication failed: password is incorrect, or there is no user with such name"
             raise ClickHouseError.raised(AUTHENTICATION_FAILED, "AUTHENTICATION_FAILED", text)
 
     async def _answer(self, request: Request, parsed: QueryRequest) -> Response:
-        body = _Body(request)
-        pieces = compression.decompressed(body.pieces(), request.headers.get("content-encoding", "").lower())
+        body = await RequestBody.receive(request, self._engine.spool)
+        try:
+            return await self._run(parsed, body, request.headers.get("content-encoding", "").lower())
+        finally:
+            body.close()
+
+    async def _run(self, parsed: QueryRequest, body: RequestBody, encoding: str) -> Response:
+        self._check_settings(parsed)
+        pieces = compression.decompressed(body.pieces(), encoding)
         head = await self._in_thread(_head, parsed.query, pieces)
         insert = parse_insert(head)
         if insert is None:
             text = await self._in_thread(_whole, head, pieces)
+            await self._in_thread(self._engine.check, text)
         else:
-            text = insert.from_file("/dev/null")
+            text = insert.from_file(NO_DATA)
+            await self._in_thread(self._engine.check_insert, insert)
         connection = await self._in_thread(
             self._sessions.take, parsed.session_id, parsed.session_timeout_s, parsed.session_must_exist
         )
@@ -159,6 +172,12 @@ class HttpInterface:
         finally:
             if not streaming:
                 await self._in_thread(self._sessions.give_back, parsed.session_id, connection)
+
+    def _check_settings(self, parsed: QueryRequest) -> None:
+        for name in parsed.settings:
+            if self._engine.restrictions.refused_setting(name):
+                why = f"Not allowed here: the setting {name} names a file, an address or a language"
+                raise ClickHouseError.raised(ACCESS_DENIED, "ACCESS_DENIED", why)
 
     def _whole_response(self, parsed: QueryRequest, answer: QueryResult, named: str) -> Response:
         headers = self._headers(parsed.query_id, named, answer)
@@ -238,28 +257,6 @@ class HttpInterface:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
 
-class _Body:
-    """A request's body, read by a thread through the event loop, so that it is never in memory as a whole."""
-
-    def __init__(self, request: Request) -> None:
-        self._stream = request.stream()
-        self._loop = asyncio.get_running_loop()
-
-    def pieces(self) -> Iterator[bytes]:
-        while True:
-            try:
-                piece = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
-            except ClientDisconnect as error:
-                raise ClickHouseError.raised(BAD_ARGUMENTS, "BAD_ARGUMENTS", "The client disconnected") from error
-            if piece is None:
-                return
-            if piece:
-                yield piece
-
-    async def _next(self) -> bytes | None:
-        return await anext(self._stream, None)
-
-
 def _read(request: Request, query_id: str) -> QueryRequest:
     given = request.query_params
     if given.get("compress", "0") == "1" or given.get("decompress", "0") == "1":
@@ -276,16 +273,16 @@ def _read(request: Request, query_id: str) -> QueryRequest:
                 )
             settings[name] = value
     compressing = given.get("enable_http_compression", "0") == "1"
-    try:
-        timeout_s = float(given.get("session_timeout", "60"))
-    except ValueError as error:
-        raise ClickHouseError.raised(BAD_ARGUMENTS, "BAD_ARGUMENTS", "session_timeout is not a number") from error
+    timeout = given.get("session_timeout", "60")
+    if not (timeout.isascii() and timeout.isdigit() and len(timeout) < 10 and int(timeout) <= LONGEST_SESSION_S):
+        why = f"Invalid session timeout: {timeout!r} is not a number of seconds up to {LONGEST_SESSION_S}"
+        raise ClickHouseError.raised(INVALID_SESSION_TIMEOUT, "INVALID_SESSION_TIMEOUT", why)
     return QueryRequest(
         query=given.get("query", ""),
         database=given.get("database", request.headers.get("x-clickhouse-database", "")),
         format=given.get("default_format", request.headers.get("x-clickhouse-format", "TabSeparated")),
         session_id=given.get("session_id", ""),
-        session_timeout_s=timeout_s,
+        session_timeout_s=float(timeout),
         session_must_exist=given.get("session_check", "0") == "1",
         query_id=query_id,
         encoding=compression.choose_encoding(request.headers.get("accept-encoding", "")) if compressing else "",

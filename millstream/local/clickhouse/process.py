@@ -1,5 +1,6 @@
 """The embedded server as a child process."""
 
+import os
 import re
 import sys
 import threading
@@ -8,24 +9,40 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from millstream.local.clickhouse.password import kept_password
 from millstream.local.ports import free_port, is_free
 from millstream.local.process import ChildProcess, DidNotStart
 
 START_WITHIN_S = 60.0
+_PASSWORD = "MILLSTREAM_EMBEDDED_PASSWORD"
 
 
 class EmbeddedClickHouse:
-    """The ClickHouse engine on a data folder. The port stays the same from one start to the next if it is free."""
+    """The ClickHouse engine on a data folder. The port stays the same from one start to the next if it is free.
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    `password`: that of `user`, who is the only one; when None, the one that is kept in the folder, and made at first.
+    Empty for a server without one, which every program on this machine may use.
+    """
+
+    def __init__(self, folder: Path, port: int = 0, *, user: str = "default", password: str | None = None) -> None:
         self._folder = folder
         self._port = port
+        self._user = user
+        self._given_password = password
         self._ready = threading.Event()
         self._process: ChildProcess | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def password(self) -> str:
+        """The password of its user; empty if it has none."""
+        if self._given_password is not None:
+            return self._given_password
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return kept_password(self._folder)
 
     @property
     def pid(self) -> int:
@@ -38,11 +55,15 @@ class EmbeddedClickHouse:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._port = self._choose_port()
         self._ready.clear()
+        password = self.password
         self._process = ChildProcess(
             [
                 *(sys.executable, "-m", "millstream.local.clickhouse"),
-                *("--path", str(self._folder), "--port", str(self._port)),
+                *("--path", str(self._folder), "--port", str(self._port), "--user", self._user),
+                *(("--password-env", _PASSWORD) if password else ("--no-password",)),
             ],
+            # Not an argument, which every user of the machine can list.
+            env={**os.environ, _PASSWORD: password},
             on_line=self._read_line,
         )
         self._process.start()

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from millstream.local.clickhouse.engine import Connection, Engine
 from millstream.local.clickhouse.errors import SESSION_IS_LOCKED, SESSION_NOT_FOUND, ClickHouseError
 
-LONGEST_S = 3600.0
-
 
 @dataclass
 class _Session:
@@ -43,7 +41,7 @@ class Sessions:
             if not session.connection.turn.acquire(blocking=False):
                 text = f"Session {session_id} is locked by a concurrent client"
                 raise ClickHouseError.raised(SESSION_IS_LOCKED, "SESSION_IS_LOCKED", text)
-            session.timeout_s = min(timeout_s, LONGEST_S)
+            session.timeout_s = timeout_s
             session.expires_at = time.monotonic() + session.timeout_s
             return session.connection
 

@@ -1,5 +1,6 @@
 """Families of errors as a page."""
 
+import shlex
 from collections.abc import Sequence
 
 from millstream.analytics.rca.questions.errors import ErrorFamilies, Family
@@ -23,7 +24,7 @@ def errors_page(found: ErrorFamilies, shown: Timeseries) -> Page:
     if found.families:
         blocks.append(families_grid(found.families[:MOST_ROWS], len(found.families)))
         worst = found.families[0]
-        blocks.append(Snippet("Next", f"millstream rca job {worst.example_job}"))
+        blocks.append(Snippet("Next", shlex.join(["millstream", "rca", "job", worst.example_job])))
     return Page(
         "Errors", window_text(found.span.start, found.span.end), [verdict], blocks, "bad" if changed else "neutral"
     )

@@ -1,5 +1,6 @@
 """Detected incidents as a page."""
 
+import shlex
 from collections.abc import Sequence
 
 from millstream.analytics.rca.detection.incidents import Incident
@@ -34,5 +35,6 @@ def incidents_page(found: Sequence[Incident], span: Window, worst: Timeseries | 
     if worst:
         blocks.append(timeseries_chart(worst))
     if found:
-        blocks.append(Snippet("Next", f"millstream rca report --incident {found[-1].incident_id}"))
+        command = ["millstream", "rca", "report", "--incident", found[-1].incident_id]
+        blocks.append(Snippet("Next", shlex.join(command)))
     return Page("Incidents", window_text(span.start, span.end), [verdict], blocks, "bad" if found else "good")

@@ -100,3 +100,60 @@ def test_a_secret_among_the_client_options_is_not_shown(
         printed = capsys.readouterr().out
         assert "hunter2" not in printed
         assert "security.protocol" in printed
+
+
+@pytest.mark.parametrize("group", ["CLICKHOUSE", "SCHEMA_REGISTRY"])
+def test_user_and_password_in_an_address_are_used_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], group: str
+) -> None:
+    monkeypatch.setenv(f"MILLSTREAM_{group}__URL", "http://me:hunter2@host:1")
+    settings = load()
+    if group == "CLICKHOUSE":
+        assert (settings.clickhouse.url, settings.clickhouse.user) == ("http://host:1", "me")
+        assert settings.clickhouse.password.get_secret_value() == "hunter2"
+    else:
+        assert settings.schema_registry.url == "http://host:1"
+        assert settings.schema_registry.basic_auth.get_secret_value() == "me:hunter2"
+    for as_json in (True, False):
+        show(as_json)
+        assert "hunter2" not in capsys.readouterr().out
+    assert "hunter2" not in repr(settings) + settings.model_dump_json()
+
+
+def test_a_password_of_its_own_wins_over_the_one_in_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__URL", "http://me:old@host:1")
+    monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__PASSWORD", "new")
+    assert load().clickhouse.password.get_secret_value() == "new"
+
+
+SECRET_OPTIONS = {
+    "sasl.password": "hunter2",
+    "sasl.pasword": "hunter2",
+    "ssl.key.pem": "hunter2",
+    "sasl.oauthbearer.config": "principal=x token=hunter2",
+    "sasl.oauthbearer.assertion.private.key.pem": "hunter2",
+}
+
+
+def test_no_form_of_the_settings_shows_a_secret_of_any_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("KAFKA__SASL_PASSWORD", "CLICKHOUSE__PASSWORD", "SCHEMA_REGISTRY__BASIC_AUTH"):
+        monkeypatch.setenv(f"MILLSTREAM_{name}", "hunter2")
+    monkeypatch.setenv("MILLSTREAM_KAFKA__OPTIONS", json.dumps(SECRET_OPTIONS))
+    settings = load()
+    printed = [repr(settings), str(settings), settings.model_dump_json(), repr(settings.connection)]
+    for as_json in (True, False):
+        show(as_json)
+        printed.append(capsys.readouterr().out)
+    assert not any("hunter2" in each for each in printed)
+    assert settings.connection.client()["sasl.oauthbearer.config"] == "principal=x token=hunter2"
+
+
+def test_the_rules_of_redaction_are_checked_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLSTREAM_REDACT__FIELDS", '["password"]')
+    monkeypatch.setenv("MILLSTREAM_REDACT__PATTERNS", '["[0-9]{16}"]')
+    assert load().redaction("password=x 4111111111111111") == "password=[redacted] [redacted]"
+    monkeypatch.setenv("MILLSTREAM_REDACT__PATTERNS", '["("]')
+    with pytest.raises(InvalidSettings, match=r"redact\.patterns.*not a regular expression"):
+        load()

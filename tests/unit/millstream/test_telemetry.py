@@ -1,10 +1,17 @@
-"""What Kafka's client logs: few lines, as events of ours."""
+"""Log lines: few of Kafka's client, as events of ours; and a value is never more than a value."""
 
+import json
 import logging
+import re
+from collections.abc import Callable, Iterator
 
+import pytest
+import structlog
 from structlog.testing import capture_logs
 
-from millstream.telemetry import ClientLog
+from millstream.redaction import Redaction
+from millstream.telemetry import ClientLog, configure_logging
+from tests.support.hostile import COLOURS, HOSTILE, controls_in
 
 
 def record(message: str, level: int = logging.ERROR) -> logging.LogRecord:
@@ -29,3 +36,52 @@ def test_each_kind_of_line_has_its_own_limit_and_keeps_its_level() -> None:
         log.emit(record("FAIL [producer-1] Connection refused"))
         log.emit(record("REQTMOUT [producer-1] Timed out", logging.WARNING))
     assert [(each["kind"], each["log_level"]) for each in lines] == [("FAIL", "error"), ("REQTMOUT", "warning")]
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., list[str]]]:
+    """Logs every hostile text in every way, in a format, and returns the lines of the log."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def log(log_format: str, redaction: Redaction | None = None) -> list[str]:
+        configure_logging(log_format, redaction=redaction, service="worker")
+        logger = structlog.get_logger("test")
+        for text in HOSTILE:
+            logger.warning(text, tenant=text, several=[text], mapped={text: text}, error=ValueError(text))
+            logging.getLogger("foreign").warning("foreign %s", text)
+            try:
+                raise ValueError(text)
+            except ValueError:
+                logger.exception("failed")
+        return capsys.readouterr().err.split("\n")[:-1]
+
+    yield log
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_no_value_forges_a_line_of_the_console_log_or_reaches_the_terminal(
+    lines: Callable[..., list[str]],
+) -> None:
+    begins = re.compile(r"\d\d:\d\d:\d\d \[(warning|error) *\]")
+    plain = [COLOURS.sub("", line) for line in lines("console")]
+    assert not any(controls_in(line, but="\t") for line in plain)
+    assert sum(bool(begins.match(line)) for line in plain) == 3 * len(HOSTILE)
+    others = [line for line in plain if not begins.match(line)]
+    assert all(line.startswith(("    ", "Traceback (most recent call last):")) for line in others)
+
+
+def test_a_line_of_the_json_log_is_one_object_whatever_its_values_are(lines: Callable[..., list[str]]) -> None:
+    found = lines("json")
+    assert len(found) == 3 * len(HOSTILE)
+    assert not any(controls_in(line, but="\x7f") for line in found)
+    assert [json.loads(line)["event"] for line in found[::3]] == list(HOSTILE)
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_is_redacted_is_in_no_field_of_a_line(lines: Callable[..., list[str]], log_format: str) -> None:
+    assert any("alert(1)" in line for line in lines(log_format))
+    assert not any("alert(1)" in line for line in lines(log_format, Redaction(patterns=[r"alert\(1\)"])))

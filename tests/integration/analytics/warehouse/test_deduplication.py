@@ -110,7 +110,7 @@ def test_events_of_more_days_than_an_insert_may_otherwise_have_are_inserted_whol
 
 def test_a_repeat_after_clickhouse_was_started_again_is_dropped_in_every_table(body: bytes, tmp_path: Path) -> None:
     """The tokens that a view passes on come from its identity, which has to outlast the server's process."""
-    with EmbeddedClickHouse(tmp_path) as server:
+    with EmbeddedClickHouse(tmp_path, password="") as server:
         client = connect(server.url)
         migrate(client)
         insert(client, body, "events:0:0:1500")

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from millstream.pages import Chart, Grid, Lines, Page, Snippet, render_html, render_markdown, render_terminal
-from millstream.pages.svg import LEFT, RIGHT, WIDTH
+from millstream.pages.svg import LEFT, RIGHT, WIDTH, chart_svg
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 MOMENTS = [START + timedelta(minutes=number) for number in range(60)]
@@ -62,7 +62,7 @@ def test_markdown_marks_the_incident_in_a_line_of_bars_and_keeps_tables_whole() 
     bars = re.search(r"`(.*)`", text.split("## Failures over time")[1])
     assert bars is not None
     assert "[" + "█" * 10 + "]" in bars[1]
-    assert "| <script>alert(1)</script> \\| a | 12 |" in text
+    assert r"| \<script\>alert(1)\</script\> \| a | 12 |" in text
 
 
 def test_a_chart_without_values_says_so() -> None:
@@ -75,3 +75,12 @@ def test_figures_stay_whole_in_a_narrow_terminal() -> None:
     wide = Grid("g", ("a long name", *"bcd"), [("word " * 30, "1,234,567", "7,654,321", "1,111,111")])
     text = shown(Page("t", "s", [], [wide]), 60)
     assert all(figure in text for figure in ("1,234,567", "7,654,321", "1,111,111"))
+
+
+def test_the_name_of_a_mark_stays_inside_the_chart_on_either_side() -> None:
+    marks = [(MOMENTS[1], "early"), (MOMENTS[58], "late"), (MOMENTS[58], "x" * 300)]
+    drawing = ElementTree.fromstring(str(chart_svg(Chart("c", "u", MOMENTS, VALUES, None, marks))))
+    early, late, long = (each for each in drawing.iter("text") if "mark" in (each.get("class") or ""))
+    assert (early.get("class"), late.get("class")) == ("mark", "mark end")
+    assert float(early.get("x") or 0) < WIDTH / 2 < float(late.get("x") or 0) < WIDTH
+    assert len(long.text or "") < 50

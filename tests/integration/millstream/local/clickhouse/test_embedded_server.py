@@ -18,7 +18,7 @@ from millstream.local.process import ChildProcess, DidNotStart
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedClickHouse]:
-    with EmbeddedClickHouse(tmp_path / "data") as running:
+    with EmbeddedClickHouse(tmp_path / "data", password="") as running:
         yield running
 
 

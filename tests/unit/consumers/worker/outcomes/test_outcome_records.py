@@ -12,6 +12,7 @@ from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.facts import Progress
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.outcomes.outcome_records import OutcomeRecords
+from millstream.redaction import Redaction
 from millstream.schemas import (
     Codec,
     DeadLetter,
@@ -146,3 +147,22 @@ def test_a_record_that_is_no_request_keeps_its_key_and_value_in_the_dead_letter(
     letter = CODEC.decode(record.value, DeadLetter)
     assert (letter.reason, letter.record_key, letter.record_value) == (DeadReason.UNREADABLE, b"key", b"\xff\xfe")
     assert (letter.job_id, record.key, record.assignment) == ("", b"key", assignment)
+
+
+def test_what_is_redacted_is_in_no_event_and_no_dead_letter_but_the_record_stays_as_it_was() -> None:
+    redaction = Redaction(fields=["card"], patterns=["sk_[a-z]+"])
+    records = OutcomeRecords(TOPICS, CODEC, WorkerConfig(worker_id="w"), redaction=redaction)
+    execution = started(records, payload=b'{"card": 4111}')
+    progress = records.progress(Progress(execution, datetime.now(UTC), 0.5, "paying with sk_live"))
+    try:
+        raise ValueError("cannot pay: card=4111 with sk_live")
+    except ValueError as error:
+        written = ended(records, execution, outcome.failed(error))
+    letter = next(CODEC.decode(each.value, DeadLetter) for each in written if each.topic == TOPICS.dead)
+    for each in [CODEC.decode(progress.value, JobEvent), *events(written)]:
+        assert "4111" not in each.model_dump_json() and "sk_live" not in each.model_dump_json()
+    assert "4111" not in letter.error_message + letter.stack
+    assert letter.error_message == "cannot pay: card=[redacted] with [redacted]"
+    assert letter.record_value == execution.value
+    unreadable = records.unreadable(execution.assignment, 1, None, b"x", DecodeError("card=4111"))
+    assert CODEC.decode(unreadable.value, DeadLetter).error_message == "card=[redacted]"
