@@ -51,23 +51,21 @@ class SinkConfig(BaseModel):
         le=65535,
         description="Port of the health endpoints `/ready`, `/live` and `/metrics`; 0 disables them.",
     )
-    metrics_host: str = Field("127.0.0.1", description="Address that the endpoint `/metrics` listens on.")
-    metrics_port: int = Field(
-        0, ge=0, le=65535, description="Port of the endpoint `/metrics` for Prometheus; 0 disables it."
-    )
     metrics_token: SecretStr = Field(
-        SecretStr(""), description="What a request for `/metrics` must carry as `Authorization: Bearer TOKEN`."
+        SecretStr(""),
+        description="What a request for `/metrics` must carry as `Authorization: Bearer TOKEN`. `/ready` and `/live` "
+        "need none.",
     )
     metrics_open: bool = Field(
         False,
-        description="Whether everybody who reaches `metrics_host` may read `/metrics` without a token. Beyond loopback "
+        description="Whether everybody who reaches `health_host` may read `/metrics` without a token. Beyond loopback "
         "one of the two is required.",
     )
 
     def http_guard(self) -> HttpGuard | None:
-        """Who may read the metrics; None without them. Raises `UnprotectedListener`."""
-        if not self.metrics_port:
+        """Who may read the metrics; None without health endpoints. Raises `UnprotectedListener`."""
+        if not self.health_port:
             return None
-        names = ("sink.metrics_host", "sink.metrics_token", "sink.metrics_open")
+        names = ("sink.health_host", "sink.metrics_token", "sink.metrics_open")
         token = self.metrics_token.get_secret_value()
-        return HttpGuard(self.metrics_host, token, is_open=self.metrics_open, settings=names)
+        return HttpGuard(self.health_host, token, is_open=self.metrics_open, settings=names)

@@ -10,8 +10,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from millstream.consumers.sink.metrics import SinkMetrics
 from millstream.consumers.sink.status import SinkStatus
-from millstream.listening import PortTaken
+from millstream.listening import HttpGuard, PortTaken
 
+PROBES = ("/ready", "/live")
 STUCK_AFTER_S = 60.0
 FAILING_AFTER_S = 10.0
 REQUEST_TIMEOUT_S = 5.0
@@ -83,8 +84,9 @@ def not_live(statuses: Mapping[str, SinkStatus], now: float) -> list[str]:
     ]
 
 
-def serve_health(host: str, port: int, health: SinkHealth) -> None:
-    """Serve for as long as the process lives; not at all when `port` is 0. Raises `PortTaken`."""
+def serve_health(host: str, port: int, health: SinkHealth, guard: HttpGuard | None = None) -> None:
+    """Serve for as long as the process lives; not at all when `port` is 0. `guard`: who may read the metrics; the probes
+    are answered to everybody whom it does not take for a web page. Raises `PortTaken`."""
     if not port:
         return
 
@@ -92,8 +94,15 @@ def serve_health(host: str, port: int, health: SinkHealth) -> None:
         timeout = REQUEST_TIMEOUT_S
 
         def do_GET(self) -> None:
-            status, kind, body = health.answer(self.path.partition("?")[0])
+            path = self.path.partition("?")[0]
+            refused = guard.refusal(self.headers, is_probe=path in PROBES) if guard is not None else None
+            if refused is None:
+                status, kind, body = health.answer(path)
+            else:
+                status, kind, body = refused[0], "text/plain; charset=utf-8", f"{refused[1]}\n".encode()
             self.send_response(status)
+            if status == 401:
+                self.send_header("WWW-Authenticate", "Bearer")
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

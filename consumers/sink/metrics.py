@@ -1,19 +1,14 @@
 """The Prometheus metrics of a process's sinks, each with the label `topic`. They are read from the sinks' statuses when
 Prometheus scrapes them."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
 from millstream.consumers.sink.status import SinkStatus
-from millstream.listening import HttpGuard, PortTaken, guarded
 
 REQUEST_TIMEOUT_S = 5.0
 """How long a client may stay connected without sending its request."""
@@ -95,31 +90,3 @@ class SinkMetrics(Collector):
             for topic, status in self._statuses.items():
                 found.add_metric([topic], metric.read(status))
             yield found
-
-
-def serve_metrics(host: str, port: int, statuses: Mapping[str, SinkStatus], guard: HttpGuard | None = None) -> None:
-    """Serve `/metrics` for as long as the process lives, to those whom `guard` lets ask; not at all when `port` is 0.
-    Raises `PortTaken`."""
-    if not port:
-        return
-    registry = CollectorRegistry()
-    registry.register(SinkMetrics(statuses))
-    pages = make_wsgi_app(registry)
-    try:
-        server = make_server(
-            host,
-            port,
-            pages if guard is None else guarded(pages, guard),
-            server_class=ThreadingWSGIServer,
-            handler_class=_UnloggedRequest,
-        )
-    except OSError as error:
-        raise PortTaken(("sink.metrics_host", "sink.metrics_port"), host, port, error) from error
-    threading.Thread(target=server.serve_forever, name="millstream-metrics", daemon=True).start()
-
-
-class _UnloggedRequest(WSGIRequestHandler):
-    timeout = REQUEST_TIMEOUT_S
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Prometheus asks every few seconds, which is not logged."""

@@ -15,7 +15,6 @@ from millstream.cli.service import log_as, on_stop_signals
 from millstream.clickhouse import connect
 from millstream.consumers.sink.all_sinks import all_sinks, run_together
 from millstream.consumers.sink.health import SinkHealth, serve_health
-from millstream.consumers.sink.metrics import serve_metrics
 from millstream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -54,13 +53,12 @@ def run_sink(
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     health = SinkHealth()
-    serve_health(settings.sink.health_host, settings.sink.health_port, health)
+    serve_health(settings.sink.health_host, settings.sink.health_port, health, guard)
     client = _wait_for_clickhouse(settings, stop)
     if client is not None:
         sinks = all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink)
         statuses = {each.topic: each.status for each in sinks}
         health.started(statuses, client.ping)
-        serve_metrics(settings.sink.metrics_host, settings.sink.metrics_port, statuses, guard)
         run_together(sinks, stop)
 
 

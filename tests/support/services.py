@@ -27,7 +27,7 @@ class Services:
     def __init__(self, bootstrap: str, topics: TopicCatalogue, folder: Path) -> None:
         self.clickhouse = EmbeddedClickHouse(folder / "clickhouse")
         self._bootstrap, self._topics, self._folder = bootstrap, topics, folder
-        self._metrics_port = free_port()
+        self._health_port = free_port()
 
     def __enter__(self) -> Self:
         self.clickhouse.start()
@@ -39,7 +39,7 @@ class Services:
             self.clickhouse.url,
             self._folder,
             MILLSTREAM_CLICKHOUSE__DATABASE=DATABASE,
-            MILLSTREAM_SINK__METRICS_PORT=str(self._metrics_port),
+            MILLSTREAM_SINK__HEALTH_PORT=str(self._health_port),
         )
         self.sink.start()
         self.tracker = RunningTracker(self._bootstrap, self._topics, self._folder)
@@ -63,7 +63,7 @@ class Services:
     def sink_metric(self, name: str) -> dict[str, float]:
         """A metric of the sink by topic, without the prefix of the topics."""
         assert self.sink.is_alive(), self.sink.tail
-        page = httpx.get(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=10).text
+        page = httpx.get(f"http://127.0.0.1:{self._health_port}/metrics", timeout=10).text
         return {
             sample.labels["topic"].removeprefix(self._topics.prefix): sample.value
             for family in text_string_to_metric_families(page)

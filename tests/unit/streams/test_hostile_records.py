@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from millstream.producers.request import MAX_LABEL_BYTES
 from millstream.schemas import Codec, EventKind, JobEvent, State
 from millstream.schemas.codec import HEADER
 from millstream.schemas.ids import new_id
+from millstream.schemas.job_request import MAX_LABEL_BYTES
 from millstream.schemas.registry import PinnedRegistry, RegistryUnavailable
 from millstream.streams import bounds, lifecycle, tracker
 from millstream.streams.event_reader import EventReader, EventRejected
