@@ -85,8 +85,8 @@ def not_live(statuses: Mapping[str, SinkStatus], now: float) -> list[str]:
 
 
 def serve_health(host: str, port: int, health: SinkHealth, guard: HttpGuard | None = None) -> None:
-    """Serve for as long as the process lives; not at all when `port` is 0. `guard`: who may read the metrics; the probes
-    are answered to everybody whom it does not take for a web page. Raises `PortTaken`."""
+    """Serve for as long as the process lives; not at all when `port` is 0. `guard`: who may read the metrics; the
+    probes are answered to everybody whom it does not take for a web page. Raises `PortTaken`."""
     if not port:
         return
 
@@ -95,7 +95,8 @@ def serve_health(host: str, port: int, health: SinkHealth, guard: HttpGuard | No
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            refused = guard.refusal(self.headers, is_probe=path in PROBES) if guard is not None else None
+            sent = {name: self.headers[name] for name in ("Host", "Origin", "Authorization") if name in self.headers}
+            refused = guard.refusal(sent, is_probe=path in PROBES) if guard is not None else None
             if refused is None:
                 status, kind, body = health.answer(path)
             else:

@@ -16,6 +16,7 @@ from millstream.consumers.sink.health import (
     serve_health,
 )
 from millstream.consumers.sink.status import SinkStatus
+from millstream.listening import PortTaken
 
 TOPIC = "jobs.events"
 
@@ -72,5 +73,5 @@ def test_the_endpoints_answer_from_before_clickhouse_does() -> None:
     assert get("/ready") == (503, "ClickHouse does not answer\n")
     assert 'millstream_sink_rows_inserted_total{topic="jobs.events"} 0.0' in get("/metrics")[1]
     assert get("/nonsense")[0] == 404
-    with pytest.raises(OSError):
+    with pytest.raises(PortTaken):
         serve_health("127.0.0.1", port, health)
