@@ -76,7 +76,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
     app = _App(
         f"{topics.prefix}tracker",
         broker=[f"kafka://{address}" for address in connection.bootstrap.split(",")],
-        broker_credentials=credentials(connection.options),
+        broker_credentials=credentials(connection),
         store="memory://",
         broker_session_timeout=SESSION_S,
         broker_heartbeat_interval=SESSION_S / 4,

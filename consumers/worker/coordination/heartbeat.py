@@ -21,6 +21,7 @@ from millstream.consumers.worker.monitoring.host import HostGauge
 from millstream.consumers.worker.status import WorkerStatus
 from millstream.schemas import Codec, Heartbeat, InFlight, WorkerState
 from millstream.schemas.codec import HEADER
+from millstream.schemas.oauth import same_modules
 from millstream.schemas.partial_encoder import long, microseconds
 
 log = structlog.get_logger(__name__)
@@ -113,7 +114,7 @@ class HeartbeatSender(BackgroundThread):
             [sys.executable, "-P", str(SCRIPT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=same_modules(),
         )
         assert self._sender.stdin is not None
         self._pipe = self._sender.stdin
