@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from millstream.schemas import KafkaConnection, TopicCatalogue
+from millstream.schemas.denial import named
 
 METADATA_TIMEOUT_S = 5.0
 DELIVERY_TIMEOUT_S = 30.0
@@ -23,13 +24,20 @@ def write_records(connection: KafkaConnection, topics: TopicCatalogue, records: 
         if error is not None:
             failure.append(error)
 
-    producer = Producer(connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000)))
-    producer.list_topics(topics.commands, METADATA_TIMEOUT_S)
-    for key, value in records.items():
-        producer.produce(topics.commands, value, key, on_delivery=delivered)
-    if producer.flush(DELIVERY_TIMEOUT_S + 1) or failure:
-        late = KafkaError(KafkaError._MSG_TIMED_OUT, f"no answer within {DELIVERY_TIMEOUT_S:g} s")
-        raise KafkaException(failure[0] if failure else late)
+    properties = connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000))
+    # A user who may write no topic at all gets no producer id, which is fatal to the client: it says so here only.
+    producer = Producer({**properties, "error_cb": lambda error: failure.append(error) if error.fatal() else None})
+    try:
+        producer.list_topics(topics.commands, METADATA_TIMEOUT_S)
+        for key, value in records.items():
+            producer.produce(topics.commands, value, key, on_delivery=delivered)
+        if producer.flush(DELIVERY_TIMEOUT_S + 1) or failure:
+            late = KafkaError(KafkaError._MSG_TIMED_OUT, f"no answer within {DELIVERY_TIMEOUT_S:g} s")
+            raise KafkaException(failure[0] if failure else late)
+    except KafkaException as error:
+        producer.poll(0)
+        cause = KafkaException(failure[0]) if failure else error
+        raise named(cause, connection.user, "Write", f"topic {topics.commands}") from error
 
 
 def read_records(connection: KafkaConnection, topics: TopicCatalogue) -> Iterator[Message]:
@@ -41,7 +49,7 @@ def read_records(connection: KafkaConnection, topics: TopicCatalogue) -> Iterato
     deadline = time.monotonic() + READ_TIMEOUT_S
     try:
         if (missing := consumer.list_topics(topic, METADATA_TIMEOUT_S).topics[topic].error) is not None:
-            raise KafkaException(missing)
+            raise named(KafkaException(missing), connection.user, "Read", f"topic {topic}")
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         while (message := consumer.poll(max(0.0, deadline - time.monotonic()))) is not None:
             error = message.error()
@@ -49,10 +57,11 @@ def read_records(connection: KafkaConnection, topics: TopicCatalogue) -> Iterato
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
-            else:
+            elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+                # The client asks for its group in any case; nothing here needs it.
                 cause = error
                 if not error.retriable():
                     break
     finally:
         consumer.close()
-    raise KafkaException(cause)
+    raise named(KafkaException(cause), connection.user, "Read", f"topic {topic}")
