@@ -82,7 +82,12 @@ class JobClient:
         try:
             if atomic:
                 return self._submit_atomically(prepared, deadline)
-            return _deliver(self._submission, prepared, Receipt(len(prepared), deadline, explain=self._submission.explain), on_accepted)
+            return _deliver(
+                self._submission,
+                prepared,
+                Receipt(len(prepared), deadline, explain=self._submission.explain),
+                on_accepted,
+            )
         except SubmitError as error:
             self._preparation.release(prepared, {job_id for job_id, _ in error.not_accepted})
             raise

@@ -24,9 +24,7 @@ def write_records(connection: KafkaConnection, topics: TopicCatalogue, records: 
         if error is not None:
             failure.append(error)
 
-    properties = connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000))
-    # A user who may write no topic at all gets no producer id, which is fatal to the client: it says so here only.
-    producer = Producer({**properties, "error_cb": lambda error: failure.append(error) if error.fatal() else None})
+    producer = Producer(connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000)))
     try:
         producer.list_topics(topics.commands, METADATA_TIMEOUT_S)
         for key, value in records.items():
@@ -35,9 +33,17 @@ def write_records(connection: KafkaConnection, topics: TopicCatalogue, records: 
             late = KafkaError(KafkaError._MSG_TIMED_OUT, f"no answer within {DELIVERY_TIMEOUT_S:g} s")
             raise KafkaException(failure[0] if failure else late)
     except KafkaException as error:
-        producer.poll(0)
-        cause = KafkaException(failure[0]) if failure else error
-        raise named(cause, connection.user, "Write", f"topic {topics.commands}") from error
+        raise named(_fatal(producer, error), connection.user, "Write", f"topic {topics.commands}") from error
+
+
+def _fatal(producer: Producer, error: KafkaException) -> KafkaException:
+    """Why a producer has failed for good, if that is the error. One of a user who may write no topic at all has."""
+    if error.args[0].code() == KafkaError._FATAL:
+        try:
+            producer.flush(0)
+        except KafkaException as cause:
+            return cause
+    return error
 
 
 def read_records(connection: KafkaConnection, topics: TopicCatalogue) -> Iterator[Message]:

@@ -259,4 +259,3 @@ class Submission:
                 if receipt.late:
                     return False
                 self.producer.poll(0.05)
-

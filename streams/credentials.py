@@ -28,7 +28,8 @@ def credentials(connection: KafkaConnection) -> CredentialsT | None:
     left = {name: str(value) for name, value in connection.options.items() if name not in _IGNORED}
     protocol = left.pop("security.protocol", "plaintext").lower()
     context = _context(left) if protocol in ("ssl", "sasl_ssl") else None
-    mechanism = left.pop("sasl.mechanism", left.pop("sasl.mechanisms", "OAUTHBEARER" if connection.oauth_token else "PLAIN"))
+    default = "OAUTHBEARER" if connection.oauth_token else "PLAIN"
+    mechanism = left.pop("sasl.mechanism", left.pop("sasl.mechanisms", default))
     found: CredentialsT | None = None
     if protocol.startswith("sasl_") and mechanism == "OAUTHBEARER":
         if not connection.oauth_token:
@@ -53,7 +54,7 @@ def credentials(connection: KafkaConnection) -> CredentialsT | None:
     return found
 
 
-class Tokens(AbstractTokenProvider):
+class Tokens(AbstractTokenProvider):  # type: ignore[misc]
     """Gives aiokafka's clients a token when they connect, and asks for another one when it has lived for four fifths of
     its time. May be used from several event loops."""
 

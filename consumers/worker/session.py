@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.frozen_process import run_or_exit
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.worker.commit_loop import CommitLoop
@@ -52,6 +53,7 @@ class WorkerSession:
         handover: Handover,
         loop_guard: LoopGuard,
         concurrency: ConcurrencyControl,
+        denied: DeniedRights,
     ) -> None:
         self._status = status
         self._members = members
@@ -61,6 +63,7 @@ class WorkerSession:
         self._handover = handover
         self._loop_guard = loop_guard
         self._concurrency = concurrency
+        self._denied = denied
 
     def run(self, drain_grace_s: float) -> Drained:
         """Join the groups, execute jobs until the worker is asked to stop, then drain for at most `drain_grace_s`
@@ -79,6 +82,7 @@ class WorkerSession:
             self._intake.pause_or_resume()
             self._handover.run_once()
             self._concurrency.run_once()
+            self._note_denied()
             self._set_ready()
         status.state = WorkerState.DRAINING
         drained = self._drain(drain_grace_s)
@@ -100,6 +104,11 @@ class WorkerSession:
     def leave_groups(self) -> None:
         """Leave all groups at once: leaving one waits for a join that is under way."""
         run_or_exit([member.leave for member in self._members])
+
+    def _note_denied(self) -> None:
+        self._denied.run_once()
+        if self._denied.problems or self._status.denied:
+            self._status.denied = self._denied.problems
 
     def _set_ready(self) -> None:
         ready = self._status.ready
@@ -125,7 +134,7 @@ class WorkerSession:
             self._write()
         cut_short = cut_short or not self._commit_loop.empty
         rejoined_by = time.monotonic() + REJOIN_WITHIN_S
-        while any(each.rejoining for each in self._members) and self._goes_on(min(deadline, rejoined_by)):
+        while any(map(self._rejoins, self._members)) and self._goes_on(min(deadline, rejoined_by)):
             self._intake.poll_paused()
             self._write()
         handover.give_back_all(self._members)
@@ -143,7 +152,12 @@ class WorkerSession:
         return drained
 
     def _goes_on(self, deadline: float) -> bool:
-        return time.monotonic() < deadline and not self._status.stop_now.is_set()
+        """Whether there is time left, and sense in waiting: while Kafka refuses what every outcome needs, none is
+        written, so what runs is redelivered in any case."""
+        return time.monotonic() < deadline and not (self._status.stop_now.is_set() or self._commit_loop.denied)
+
+    def _rejoins(self, member: GroupMember) -> bool:
+        return member.rejoining and not self._denied.refuses(member.group)
 
     def _write(self) -> None:
         self._commit_loop.run_once()

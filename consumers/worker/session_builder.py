@@ -6,6 +6,7 @@ from functools import partial
 from confluent_kafka import Consumer
 
 from millstream.consumers.kafka.batch_limit import BatchLimit
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.kafka.handover_groups import HandoverGroups
 from millstream.consumers.kafka.offsets_reader import OffsetsReader
@@ -89,6 +90,9 @@ class SessionBuilder:
         """A session of new parts around the executor, which outlives it."""
         config, status, metrics, topics = self._config, self._status, self._metrics, self._topics
         members = self._members()
+        denied = DeniedRights(self._connection)
+        for member in members:
+            member.on_assigned = partial(denied.group_joined, member.group)
         admission = Admission(
             config.admission_jobs,
             config.admission_bytes,
@@ -193,6 +197,7 @@ class SessionBuilder:
                 commit_loop,
                 executor.submit,
                 metrics,
+                denied,
                 awaited.add,
                 handover.start_over,
             ),
@@ -200,6 +205,7 @@ class SessionBuilder:
             handover,
             LoopGuard(executor, crash_journal, status, metrics, config.blocked_loop_s, config.max_stuck_handlers),
             concurrency,
+            denied,
         )
 
     def overflow_lanes(self) -> dict[str, str]:

@@ -68,7 +68,9 @@ def acls(
         answer(
             as_json,
             [asdict(_granted(each, connection.user)) for each in missing],
-            lambda: "\n".join(f"{told(connection.user, each)}: {each.row.without}" for each in missing) or "all are there",
+            lambda: (
+                "\n".join(f"{told(connection.user, each)}: {each.row.without}" for each in missing) or "all are there"
+            ),
         )
         if missing:
             raise Failure(f"{len(missing)} rights are missing", RIGHTS, code=REFUSED)

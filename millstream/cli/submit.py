@@ -49,7 +49,9 @@ def submit(
         timeout_s=timeout,
         max_attempts=max_attempts,
     )
-    with JobClient(accepted_connection(settings), settings.catalogue, settings.codec, source="millstream-cli") as client:
+    with JobClient(
+        accepted_connection(settings), settings.catalogue, settings.codec, source="millstream-cli"
+    ) as client:
         ids = client.submit_many([new] * count)
     if client.events_problem:
         warn(f"{client.events_problem}: {NOT_SEEN}")

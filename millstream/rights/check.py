@@ -55,8 +55,14 @@ def missing_rights(
     # An admin request that waits while its broker goes away can end the process, so ask for metadata first.
     admin.list_topics(".", ANSWER_WITHIN_S)
     allowed = {
-        **{("topic", name): found for name, found in _of_topics(admin, {n for s in topics_of.values() for n in s}).items()},
-        **{("group", name): found for name, found in _of_groups(admin, {n for s in groups_of.values() for n in s}).items()},
+        **{
+            ("topic", name): found
+            for name, found in _of_topics(admin, {n for s in topics_of.values() for n in s}).items()
+        },
+        **{
+            ("group", name): found
+            for name, found in _of_groups(admin, {n for s in groups_of.values() for n in s}).items()
+        },
     }
     lacking = []
     for right in wanted:
@@ -98,9 +104,7 @@ def _of_topics(admin: AdminClient, names: Iterable[str]) -> Allowed:
 def _of_groups(admin: AdminClient, names: Iterable[str]) -> Allowed:
     if not (asked := sorted(names)):
         return {}
-    answers = admin.describe_consumer_groups(
-        asked, include_authorized_operations=True, request_timeout=ANSWER_WITHIN_S
-    )
+    answers = admin.describe_consumer_groups(asked, include_authorized_operations=True, request_timeout=ANSWER_WITHIN_S)
     return dict(_allowed(answers))
 
 

@@ -29,7 +29,7 @@ def check_connection(connection: KafkaConnection, within_s: float = ANSWER_WITHI
         if reason := rejection(error):
             reasons.append(reason)
 
-    admin = AdminClient({**connection.quiet.client(), "error_cb": on_error})
+    admin = AdminClient(connection.quiet.client() | {"error_cb": on_error})
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, Message, TopicPartition
 
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.topic_tail import TopicTail
 from millstream.consumers.worker.coordination.background_thread import BackgroundThread
 from millstream.consumers.worker.coordination.commands import ActiveCommands
@@ -35,6 +36,7 @@ class CoordinationListener(BackgroundThread):
         commands: ActiveCommands,
         watch: WorkerWatch,
         new_partitions: NewPartitions,
+        denied: DeniedRights,
     ) -> None:
         super().__init__("millstream-coordination", JOIN_S)
         self._settings = settings
@@ -42,6 +44,7 @@ class CoordinationListener(BackgroundThread):
         self._commands = commands
         self._watch = watch
         self._new_partitions = new_partitions
+        self._denied = denied
 
     def _run(self) -> None:
         starts = [
@@ -51,7 +54,7 @@ class CoordinationListener(BackgroundThread):
         while not self._stop.is_set():
             since_ms = {self._topics.heartbeats: int((time.time() - LOOK_BACK_S) * 1000)}
             try:
-                with TopicTail(self._settings, starts, since_ms) as tail:
+                with TopicTail(self._settings, starts, since_ms, self._denied) as tail:
                     self._listen(tail)
             except KafkaException as error:
                 log.error("coordination_topics_unreadable", reason=str(error), action="trying again")
@@ -60,6 +63,7 @@ class CoordinationListener(BackgroundThread):
     def _listen(self, tail: TopicTail) -> None:
         while not self._stop.is_set():
             message = tail.read()
+            self._denied.run_once()
             if message is not None:
                 self._deliver(message)
                 continue
