@@ -11,9 +11,11 @@ from typing import Any, NoReturn, cast
 
 import faust
 import structlog
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.connection import METADATA_REFRESH_MS
+from millstream.schemas.denial import RIGHTS
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
@@ -27,6 +29,9 @@ from millstream.streams.transport import FlowControl, TrackerTransport
 log = structlog.get_logger(__name__)
 
 EXIT_STALLED = 70
+EXIT_REFUSED = 6
+"""Exit code when Kafka refuses a right."""
+
 _ANY_ADDRESS = {"0.0.0.0", "::", ""}
 EVICT_INTERVAL_S = 10.0
 SESSION_S = 6.0
@@ -135,6 +140,17 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         async for batch in stream.take_events(config.batch, within=config.batch_within_s):
             try:
                 await tracker.apply_batch(event.message for event in batch)
+            except TopicAuthorizationFailedError as error:
+                log.critical(
+                    "right_missing",
+                    user=connection.user,
+                    operation="Write",
+                    resource=f"topic {topics.states}",
+                    reason=str(error),
+                    action="the tracker ends",
+                    see=RIGHTS,
+                )
+                _end(EXIT_REFUSED)
             except Exception:
                 # Faust would restart the agent after this batch and commit past it, and its regular stop waits for ever
                 # for a batch that is never acknowledged. The next tracker reads the batch again.

@@ -30,6 +30,8 @@ class ErrorRule:
     text: str = "{error}"
 
 
+RIGHTS_HINT = "docs/security.md lists the rights, `millstream acls` prints them"
+
 RULES = {
     "millstream.settings.InvalidSettings": ErrorRule(2, "`millstream config show` prints every setting"),
     "millstream.producers.request.InvalidJob": ErrorRule(2, "nothing was sent"),
@@ -42,6 +44,12 @@ RULES = {
     ),
     "millstream.rights.check.RightsMissing": ErrorRule(
         REFUSED, "`millstream acls --commands` prints what gives them; the service did not start"
+    ),
+    "aiokafka.errors.GroupAuthorizationFailedError": ErrorRule(
+        REFUSED, RIGHTS_HINT, "Kafka refuses the right to Read group {error}"
+    ),
+    "aiokafka.errors.TopicAuthorizationFailedError": ErrorRule(
+        REFUSED, RIGHTS_HINT, "Kafka refuses the right to Read topic {error}"
     ),
     "millstream.schemas.oauth.InvalidTokenFunction": ErrorRule(2),
     "millstream.schemas.registry.RegistryUnavailable": ErrorRule(

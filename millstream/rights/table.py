@@ -116,7 +116,7 @@ ROWS: tuple[Row, ...] = (
         "<prefix>jobs.events",
         "literal",
         ("Read",),
-        "a partition without commits does not start: nobody knows whether its jobs have run",
+        "a worker ends at a partition with jobs and without commits: it cannot tell whether they have run",
     ),
     Row("worker", "topic", "<prefix>jobs.dead", "literal", ("Write",), "a job that ends as a dead letter waits"),
     Row("worker", "topic", "<prefix>jobs.commands", "literal", ("Read",), "no job starts", vital=True),
@@ -185,7 +185,7 @@ ROWS: tuple[Row, ...] = (
         )
         for source in (EVENTS, *LOW_VOLUME)
     ),
-    Row("operator", "topic", "<prefix>jobs.alerts", "literal", ("Write",), "`budgets check --alert` is refused"),
+    Row("operator", "topic", "<prefix>jobs.alerts", "literal", ("Write",), "`budgets check --send` is refused"),
     Row("operator", "group", "<sink.group>", "prefixed", ("Read",), "`sink rewind` is refused"),
     Row(
         "topics",
