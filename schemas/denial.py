@@ -33,6 +33,11 @@ def rejection(error: KafkaError) -> str:
     return re.sub(r" \(after \d+ms in state \w+\)$", "", re.sub(r"^\w+://\S+: ", "", text))
 
 
+def is_denial(reason: str) -> bool:
+    """Whether the text of an error says that a right is missing."""
+    return any(str(KafkaError(code).str()) in reason for code in DENIED)
+
+
 def no_right(user: str, operation: str, resource: str) -> str:
     """That a user lacks a right, as a sentence: `operation` as Kafka calls it, and the resource, such as `topic x`."""
     return f"user {user!r} has no right to {operation} {resource}" if user else f"no right to {operation} {resource}"

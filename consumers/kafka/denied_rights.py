@@ -56,9 +56,13 @@ class DeniedRights:
         self._tell()
         return True
 
-    def refuses(self, group: str) -> bool:
+    def refuses_group(self, group: str) -> bool:
         """Whether the group does not let its member in."""
         return group in self._groups
+
+    def refuses_topic(self, topic: str) -> bool:
+        """Whether the topic must not be read."""
+        return topic in self._topics
 
     def group_joined(self, group: str) -> None:
         """The group has let its member in."""

@@ -120,10 +120,11 @@ class GroupMember:
 
     def commit(self) -> Commit | None:
         """The group's offsets for the next transaction; None when nothing has changed since the last one."""
-        offsets = [offset for each in self.assignments.values() if (offset := each.offset_to_commit())]
+        writable = [each for each in self.assignments.values() if each.writable]
+        offsets = [offset for each in writable if (offset := each.offset_to_commit())]
         if not offsets:
             return None
-        for assignment in self.assignments.values():
+        for assignment in writable:
             assignment.uncommitted = False
         return Commit(offsets, self.consumer.consumer_group_metadata())
 

@@ -21,6 +21,7 @@ from millstream.consumers.worker.concurrency import ConcurrencyControl
 from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.coordination.coordination import Coordination
 from millstream.consumers.worker.coordination.new_partitions import NewPartitions
+from millstream.consumers.worker.denied_partitions import DeniedPartitions
 from millstream.consumers.worker.execution.crash_journal import CrashJournal
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.executor import Executor
@@ -205,7 +206,7 @@ class SessionBuilder:
             handover,
             LoopGuard(executor, crash_journal, status, metrics, config.blocked_loop_s, config.max_stuck_handlers),
             concurrency,
-            denied,
+            DeniedPartitions(members, denied, status, handover.drop, executor.resume_suspended),
         )
 
     def overflow_lanes(self) -> dict[str, str]:
