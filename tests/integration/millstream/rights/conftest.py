@@ -42,9 +42,7 @@ class Installation:
     def __init__(self, broker: SecuredBroker, folder: Path) -> None:
         self.broker = broker
         self.topics = TopicCatalogue(f"r{uuid.uuid4().hex[:6]}.", ("high", "default"), partitions=2)
-        self.names = Names(
-            self.topics, self.topics.lanes, f"{self.topics.prefix}workers", f"{self.topics.prefix}sink"
-        )
+        self.names = Names(self.topics, self.topics.lanes, f"{self.topics.prefix}workers", f"{self.topics.prefix}sink")
         self.folder = folder
         self.tracker_port = free_port()
         (folder / "handlers.py").write_text(HANDLERS, "utf-8")

@@ -1,6 +1,7 @@
 """Every service and command does its work by settings alone, with the rights of docs/security.md and no others."""
 
 import json
+import ssl
 from collections.abc import Iterator
 
 import httpx
@@ -9,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from tests.integration.millstream.rights.conftest import ROLES, Installation
 from tests.support.secured_broker import SecuredBroker
+from tests.support.tls_relay import behind_tls
 from tests.support.waiting import eventually
 
 
@@ -21,15 +23,32 @@ def bare(secured_kafka: SecuredBroker, tmp_path_factory: pytest.TempPathFactory)
     yield made
 
 
-def test_everything_runs_with_the_documented_rights(bare: Installation, own_clickhouse: Client) -> None:
-    tables = {
-        "MILLSTREAM_CLICKHOUSE__URL": own_clickhouse.url,
-        "MILLSTREAM_CLICKHOUSE__DATABASE": str(own_clickhouse.database),
-    }
+@pytest.fixture
+def tables(bare: Installation, own_clickhouse: Client) -> Iterator[dict[str, str]]:
+    """Settings of a ClickHouse over TLS that asks for a client certificate."""
+    authority = bare.broker.authority
+    (certificate, key), (client_certificate, client_key) = authority.issue("clickhouse"), authority.issue("client")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.ca_file)
+    with behind_tls(own_clickhouse.url, context) as url:
+        yield {
+            "MILLSTREAM_CLICKHOUSE__URL": url,
+            "MILLSTREAM_CLICKHOUSE__CA_FILE": str(authority.ca_file),
+            "MILLSTREAM_CLICKHOUSE__CERTIFICATE_FILE": str(client_certificate),
+            "MILLSTREAM_CLICKHOUSE__KEY_FILE": str(client_key),
+            "MILLSTREAM_CLICKHOUSE__DATABASE": str(own_clickhouse.database),
+        }
+
+
+def test_everything_runs_with_the_documented_rights(
+    bare: Installation, own_clickhouse: Client, tables: dict[str, str]
+) -> None:
     bare.done("topics", "topics", "apply")
     bare.done("topics", "topics", "list")
     checks = {each["check"]: each for each in json.loads(bare.run("doctor", "doctor", "--json", **tables).stdout)}
-    for check in ("kafka", "topics", "broker settings"):
+    for check in ("kafka", "topics", "broker settings", "clickhouse", "tables"):
         assert checks[check]["status"] == "ok", checks[check]
     assert "partitions" not in checks, checks["partitions"]
 
