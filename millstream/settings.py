@@ -50,8 +50,8 @@ class KafkaSettings(_Group):
     oauth_token: str = Field(
         "",
         pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$",
-        description="Function that gives tokens for SASL's OAUTHBEARER, as `package.module:function`; it is called with "
-        "`sasl.oauthbearer.config` and returns the token and when it expires, in seconds since 1970.",
+        description="Function that gives tokens for SASL's OAUTHBEARER, as `package.module:function`; it is called "
+        "with `sasl.oauthbearer.config` and returns the token and when it expires, in seconds since 1970.",
     )
 
 

@@ -1,7 +1,7 @@
 """Partitions of topics that the user must not read, for as long as Kafka refuses it.
 
-Offsets of such a partition cannot be committed either, and a transaction that holds one fails with all that is in it. So
-nothing of it starts or is written meanwhile, and everything else goes on.
+Offsets of such a partition cannot be committed either, and a transaction that holds one fails with all that is in it.
+So nothing of it starts or is written meanwhile, and everything else goes on.
 """
 
 from collections.abc import Callable, Sequence

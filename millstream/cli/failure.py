@@ -7,7 +7,6 @@ before its jobs did, 5 another worker has this one's name, 6 Kafka does not let 
 from dataclasses import dataclass
 from typing import Any
 
-
 REFUSED = 6
 """Exit code when Kafka does not let the user in, or refuses it a right."""
 

@@ -34,22 +34,27 @@ from tests.support.certificates import Authority
 START_WITHIN_S = 120.0
 LASTS_S = 3600
 
+LISTENERS = ("scram", "token", "tests")
+SECURITY = "org.apache.kafka.common.security"
+VALIDATOR = f"{SECURITY}.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler"
+
 PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=SCRAM://127.0.0.1:{scram},TOKEN://127.0.0.1:{token},TESTS://127.0.0.1:{tests},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=SCRAM://127.0.0.1:{scram},TOKEN://127.0.0.1:{token},TESTS://127.0.0.1:{tests}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
 listener.security.protocol.map=SCRAM:SASL_SSL,TOKEN:SASL_SSL,TESTS:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=TESTS
 log.dirs={folder}/data
 
 listener.name.scram.sasl.enabled.mechanisms=SCRAM-SHA-512
-listener.name.scram.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.scram.scram-sha-512.sasl.jaas.config={security}.scram.ScramLoginModule required;
 listener.name.token.sasl.enabled.mechanisms=OAUTHBEARER
-listener.name.token.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
-listener.name.token.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler
+listener.name.token.oauthbearer.sasl.jaas.config={security}.oauthbearer.OAuthBearerLoginModule required \\
+  unsecuredLoginStringClaim_sub="broker";
+listener.name.token.oauthbearer.sasl.server.callback.handler.class={validator}
 ssl.keystore.type=PEM
 ssl.keystore.location={keystore}
 ssl.truststore.type=PEM
@@ -92,7 +97,7 @@ class SecuredBroker:
         self._folder = folder
         self._users = ("admin", *users)
         self.authority = Authority(folder / "authority")
-        self._ports = {name: free_port() for name in ("scram", "token", "tests", "controller")}
+        self._ports = {name: free_port() for name in (*LISTENERS, "controller")}
         self._process: ChildProcess | None = None
 
     @property
@@ -173,7 +178,13 @@ class SecuredBroker:
         keystore.write_text(key.read_text("utf-8") + certificate.read_text("utf-8"), "utf-8")
         properties = self._folder / "server.properties"
         text = PROPERTIES.format(
-            folder=self._folder, keystore=keystore, truststore=self.authority.ca_file, **self._ports
+            folder=self._folder,
+            keystore=keystore,
+            truststore=self.authority.ca_file,
+            listeners=",".join(f"{each.upper()}://127.0.0.1:{self._ports[each]}" for each in LISTENERS),
+            controller=self._ports["controller"],
+            security=SECURITY,
+            validator=VALIDATOR,
         )
         properties.write_text(text, "utf-8")
         classpath = f"{jars}/*"

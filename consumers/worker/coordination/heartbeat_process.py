@@ -5,7 +5,8 @@ worker. This process goes on: what the worker told last is sent again, with its 
 
 `heartbeat.py` starts this file as a script. It imports nothing of Millstream, so it starts in a moment and stays small.
 Its standard input is a series of pickled objects: a `Setup` as a dictionary, then the `HeartbeatParts` of each
-heartbeat as a tuple. Its standard output is a line for each heartbeat that Kafka refuses, with the reason. The end of the input without a heartbeat in the state `stopped` means that the worker has died.
+heartbeat as a tuple. The end of the input without a heartbeat in the state `stopped` means that the worker has died.
+Its standard output is a line for each heartbeat that Kafka refuses, with the reason.
 """
 
 import os

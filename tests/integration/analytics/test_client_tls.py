@@ -81,7 +81,7 @@ def test_a_server_that_asks_for_a_certificate_gets_ours(
 
 
 def test_commands_reach_clickhouse_by_settings_alone_and_say_that_a_certificate_is_not_trusted(
-    own_clickhouse: Client, context: ssl.SSLContext, tmp_path: Path
+    clickhouse_url: str, own_clickhouse: Client, context: ssl.SSLContext, tmp_path: Path
 ) -> None:
     def run(url: str, ca_file: str, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -98,7 +98,7 @@ def test_commands_reach_clickhouse_by_settings_alone_and_say_that_a_certificate_
         )
 
     other, _ = certificate(tmp_path, "stranger")
-    with behind_tls(own_clickhouse.url, context) as url:
+    with behind_tls(clickhouse_url, context) as url:
         for command in (("migrate",), ("sql", "SELECT 40 + 2")):
             trusted = run(url, str(tmp_path / "server.pem"), *command)
             assert trusted.returncode == 0, trusted.stderr

@@ -9,7 +9,6 @@ from millstream.schemas import KafkaConnection
 from millstream.schemas.connection import for_another_process
 from millstream.schemas.oauth import InvalidTokenFunction, token_function
 
-
 TOKENS = "tests.support.tokens:token"
 
 

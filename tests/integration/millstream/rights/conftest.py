@@ -66,7 +66,7 @@ class Installation:
             **settings,
         }
 
-    def run(self, user: str, *command: str, within_s: float = 90, **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(self, user: str, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """A command of `millstream` as a user, to its end."""
         return subprocess.run(
             [sys.executable, "-m", "millstream", *command],
@@ -74,7 +74,7 @@ class Installation:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=within_s,
+            timeout=120,
             check=False,
         )
 

@@ -24,7 +24,7 @@ def bare(secured_kafka: SecuredBroker, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def tables(bare: Installation, own_clickhouse: Client) -> Iterator[dict[str, str]]:
+def tables(bare: Installation, clickhouse_url: str, own_clickhouse: Client) -> Iterator[dict[str, str]]:
     """Settings of a ClickHouse over TLS that asks for a client certificate."""
     authority = bare.broker.authority
     (certificate, key), (client_certificate, client_key) = authority.issue("clickhouse"), authority.issue("client")
@@ -32,7 +32,7 @@ def tables(bare: Installation, own_clickhouse: Client) -> Iterator[dict[str, str
     context.load_cert_chain(certificate, key)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(authority.ca_file)
-    with behind_tls(own_clickhouse.url, context) as url:
+    with behind_tls(clickhouse_url, context) as url:
         yield {
             "MILLSTREAM_CLICKHOUSE__URL": url,
             "MILLSTREAM_CLICKHOUSE__CA_FILE": str(authority.ca_file),
@@ -64,7 +64,7 @@ def test_everything_runs_with_the_documented_rights(
         failing = ("submit", "t.fail", "--max-attempts", "2", "--lane", "high", "--json")
         failed = json.loads(bare.done("producer", *failing))["job_ids"]
         for job_id, state in [*((each, "succeeded") for each in added), (failed[0], "failed")]:
-            eventually(lambda job_id=job_id: _state(bare, job_id), lambda found, state=state: found == state)
+            _await_state(bare, job_id, state)
         assert "succeeded" in bare.done("operator", "job", "show", added[0])
         bare.done("operator", "job", "cancel", added[0], "--force")
         stored = "SELECT uniqExact(job_id) FROM job_events WHERE kind IN ('succeeded', 'failed')"
@@ -80,6 +80,10 @@ def test_everything_runs_with_the_documented_rights(
     told = [line for line in lines if "broker_settings_unavailable" not in line]
     assert not [line for line in told if "right_missing" in line or "uthorization" in line]
     bare.done("operator", "sink", "rewind", "--yes", **tables)
+
+
+def _await_state(installation: Installation, job_id: str, state: str) -> None:
+    eventually(lambda: _state(installation, job_id), lambda found: found == state)
 
 
 def _state(installation: Installation, job_id: str) -> str:
@@ -111,6 +115,6 @@ def test_every_service_logs_in_with_tokens(installation: Installation) -> None:
     with worker, tracker:
         submitted = installation.done("producer", "submit", "t.add", "1", "--json", **by_token("producer"))
         (job_id,) = json.loads(submitted)["job_ids"]
-        eventually(lambda: _state(installation, job_id), lambda state: state == "succeeded")
+        _await_state(installation, job_id, "succeeded")
         assert "tenant" not in installation.done("operator", "commands", "list", **by_token("operator"))
     assert not [line for line in lines if "right_missing" in line or "heartbeats_refused" in line]

@@ -240,11 +240,11 @@ def test_a_worker_that_cannot_write_outcomes_obeys_sigterm_at_once(installation:
 
 
 def test_a_sink_that_may_not_read_one_topic_fills_the_other_tables(
-    installation: Installation, own_clickhouse: Client
+    installation: Installation, clickhouse_url: str, own_clickhouse: Client
 ) -> None:
     lines = Lines()
     tables = {
-        "MILLSTREAM_CLICKHOUSE__URL": own_clickhouse.url,
+        "MILLSTREAM_CLICKHOUSE__URL": clickhouse_url,
         "MILLSTREAM_CLICKHOUSE__DATABASE": str(own_clickhouse.database),
     }
     topic = installation.topics.heartbeats

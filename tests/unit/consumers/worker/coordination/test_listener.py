@@ -8,9 +8,10 @@ from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartiti
 from structlog.testing import capture_logs
 
 from millstream.consumers.kafka import topic_tail as module
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.worker.coordination import listener
 from millstream.consumers.worker.coordination.listener import CoordinationListener
-from millstream.schemas import DecodeError, RegistryUnavailable, TopicCatalogue
+from millstream.schemas import DecodeError, KafkaConnection, RegistryUnavailable, TopicCatalogue
 from tests.support.scripted_group import ScriptedMessage
 from tests.support.waiting import until
 
@@ -71,7 +72,7 @@ def listening(
     consumer.refuses = refuses
     monkeypatch.setattr(module, "Consumer", lambda settings: consumer)
     receiver: Any = recorder
-    with CoordinationListener({}, TOPICS, receiver, receiver, receiver):
+    with CoordinationListener({}, TOPICS, receiver, receiver, receiver, DeniedRights(KafkaConnection("nowhere:1"))):
         until(lambda: not arriving)
     assert consumer.closed
     return recorder
