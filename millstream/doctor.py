@@ -22,6 +22,8 @@ from millstream.analytics.sql import rows
 from millstream.analytics.warehouse.migrate import pending
 from millstream.analytics.warehouse.pause import pausing
 from millstream.analytics.warehouse.reconciliation.differing import complete_since, differing_periods
+from millstream.rights.connection import ConnectionRejected, check_connection
+from millstream.schemas.denial import named
 from millstream.settings import Settings
 from millstream.topic_growth import read_growth
 from millstream.topics import inspect_topics
@@ -63,9 +65,18 @@ def _versions() -> CheckResult:
 
 
 def _kafka(settings: Settings) -> Iterator[CheckResult]:
-    admin = AdminClient(settings.connection.quiet.client(socket_timeout_ms=int(KAFKA_TIMEOUT_S * 1000)))
     try:
+        check_connection(settings.connection)
+        admin = AdminClient(settings.connection.quiet.client(socket_timeout_ms=int(KAFKA_TIMEOUT_S * 1000)))
         cluster = admin.list_topics(timeout=KAFKA_TIMEOUT_S)
+    except ConnectionRejected as error:
+        yield CheckResult(
+            "kafka",
+            "failed",
+            str(error),
+            "check kafka.options, kafka.sasl_username and kafka.sasl_password; docs/security.md shows them",
+        )
+        return
     except KafkaException as error:
         yield CheckResult(
             "kafka",
@@ -82,7 +93,15 @@ def _kafka(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _topics(settings: Settings) -> CheckResult:
-    found = inspect_topics(settings.connection.quiet, settings.catalogue, settings.topics.replication)
+    try:
+        found = inspect_topics(settings.connection.quiet, settings.catalogue, settings.topics.replication)
+    except KafkaException as error:
+        return CheckResult(
+            "topics",
+            "warning",
+            f"cannot be compared with the catalogue: {error.args[0].str()}",
+            "`millstream acls --role doctor` prints the rights that this needs",
+        )
     wrong = [each for each in found if each.status != "ok"]
     if not wrong:
         replicas = min(each.replicas for each in found)
@@ -103,7 +122,7 @@ def _unfinished_growth(settings: Settings) -> Iterator[CheckResult]:
             "partitions",
             "warning",
             f"cannot tell whether a lane grows: {error.args[0].str()}",
-            "millstream topics apply",
+            "millstream topics apply, or `millstream acls --role doctor` if a right is missing",
         )
         return
     for each in growth.values():
@@ -125,8 +144,8 @@ def _broker_settings(settings: Settings, admin: AdminClient, broker: int) -> Ite
         yield CheckResult(
             "broker settings",
             "warning",
-            f"cannot be read: {error.args[0].str()}",
-            "allow DescribeConfigs on the cluster",
+            f"cannot be read: {named(error, settings.connection.user, 'DescribeConfigs', 'the cluster').args[0].str()}",
+            "`millstream acls --role doctor` prints the rights that this needs",
         )
         return
     if "transaction.max.timeout.ms" not in values:

@@ -7,6 +7,7 @@ Precedence: arguments of a command, environment variables (`MILLSTREAM_KAFKA__BO
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,6 +60,12 @@ class KafkaSettings(_Group):
     )
     sasl_username: str = Field("", description="SASL user.")
     sasl_password: SecretStr = Field(SecretStr(""), description="SASL password.")
+    oauth_token: str = Field(
+        "",
+        pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$",
+        description="Function that gives tokens for SASL's OAUTHBEARER, as `package.module:function`; it is called "
+        "with `sasl.oauthbearer.config` and returns the token and when it expires, in seconds since 1970.",
+    )
 
     @field_serializer("options", when_used="json")
     def _shown(self, options: dict[str, str | int | float | bool]) -> dict[str, object]:
@@ -210,7 +217,10 @@ class Settings(BaseSettings):
                 "sasl.username": self.kafka.sasl_username,
                 "sasl.password": self.kafka.sasl_password.get_secret_value(),
             }
-        return KafkaConnection(self.kafka.bootstrap, options)
+        if self.kafka.oauth_token and (here := str(Path.cwd())) not in sys.path:
+            # As the modules of handlers are found.
+            sys.path.insert(0, here)
+        return KafkaConnection(self.kafka.bootstrap, options, self.kafka.oauth_token)
 
     @property
     def redaction(self) -> Redaction:

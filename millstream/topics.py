@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
 
 from millstream.announced_schemas import announce_schemas
 from millstream.schemas import KafkaConnection, Topic, TopicCatalogue
+from millstream.schemas.denial import DENIED, named
 
 TIMEOUT_S = 30.0
 REACH_WITHIN_S = 10.0
@@ -45,8 +46,8 @@ class TopicStatus:
 
 def inspect_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replication: int = -1) -> list[TopicStatus]:
     """Compare every topic of the catalogue with the broker's; `replication` is the wanted number of replicas, -1 for
-    any. Raises KafkaException when the broker cannot be reached."""
-    return _inspect(AdminClient(connection.client()), catalogue, replication)[0]
+    any. Raises KafkaException when the broker cannot be reached, and for want of rights."""
+    return _inspect(AdminClient(connection.client()), connection.user, catalogue, replication)[0]
 
 
 def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replication: int = -1) -> list[TopicStatus]:
@@ -60,22 +61,22 @@ def apply_topics(connection: KafkaConnection, catalogue: TopicCatalogue, replica
     missing = [each.topic for each in inspect_topics(connection, catalogue) if each.status == "missing"]
     if missing:
         wanted = [NewTopic(each.name, each.partitions, replication, config=each.config) for each in missing]
-        for future in admin.create_topics(wanted, operation_timeout=TIMEOUT_S).values():
+        for name, future in admin.create_topics(wanted, operation_timeout=TIMEOUT_S).items():
             try:
                 future.result()
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise
+                    raise named(error, connection.user, "Create", f"topic {name}") from error
         _await_leaders(admin, {topic.name for topic in missing})
     corrected: dict[str, dict[str, str]] = {}
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         # Only now the replicas of new topics are known, which may be the broker's default. The broker that responds may
         # not have heard from the controller, and may be another one each time.
-        statuses, wrong = _inspect(admin, catalogue, replication)
+        statuses, wrong = _inspect(admin, connection.user, catalogue, replication)
         for name, settings in wrong.items():
             if corrected.get(name) != settings:
-                _correct(admin, name, settings)
+                _correct(admin, connection.user, name, settings)
                 corrected[name] = settings
         if not (wrong or any(each.status == "missing" for each in statuses)) or time.monotonic() > deadline:
             announce_schemas(connection, catalogue)
@@ -94,11 +95,12 @@ def wrong_settings(topic: Topic, replicas: int, actual: Mapping[str, str | None]
 
 
 def _inspect(
-    admin: AdminClient, catalogue: TopicCatalogue, replication: int
+    admin: AdminClient, user: str, catalogue: TopicCatalogue, replication: int
 ) -> tuple[list[TopicStatus], dict[str, dict[str, str]]]:
     """The status of every topic, and by topic the settings to correct with their right values."""
     existing = admin.list_topics(timeout=REACH_WITHIN_S).topics
-    configs = _configs(admin, [topic for topic in catalogue if topic.name in existing])
+    configs = _configs(admin, user, [topic for topic in catalogue if topic.name in existing])
+    _check_visible(admin, user, [topic.name for topic in catalogue if topic.name not in existing])
     statuses: list[TopicStatus] = []
     wrong: dict[str, dict[str, str]] = {}
     for topic in catalogue:
@@ -141,16 +143,33 @@ def _await_leaders(admin: AdminClient, names: set[str]) -> None:
             time.sleep(0.05)
 
 
-def _correct(admin: AdminClient, topic: str, settings: Mapping[str, str]) -> None:
+def _check_visible(admin: AdminClient, user: str, missing: list[str]) -> None:
+    """Raises `KafkaException` when one of these exists or not for all that the user may know."""
+    if not missing:
+        return
+    for name, answer in admin.describe_topics(TopicCollection(missing), request_timeout=REACH_WITHIN_S).items():
+        try:
+            answer.result(REACH_WITHIN_S + 1)
+        except KafkaException as error:
+            if error.args[0].code() in DENIED:
+                raise named(error, user, "Describe", f"topic {name}") from error
+        except TimeoutError:
+            return
+
+
+def _correct(admin: AdminClient, user: str, topic: str, settings: Mapping[str, str]) -> None:
     entries = [
         ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()
     ]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     for future in admin.incremental_alter_configs([resource]).values():
-        future.result()
+        try:
+            future.result()
+        except KafkaException as error:
+            raise named(error, user, "AlterConfigs", f"topic {topic}") from error
 
 
-def _configs(admin: AdminClient, topics: list[Topic]) -> dict[str, dict[str, str | None]]:
+def _configs(admin: AdminClient, user: str, topics: list[Topic]) -> dict[str, dict[str, str | None]]:
     """The settings of topics, without those that the broker that responds does not know."""
     if not topics:
         return {}
@@ -161,5 +180,5 @@ def _configs(admin: AdminClient, topics: list[Topic]) -> dict[str, dict[str, str
             configs[resource.name] = {name: entry.value for name, entry in future.result().items()}
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise
+                raise named(error, user, "DescribeConfigs", f"topic {resource.name}") from error
     return configs

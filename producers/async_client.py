@@ -74,6 +74,8 @@ class AsyncJobClient:
     async def submit_many(self, jobs: Iterable[NewJob]) -> list[str]:
         """Submit many jobs and return their ids, in order, once all are acknowledged."""
         self._after_fork()
+        if self._submission.ended:
+            self._submission = self._connect()
         deadline = time.monotonic() + self._delivery_timeout_s
         given, prepared = listed(jobs), list[PreparedJob]()
         for turn in self._preparation.in_turns(given, JOBS_A_TURN):
@@ -84,7 +86,7 @@ class AsyncJobClient:
         def answer() -> None:
             loop.call_soon_threadsafe(answered.set)
 
-        receipt = Receipt(len(prepared), deadline, answer)
+        receipt = Receipt(len(prepared), deadline, answer, self._submission.explain)
         for first in range(0, len(prepared), JOBS_A_TURN):
             await self._room(receipt)
             for job in prepared[first : first + JOBS_A_TURN]:
@@ -107,13 +109,13 @@ class AsyncJobClient:
 
     async def close(self) -> None:
         """Wait until every submitted job is acknowledged or has failed."""
-        await asyncio.to_thread(self._submission.producer.flush)
+        await asyncio.to_thread(self._submission.serve, self._submission.producer.flush, -1)
         self._closing.set()
         await asyncio.to_thread(self._poller.join)
 
     def _poll(self) -> None:
         while not self._closing.is_set():
-            self._submission.producer.poll(0.1)
+            self._submission.serve(self._submission.producer.poll, 0.1)
 
     async def __aenter__(self) -> Self:
         return self

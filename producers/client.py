@@ -9,12 +9,13 @@ from typing import Any, Self
 
 from confluent_kafka import KafkaException
 
-from millstream.producers.delivery import ATOMIC_WITHIN_S, Receipt, Submission, SubmitError, explain
+from millstream.producers.delivery import ATOMIC_WITHIN_S, Receipt, Submission, SubmitError
 from millstream.producers.preparation import Preparation, PreparedJob
 from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.ids import new_id
 
+INIT_CALL_S = 1.0
 MARGIN_S = 0.5
 """How long a call of the transactional producer may take when the time of the call is nearly over."""
 
@@ -75,14 +76,27 @@ class JobClient:
         """
         prepared = self._preparation.prepare(jobs)
         self._after_fork()
+        if self._submission.ended:
+            self._submission = Submission(self._connection, self._topics, **self._options)
         deadline = time.monotonic() + self._delivery_timeout_s
         try:
             if atomic:
                 return self._submit_atomically(prepared, deadline)
-            return _deliver(self._submission, prepared, Receipt(len(prepared), deadline), on_accepted)
+            return _deliver(
+                self._submission,
+                prepared,
+                Receipt(len(prepared), deadline, explain=self._submission.explain),
+                on_accepted,
+            )
         except SubmitError as error:
             self._preparation.release(prepared, {job_id for job_id, _ in error.not_accepted})
             raise
+
+    @property
+    def events_problem(self) -> str:
+        """Why `submitted` events are not accepted, as far as known: their jobs are, and are seen from their start on
+        only. Empty while they are."""
+        return self._submission.events_problem
 
     def close(self) -> None:
         """Wait until every submitted job is acknowledged or has failed."""
@@ -90,14 +104,15 @@ class JobClient:
             return
         for submission in (self._submission, self._atomic):
             if submission:
-                submission.producer.flush()
+                submission.serve(submission.producer.flush, -1)
 
     def _submit_atomically(self, jobs: list[PreparedJob], deadline: float) -> list[str]:
         with self._atomic_turn:
             atomic = self._open_atomic(jobs, deadline)
             producer = atomic.producer
             # An open transaction holds back other readers of the lanes, however long the caller would wait.
-            receipt = Receipt(len(jobs), min(deadline, time.monotonic() + ATOMIC_WITHIN_S - MARGIN_S))
+            within_s = min(deadline, time.monotonic() + ATOMIC_WITHIN_S - MARGIN_S)
+            receipt = Receipt(len(jobs), within_s, explain=atomic.explain)
             producer.begin_transaction()
             try:
                 _deliver(atomic, jobs, receipt, None)
@@ -112,7 +127,8 @@ class JobClient:
             except KafkaException as error:
                 maybe = error.args[0].retriable()
                 self._abandon_transaction(deadline)
-                failed = [(job.job_id, explain(error)) for job in jobs]
+                reason = atomic.events_problem or atomic.explain(error)
+                failed = [(job.job_id, reason) for job in jobs]
                 raise (SubmitError([], failed) if maybe else SubmitError(failed)) from error
             return [job.job_id for job in jobs]
 
@@ -121,11 +137,26 @@ class JobClient:
             name = f"{self._topics.prefix}producer-{new_id()}"
             atomic = Submission(self._connection, self._topics, **self._options, transactional_id=name)
             try:
-                atomic.producer.init_transactions(max(MARGIN_S, deadline - time.monotonic()))
+                self._init_transactions(atomic, deadline)
             except KafkaException as error:
-                raise SubmitError([(job.job_id, explain(error)) for job in jobs]) from error
+                raise SubmitError([(job.job_id, atomic.explain(error)) for job in jobs]) from error
             self._atomic = atomic
+        self._atomic.watch_events()
         return self._atomic
+
+    @staticmethod
+    def _init_transactions(atomic: Submission, deadline: float) -> None:
+        """Raises `KafkaException` at the deadline, and as soon as the brokers reject the client."""
+        while True:
+            left_s = max(MARGIN_S, deadline - time.monotonic())
+            try:
+                atomic.producer.init_transactions(min(INIT_CALL_S, left_s))
+                return
+            except KafkaException as error:
+                # What the client notices by itself it tells while it is polled.
+                atomic.serve(atomic.producer.poll, 0)
+                if not error.args[0].retriable() or left_s <= MARGIN_S or atomic.rejected:
+                    raise
 
     def _abandon_transaction(self, deadline: float) -> None:
         assert self._atomic is not None
@@ -165,13 +196,13 @@ def _deliver(
     for number, job in enumerate(jobs):
         submission.write(job, receipt)
         if number % 500 == 0:
-            producer.poll(0)
+            submission.serve(producer.poll, 0)
             if on_accepted:
                 on_accepted(receipt.accepted)
     while not receipt.done and not receipt.late:
         # Unlike polling, flushing sends lingering records at once. It also waits for other threads' jobs, so not for
         # long.
-        producer.flush(0.01)
+        submission.serve(producer.flush, 0.01)
         if on_accepted:
             on_accepted(receipt.accepted)
     receipt.check()

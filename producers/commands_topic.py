@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from millstream.schemas import KafkaConnection, TopicCatalogue
+from millstream.schemas.denial import named
 
 METADATA_TIMEOUT_S = 5.0
 DELIVERY_TIMEOUT_S = 30.0
@@ -25,12 +26,25 @@ def write_records(connection: KafkaConnection, topics: TopicCatalogue, records: 
             failure.append(error)
 
     producer = Producer(connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000)))
-    producer.list_topics(topics.commands, METADATA_TIMEOUT_S)
-    for key, value in records.items():
-        producer.produce(topics.commands, value, key, on_delivery=delivered)
-    if producer.flush(DELIVERY_TIMEOUT_S + 1) or failure:
-        late = KafkaError(KafkaError._MSG_TIMED_OUT, f"no answer within {DELIVERY_TIMEOUT_S:g} s")
-        raise KafkaException(failure[0] if failure else late)
+    try:
+        producer.list_topics(topics.commands, METADATA_TIMEOUT_S)
+        for key, value in records.items():
+            producer.produce(topics.commands, value, key, on_delivery=delivered)
+        if producer.flush(DELIVERY_TIMEOUT_S + 1) or failure:
+            late = KafkaError(KafkaError._MSG_TIMED_OUT, f"no answer within {DELIVERY_TIMEOUT_S:g} s")
+            raise KafkaException(failure[0] if failure else late)
+    except KafkaException as error:
+        raise named(_fatal(producer, error), connection.user, "Write", f"topic {topics.commands}") from error
+
+
+def _fatal(producer: Producer, error: KafkaException) -> KafkaException:
+    """Why a producer has failed for good, if that is the error. One of a user who may write no topic at all has."""
+    if error.args[0].code() == KafkaError._FATAL:
+        try:
+            producer.flush(0)
+        except KafkaException as cause:
+            return cause
+    return error
 
 
 def read_records(connection: KafkaConnection, topics: TopicCatalogue) -> Iterator[Message]:
@@ -42,7 +56,7 @@ def read_records(connection: KafkaConnection, topics: TopicCatalogue) -> Iterato
     deadline = time.monotonic() + READ_TIMEOUT_S
     try:
         if (missing := consumer.list_topics(topic, METADATA_TIMEOUT_S).topics[topic].error) is not None:
-            raise KafkaException(missing)
+            raise named(KafkaException(missing), connection.user, "Read", f"topic {topic}")
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         while (message := consumer.poll(max(0.0, deadline - time.monotonic()))) is not None:
             error = message.error()
@@ -50,10 +64,11 @@ def read_records(connection: KafkaConnection, topics: TopicCatalogue) -> Iterato
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
-            else:
+            elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+                # The client asks for its group in any case; nothing here needs it.
                 cause = error
                 if not error.retriable():
                     break
     finally:
         consumer.close()
-    raise KafkaException(cause)
+    raise named(KafkaException(cause), connection.user, "Read", f"topic {topic}")

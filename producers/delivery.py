@@ -1,6 +1,7 @@
 """What the two clients share: the Kafka producer, the two records of a submission, and delivery errors."""
 
 import itertools
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -9,8 +10,14 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from millstream.producers.error_text import ErrorText
 from millstream.producers.preparation import PreparedJob
 from millstream.schemas import KafkaConnection, TopicCatalogue
+from millstream.schemas.denial import DENIED, rejection
+
+log = logging.getLogger(__name__)
+
+NOT_SEEN = "jobs are accepted, and not seen before they start"
 
 MAYBE_ACCEPTED = (
     KafkaError._MSG_TIMED_OUT,
@@ -24,6 +31,16 @@ ATOMIC_WITHIN_S = 5.0
 """How long the broker keeps an open transaction of a producer, which holds back the other readers of its lanes."""
 
 DeliveryCallback = Callable[[KafkaError | None, Message], None]
+Explain = Callable[[KafkaError, str], str]
+"""Makes a sentence of an error, given the topic."""
+
+REJECTED_FOR_S = 1.0
+"""How long the brokers must have rejected a new client before what it was given fails: another one may let it in."""
+
+WATCH_INTERVAL_S = 10.0
+"""How often a client finds out whether its `submitted` events are accepted."""
+
+TELL_INTERVAL_S = 60.0
 
 
 class SubmitError(RuntimeError):
@@ -59,10 +76,17 @@ class Receipt:
     callbacks.
 
     `when_done` is called once, when the last of them was accepted or failed. `deadline`: when the call is to end, in
-    seconds of the monotonic clock.
+    seconds of the monotonic clock. `explain`: of the producer that sends them.
     """
 
-    def __init__(self, jobs: int, deadline: float = math.inf, when_done: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        jobs: int,
+        deadline: float = math.inf,
+        when_done: Callable[[], None] | None = None,
+        explain: Explain | None = None,
+    ) -> None:
+        self._explain = explain or ErrorText()
         self.done = jobs == 0
         self.deadline = deadline
         self._jobs = jobs
@@ -101,11 +125,11 @@ class Receipt:
         if self._not_accepted or unknown:
             raise SubmitError(self._not_accepted, unknown)
 
-    def _delivered(self, job_id: str, error: KafkaError | None, _: Message) -> None:
+    def _delivered(self, job_id: str, error: KafkaError | None, message: Message) -> None:
         self._waiting.pop(job_id, None)
         if error:
             failed = self._unknown if error.code() in MAYBE_ACCEPTED else self._not_accepted
-            failed.append((job_id, explain(error)))
+            failed.append((job_id, self._explain(error, message.topic() or "")))
         self._settle_one()
 
     def _settle_one(self) -> None:
@@ -135,6 +159,14 @@ class Submission:
         transactional_id: str | None = None,
     ) -> None:
         self._events = topics.events
+        self.explain = ErrorText(connection.user, transactional_id or "")
+        self.events_problem = ""
+        """Why `submitted` events are not accepted, as far as known; empty while they are."""
+        self.ended = False
+        """Whether the producer has failed for good, so that another one is needed."""
+        self._accepted = False
+        self._rejected_since: float | None = None
+        self._watch_at = self._tell_at = float("-inf")
         properties = connection.producer(
             linger_ms=linger_ms,
             delivery_timeout_ms=round(delivery_timeout_s * 1000),
@@ -148,7 +180,7 @@ class Submission:
                 "transaction.timeout.ms": round(ATOMIC_WITHIN_S * 1000),
                 "delivery.timeout.ms": round(min(delivery_timeout_s, ATOMIC_WITHIN_S) * 1000),
             }
-        self.producer = Producer(properties)
+        self.producer = Producer({**properties, "error_cb": self._on_error})
 
     def write(self, job: PreparedJob, receipt: Receipt) -> None:
         """Enqueue both records of a job. Blocks while the producer's buffer is full, until the receipt's deadline."""
@@ -161,13 +193,59 @@ class Submission:
             on_delivery = receipt.watch(job.job_id)
             taken = self._produce(job.topic, request, job.ordering_key or job_id, on_delivery, receipt)
         except KafkaException as error:
-            receipt.reject(job.job_id, explain(error))
+            receipt.reject(job.job_id, self.explain(error, job.topic))
             return
         if not taken:
             receipt.reject(job.job_id, "the producer's buffer was full until the time of the call was over")
             return
+        # Each callback costs time, and whoever may write one event may write the next.
+        now = time.monotonic()
+        watched = now >= self._watch_at
+        if watched:
+            self._watch_at = now + WATCH_INTERVAL_S
         with suppress(KafkaException):
-            self._produce(self._events, event, job_id, None, receipt)
+            self._produce(self._events, event, job_id, self._event_delivered if watched else None, receipt)
+
+    def serve(self, wait: Callable[[float], int], timeout_s: float) -> None:
+        """Wait for deliveries with `poll` or `flush` of the producer."""
+        try:
+            wait(timeout_s)
+        except KafkaException as error:
+            self._on_error(error.args[0])
+
+    def watch_events(self) -> None:
+        """Find out whether the next `submitted` event is accepted."""
+        self._watch_at = float("-inf")
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the brokers have not let this client in since it was made, and for long enough to say so."""
+        since = self._rejected_since
+        return not self._accepted and since is not None and time.monotonic() - since >= REJECTED_FOR_S
+
+    def _event_delivered(self, error: KafkaError | None, _: Message) -> None:
+        self._accepted = self._accepted or error is None
+        if error is not None and error.code() not in DENIED:
+            # Whatever else it is, the request beside it tells of it too.
+            return
+        self.events_problem = self.explain(error, self._events) if error is not None else ""
+        now = time.monotonic()
+        if error is not None and now >= self._tell_at:
+            self._tell_at = now + TELL_INTERVAL_S
+            log.warning("submitted_events_lost: %s: %s", self.events_problem, NOT_SEEN)
+
+    def _on_error(self, error: KafkaError) -> None:
+        """What the client notices by itself. The threads that poll call it."""
+        if error.fatal():
+            self.ended = True
+            if error.code() in DENIED:
+                self.explain.denied = str(error.str())
+        if reason := rejection(error):
+            self.explain.rejection = reason
+            self._rejected_since = self._rejected_since or time.monotonic()
+            # One that was let in before is so again, perhaps: its password or certificate is being replaced.
+            if self.rejected:
+                self.producer.purge(in_queue=True, in_flight=False, blocking=False)
 
     def _produce(
         self, topic: str, value: bytes, key: bytes, on_delivery: DeliveryCallback | None, receipt: Receipt
@@ -181,17 +259,3 @@ class Submission:
                 if receipt.late:
                     return False
                 self.producer.poll(0.05)
-
-
-def explain(error: KafkaError | KafkaException) -> str:
-    """A Kafka error as a sentence that names the cause and, where there is a usual one, the remedy."""
-    cause = error.args[0] if isinstance(error, KafkaException) else error
-    text = str(cause.str())
-    hints: dict[int, str] = {
-        KafkaError._MSG_TIMED_OUT: "no broker acknowledged it in time; is Kafka reachable? (millstream doctor)",
-        KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist (millstream topics apply)",
-        KafkaError._UNKNOWN_TOPIC: "the topic does not exist (millstream topics apply)",
-        KafkaError.MSG_SIZE_TOO_LARGE: "the record is larger than the broker accepts (message.max.bytes)",
-    }
-    hint = hints.get(cause.code())
-    return f"{text}: {hint}" if hint else text

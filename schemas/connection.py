@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from millstream.schemas.oauth import token_function
 from millstream.schemas.topics import MAX_RECORD_BYTES
 
 METADATA_REFRESH_MS = 10_000
@@ -18,25 +19,45 @@ LOGGER = "librdkafka"
 """The logger of the standard library that the clients write to. A client writes while it is polled."""
 
 
-def for_another_process(settings: Settings) -> dict[str, Option]:
-    """The settings without the logger, which belongs to this process."""
+TOKENS = "oauth_cb"
+"""The setting of a client that holds the function of its tokens."""
+
+
+def for_another_process(settings: Settings) -> Settings:
+    """The settings without the logger, which belongs to this process. They can be pickled; a process that finds the
+    modules of this one can unpickle them."""
     return {name: value for name, value in settings.items() if name != "logger"}
 
 
 @dataclass(frozen=True)
 class KafkaConnection:
-    """Addresses and security. `options` are librdkafka properties that every client gets (TLS, SASL...)."""
+    """Addresses and security. `options` are librdkafka properties that every client gets (TLS, SASL...).
+    `oauth_token` is the path of the function that gives tokens (`oauth.TokenFunction`), `package.module:function`, with
+    which clients log in by OAUTHBEARER; empty without one."""
 
     bootstrap: str
     options: Mapping[str, Option] = field(default_factory=dict, repr=False)
+    oauth_token: str = ""
 
     @property
     def quiet(self) -> "KafkaConnection":
         """The same connection with clients that log nothing: for commands that report errors themselves."""
         return replace(self, options={**self.options, "log_level": 0})
 
+    @property
+    def user(self) -> str:
+        """The name that the clients log in under, as far as the settings tell; empty without one."""
+        return str(self.options.get("sasl.username", ""))
+
+    @property
+    def secured(self) -> bool:
+        """Whether the clients tell the brokers who they are, or encrypt."""
+        return str(self.options.get("security.protocol", "plaintext")).lower() != "plaintext"
+
     def client(self, **properties: Option) -> Settings:
-        """Settings of any client; underscores in the names of `properties` stand for dots."""
+        """Settings of any client; underscores in the names of `properties` stand for dots. Raises
+        `InvalidTokenFunction`."""
+        tokens = {"sasl.mechanism": "OAUTHBEARER", TOKENS: token_function(self.oauth_token)} if self.oauth_token else {}
         return {
             "logger": logging.getLogger(LOGGER),
             "bootstrap.servers": self.bootstrap,
@@ -46,6 +67,7 @@ class KafkaConnection:
             "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
             # Notices, warnings and errors.
             "log_level": 5,
+            **tokens,
             **self.options,
             **{name.replace("_", "."): value for name, value in properties.items()},
         }

@@ -11,10 +11,12 @@ from typing import Any, NoReturn, cast
 
 import faust
 import structlog
+from aiokafka.errors import TopicAuthorizationFailedError
 from yarl import URL
 
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.connection import METADATA_REFRESH_MS
+from millstream.schemas.denial import RIGHTS
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
@@ -31,6 +33,9 @@ from millstream.streams.web_server import WebServer
 log = structlog.get_logger(__name__)
 
 EXIT_STALLED = 70
+EXIT_REFUSED = 6
+"""Exit code when Kafka refuses a right."""
+
 _ANY_ADDRESS = {"0.0.0.0", "::", ""}
 EVICT_INTERVAL_S = 10.0
 IDLE_CHECK_S = 1.0
@@ -86,57 +91,12 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
     """The application, ready for `run_tracker`. Raises `UnsupportedOption` for a connection it cannot make, and
     `UnprotectedListener` for an address beyond loopback without a token."""
     guard = config.http_guard()
-    partitions = {topic.name: topic.partitions for topic in topics}
-    app = _App(
-        f"{topics.prefix}tracker",
-        broker=[f"kafka://{address}" for address in connection.bootstrap.split(",")],
-        broker_credentials=credentials(connection.options),
-        store="memory://",
-        broker_session_timeout=SESSION_S,
-        broker_heartbeat_interval=SESSION_S / 4,
-        broker_request_timeout=15.0,
-        broker_max_poll_interval=300.0,
-        broker_commit_interval=1.0,
-        consumer_auto_offset_reset="earliest",
-        producer_acks=-1,
-        producer_linger=0.002,
-        producer_max_request_size=MAX_RECORD_BYTES,
-        producer_max_batch_size=WRITE_BYTES,
-        # Learn of new partitions as soon as workers and producers do.
-        consumer_metadata_max_age_ms=METADATA_REFRESH_MS,
-        producer_metadata_max_age_ms=METADATA_REFRESH_MS,
-        # A promoted standby would read its partition from the beginning all the same.
-        table_standby_replicas=0,
-        Table=StateTable,
-        topic_replication_factor=config.replicas,
-        topic_partitions=partitions[topics.events],
-        # Topics are made by `millstream topics apply`, with their retention and cleanup policy.
-        topic_allow_declare=False,
-        # No leader election is needed.
-        topic_disable_leader=True,
-        # Other trackers forward requests to this address, so it must name this host even when it listens on all.
-        web_host=socket.gethostname() if config.host in _ANY_ADDRESS else config.host,
-        web_bind=config.host,
-        web_port=config.port,
-        worker_redirect_stdouts=False,
-    )
-    app.transport = TrackerTransport(app.conf.broker_consumer, app)
+    app = _application(connection, topics, config)
     events = app.topic(topics.events, key_serializer="raw", value_serializer="raw")
-    states = app.topic(
-        topics.states,
-        partitions=partitions[topics.states],
-        compacting=True,
-        key_serializer="raw",
-        value_serializer="raw",
-    )
-    # A write outside the stream's own iteration needs the partitioner to find a key's partition.
-    table = cast(
-        StateTable,
-        app.Table("states", key_type=bytes, value_type=bytes, changelog_topic=states, use_partitioner=True),
-    )
+    table = _states_table(app, topics)
     placement = _Placement(app, topics.states)
     tracker = Tracker(table, placement, codec, config.retention_s)
-    app.transport.on_offset_reset = partial(_note_offset_reset, tracker, topics.events)
+    cast(TrackerTransport, app.transport).on_offset_reset = partial(_note_offset_reset, tracker, topics.events)
     second = SecondReader(connection, app.conf.id, topics.events)
     lag = Lag()
     stall_detector, recovery_watch = StallDetector(second.unread), RecoveryWatch(second.kafka_answers)
@@ -149,6 +109,8 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         async for batch in batches(app, stream, config.batch, config.batch_within_s):
             try:
                 await tracker.apply_batch(batch)
+            except TopicAuthorizationFailedError as error:
+                _end_without_right(connection, topics.states, error)
             except Exception:
                 # Faust would restart the agent after this batch and commit past it, and its regular stop waits for ever
                 # for a batch that is never acknowledged. The next tracker reads the batch again.
@@ -220,6 +182,64 @@ def _owner(app: faust.App, table: str, job_id: str) -> str | None:
     return None if (URL(address).host, URL(address).port) == (mine.host, mine.port) else address.rstrip("/")
 
 
+def _application(connection: KafkaConnection, topics: TopicCatalogue, config: TrackerConfig) -> _App:
+    """The application without topics, table and tasks. Raises `UnsupportedOption` for a connection it cannot make."""
+    app = _App(
+        f"{topics.prefix}tracker",
+        broker=[f"kafka://{address}" for address in connection.bootstrap.split(",")],
+        broker_credentials=credentials(connection),
+        store="memory://",
+        broker_session_timeout=SESSION_S,
+        broker_heartbeat_interval=SESSION_S / 4,
+        broker_request_timeout=15.0,
+        broker_max_poll_interval=300.0,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        producer_acks=-1,
+        producer_linger=0.002,
+        producer_max_request_size=MAX_RECORD_BYTES,
+        producer_max_batch_size=WRITE_BYTES,
+        # Learn of new partitions as soon as workers and producers do.
+        consumer_metadata_max_age_ms=METADATA_REFRESH_MS,
+        producer_metadata_max_age_ms=METADATA_REFRESH_MS,
+        # A promoted standby would read its partition from the beginning all the same.
+        table_standby_replicas=0,
+        Table=StateTable,
+        topic_replication_factor=config.replicas,
+        topic_partitions=_partitions(topics, topics.events),
+        # Topics are made by `millstream topics apply`, with their retention and cleanup policy.
+        topic_allow_declare=False,
+        # No leader election is needed.
+        topic_disable_leader=True,
+        # Other trackers forward requests to this address, so it must name this host even when it listens on all.
+        web_host=socket.gethostname() if config.host in _ANY_ADDRESS else config.host,
+        web_bind=config.host,
+        web_port=config.port,
+        worker_redirect_stdouts=False,
+    )
+    app.transport = TrackerTransport(app.conf.broker_consumer, app)
+    return app
+
+
+def _states_table(app: faust.App, topics: TopicCatalogue) -> StateTable:
+    states = app.topic(
+        topics.states,
+        partitions=_partitions(topics, topics.states),
+        compacting=True,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+    # A write outside the stream's own iteration needs the partitioner to find a key's partition.
+    return cast(
+        StateTable,
+        app.Table("states", key_type=bytes, value_type=bytes, changelog_topic=states, use_partitioner=True),
+    )
+
+
+def _partitions(topics: TopicCatalogue, name: str) -> int:
+    return next(topic.partitions for topic in topics if topic.name == name)
+
+
 async def _stop_reading(app: faust.App, tracker: Tracker) -> NoReturn:
     """Acknowledge nothing more, so that the tracker of a newer release reads the event, and go on giving answers until
     the process is stopped. After a rebalance it starts anew: others may own the event's partition by then."""
@@ -233,6 +253,20 @@ async def _stop_reading(app: faust.App, tracker: Tracker) -> NoReturn:
             await asyncio.sleep(0.2)
     # Faust's regular stop waits for ever for a batch that is not acknowledged.
     _end(EXIT_STALLED if app.rebalancing else 0)
+
+
+def _end_without_right(connection: KafkaConnection, topic: str, error: Exception) -> NoReturn:
+    """Say which right Kafka refuses, and end."""
+    log.critical(
+        "right_missing",
+        user=connection.user,
+        operation="Write",
+        resource=f"topic {topic}",
+        reason=str(error),
+        action="the tracker ends",
+        see=RIGHTS,
+    )
+    _end(EXIT_REFUSED)
 
 
 def _end(code: int = EXIT_STALLED) -> NoReturn:

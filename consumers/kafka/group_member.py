@@ -45,6 +45,8 @@ class GroupMember:
         self.joined = False
         self.rejoining = True
         self.assignments: dict[tuple[str, int], Assignment] = {}
+        self.on_assigned: Callable[[], None] = lambda: None
+        """Called when the group has let this member in."""
         self._membership = Membership(consumer)
         self._removed_while_paused: set[tuple[str, int]] = set()
         self._empty_at = float("-inf")
@@ -72,6 +74,7 @@ class GroupMember:
     def assign(self, assignments: Sequence[Assignment]) -> None:
         """Start to read these, each from its first offset."""
         self.joined = True
+        self.on_assigned()
         self.assignments |= {each.topic_partition: each for each in assignments}
         self.consumer.incremental_assign(
             [TopicPartition(*each.topic_partition, each.first_offset) for each in assignments]
@@ -117,10 +120,11 @@ class GroupMember:
 
     def commit(self) -> Commit | None:
         """The group's offsets for the next transaction; None when nothing has changed since the last one."""
-        offsets = [offset for each in self.assignments.values() if (offset := each.offset_to_commit())]
+        writable = [each for each in self.assignments.values() if each.writable]
+        offsets = [offset for each in writable if (offset := each.offset_to_commit())]
         if not offsets:
             return None
-        for assignment in self.assignments.values():
+        for assignment in writable:
             assignment.uncommitted = False
         return Commit(offsets, self.consumer.consumer_group_metadata())
 

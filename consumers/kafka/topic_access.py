@@ -1,4 +1,4 @@
-"""Asks a broker whether topics can be written: a topic may be missing, or the right to write it."""
+"""Asks a broker whether topics can be written, or read: a topic may be missing, or the right to it."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
@@ -9,13 +9,11 @@ from confluent_kafka.admin import AclOperation, AdminClient
 
 from millstream.consumers.threads import ThreadPool
 from millstream.schemas import KafkaConnection
+from millstream.schemas.denial import RIGHTS, no_right
 
 ANSWER_WITHIN_S = 2.0
-UNWRITABLE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
-NO_RIGHT = "no right to write"
-
-Unwritable = dict[str, str] | None
-"""The topics that cannot be written, with the cause; None when no broker says."""
+Unusable = dict[str, str] | None
+"""The topics that cannot be used, with the cause; None when no broker says."""
 
 
 class TopicAccess:
@@ -25,12 +23,12 @@ class TopicAccess:
         self._connection = connection
         self._thread = ThreadPool(1, "millstream-topic-access")
 
-    def ask(self, topics: Iterable[str]) -> "Future[Unwritable]":
-        """Start to ask which of these cannot be written; returns at once."""
+    def ask(self, topics: Iterable[str], operation: AclOperation = AclOperation.WRITE) -> "Future[Unusable]":
+        """Start to ask of which of these the operation is not possible; returns at once."""
         names = sorted(set(topics))
-        return self._thread.call(lambda: self._ask(names) if names else {})
+        return self._thread.call(lambda: self._ask(names, operation) if names else {})
 
-    def _ask(self, names: Sequence[str]) -> Unwritable:
+    def _ask(self, names: Sequence[str], operation: AclOperation) -> Unusable:
         try:
             # An admin request that waits while its broker goes away can end the process, so ask for metadata first.
             self._admin.list_topics(timeout=ANSWER_WITHIN_S)
@@ -45,16 +43,22 @@ class TopicAccess:
                 operations = answer.result(2 * ANSWER_WITHIN_S).authorized_operations
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
-                if cause.code() not in UNWRITABLE:
+                if cause.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    found[topic] = self._no_right(operation, topic)
+                elif cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    found[topic] = cause.str()
+                else:
                     return None
-                found[topic] = cause.str()
             except TimeoutError:
                 return None
             else:
                 # Not every broker says what a client may do.
-                if operations and AclOperation.WRITE not in operations:
-                    found[topic] = NO_RIGHT
+                if operations and operation not in operations:
+                    found[topic] = self._no_right(operation, topic)
         return found
+
+    def _no_right(self, operation: AclOperation, topic: str) -> str:
+        return f"{no_right(self._connection.user, operation.name.capitalize(), f'topic {topic}')}; {RIGHTS}"
 
     @cached_property
     def _admin(self) -> AdminClient:

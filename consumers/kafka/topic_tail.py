@@ -8,6 +8,8 @@ from typing import Self
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from millstream.consumers.kafka.denied_rights import DeniedRights
+
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.25
@@ -18,7 +20,8 @@ class TopicTail:
     """A consumer that is assigned `partitions` with their start offsets, so it is no member of a group.
 
     `settings`: of the consumer, as `KafkaConnection.consumer` makes them. `since_ms`: topics that are read from a
-    moment on, in milliseconds since 1970, where that is before their start offset. Use it in a `with` block; not
+    moment on, in milliseconds since 1970, where that is before their start offset. `denied` is told of topics that must
+    not be read. Use it in a `with` block; not
     thread-safe.
     """
 
@@ -27,9 +30,11 @@ class TopicTail:
         settings: Mapping[str, str | int | float | bool],
         partitions: Sequence[TopicPartition],
         since_ms: Mapping[str, int] | None = None,
+        denied: DeniedRights | None = None,
     ) -> None:
         self._partitions = list(partitions)
         self._since_ms = since_ms or {}
+        self._denied = denied
         self._ended: set[tuple[str, int]] = set()
         self._consumer = Consumer({**settings, "enable.partition.eof": True})
 
@@ -70,7 +75,7 @@ class TopicTail:
             topic, partition = message.topic(), message.partition()
             assert topic is not None and partition is not None
             self._ended.add((topic, partition))
-        else:
+        elif self._denied is None or not self._denied.note(error, message.topic(), group=""):
             log.warning("consumer_error", reason=error.str())
         return None
 

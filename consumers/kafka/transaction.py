@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from millstream.consumers.kafka.outgoing import OutgoingRecord
 from millstream.consumers.kafka.topic_access import TopicAccess
 from millstream.schemas import KafkaConnection
+from millstream.schemas.denial import named
 
 log = structlog.get_logger(__name__)
 
@@ -106,6 +107,8 @@ class TransactionWriter:
         self._rejecting: set[str] = set()
         self._newly_rejecting: set[str] = set()
         self._access = TopicAccess(connection)
+        self._user = connection.user
+        self._transactional_id = transactional_id
         self._producer = Producer(
             connection.producer(
                 transactional_id=transactional_id,
@@ -139,7 +142,7 @@ class TransactionWriter:
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
                 if cause.code() in _PERMANENT_ERRORS:
-                    raise
+                    raise named(error, self._user, "Write", f"transactional-id {self._transactional_id}") from error
                 if not cause.retriable():
                     raise ProducerLost(cause.str()) from error
                 log.warning("transaction_coordinator_unavailable", reason=cause.str())

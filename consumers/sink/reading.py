@@ -31,7 +31,8 @@ OFFSET: Any = Message.offset
 class Reading:
     """The reading side of a sink. Used by the poll thread only. `partitions` is what the sink owns, by number.
 
-    `on_log_changed` is called with the number of a partition, or None for all, that cannot be read where it was.
+    `on_log_changed` is called with the number of a partition, or None for all, that cannot be read where it was;
+    `on_refused` with another error and its topic, and returns whether the error is told.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Reading:
         status: SinkStatus,
         max_buffered_bytes: int,
         on_log_changed: Callable[[Consumer, int | None], None],
+        on_refused: Callable[[KafkaError, str | None], bool] = lambda error, topic: False,
     ) -> None:
         self._consumer = consumer
         self._topic = topic
@@ -49,6 +51,7 @@ class Reading:
         self._status = status
         self._max_buffered_bytes = max_buffered_bytes
         self._on_log_changed = on_log_changed
+        self._on_refused = on_refused
         self._full_since = math.inf
 
     def has_room(self) -> bool:
@@ -119,7 +122,7 @@ class Reading:
         elif error.code() in LOG_CHANGED and message.topic() == self._topic:
             number = message.partition()
             self._on_log_changed(self._consumer, number if number is not None and number >= 0 else None)
-        else:
+        elif not self._on_refused(error, message.topic()):
             self._status.failed("consumer_error", str(error))
 
     def _announced(self) -> SinkPartition | None:

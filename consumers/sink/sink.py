@@ -17,9 +17,10 @@ from typing import Any
 
 import structlog
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.frozen_process import run_or_exit
 from millstream.consumers.kafka.membership import Membership
 from millstream.consumers.sink.config import SinkConfig
@@ -85,9 +86,23 @@ class Sink:
             inserts.writer = Writer(self._client, schemas, self.source, self.topic, topic_id, status)
 
         owned = Ownership(self.topic, commits, inserts, status, stop, config.revoke_grace_s, self._topic_id, new_writer)
-        reading = Reading(consumer, self.topic, owned.partitions, status, config.max_buffered_bytes, owned.log_changed)
+        denied = DeniedRights(self._connection)
+        reading = Reading(
+            consumer,
+            self.topic,
+            owned.partitions,
+            status,
+            config.max_buffered_bytes,
+            owned.log_changed,
+            lambda error, topic: denied.note(error, topic, config.group),
+        )
+
+        def on_assign(member: Consumer, assigned: list[TopicPartition]) -> None:
+            denied.group_joined(config.group)
+            owned.on_assign(member, assigned)
+
         membership = Membership(consumer)
-        membership.join([self.topic], on_assign=owned.on_assign, on_revoke=owned.on_revoke, on_lost=owned.on_lost)
+        membership.join([self.topic], on_assign=on_assign, on_revoke=owned.on_revoke, on_lost=owned.on_lost)
         log.info("sink_started", topic=self.topic, group=config.group)
         try:
             while not stop.is_set():
@@ -96,6 +111,7 @@ class Sink:
                     reading.read()
                 else:
                     stop.wait(POLL_S)
+                denied.run_once()
                 owned.go_on(consumer)
                 partitions = owned.partitions.values()
                 inserts.collect(partitions)

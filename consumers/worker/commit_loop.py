@@ -14,7 +14,7 @@ import structlog
 
 from millstream.consumers.kafka.assignment import Assignment
 from millstream.consumers.kafka.outgoing import OutgoingRecord
-from millstream.consumers.kafka.topic_access import TopicAccess, Unwritable
+from millstream.consumers.kafka.topic_access import TopicAccess, Unusable
 from millstream.consumers.kafka.transaction import Commit, TransactionAborted
 from millstream.consumers.worker.batch_writer import BatchWriter
 from millstream.consumers.worker.execution.execution import Execution
@@ -32,6 +32,9 @@ MOST_RECORDS = 10_000
 
 ASK_INTERVAL_S = 2.0
 """How often a topic that cannot be written is asked about."""
+
+TELL_INTERVAL_S = 60.0
+"""How often it is said that a topic cannot be written."""
 
 POLL_S = 0.005
 
@@ -80,8 +83,10 @@ class CommitLoop:
         self._on_aborted = on_aborted
         self._on_released = on_released
         self._began_at = time.monotonic()
-        self._asked: Future[Unwritable] | None = None
+        self._asked: Future[Unusable] | None = None
         self._ask_at = 0.0
+        self._told = False
+        self._tell_at = 0.0
 
     @property
     def is_behind(self) -> bool:
@@ -105,6 +110,11 @@ class CommitLoop:
     def is_writing(self, assignment: Assignment) -> bool:
         """Whether it is unknown what becomes of a transaction with offsets of this partition."""
         return self._writer.is_writing(assignment)
+
+    @property
+    def denied(self) -> bool:
+        """Whether Kafka refuses a right without which no outcome can be written."""
+        return self._unwritten.denied
 
     @property
     def empty(self) -> bool:
@@ -228,6 +238,12 @@ class CommitLoop:
             if still is not None:
                 unwritten.write_again(unwritten.unwritable.keys() - still.keys())
         now = time.monotonic()
+        if unwritten.unwritable and now >= self._tell_at:
+            if self._told:
+                unwritten.tell_again()
+            self._told, self._tell_at = True, now + TELL_INTERVAL_S
+        elif not unwritten.unwritable:
+            self._told, self._tell_at = False, 0.0
         stands = unwritten.unwritable or writing.stands_for_s > NOT_READY_AFTER_S
         if stands and self._asked is None and now >= self._ask_at:
             self._ask_at = now + ASK_INTERVAL_S

@@ -8,7 +8,7 @@ the oldest jobs of the partition: if one of them has its outcome, jobs of this l
 import time
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from millstream.consumers.kafka.positions import Position
 from millstream.consumers.worker.config import WithoutCommit
@@ -22,6 +22,7 @@ from millstream.schemas import (
     RequestReader,
     TopicCatalogue,
 )
+from millstream.schemas.denial import DENIED, named
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,7 @@ class FirstStart:
 
     def offset(self, group: str, position: Position) -> int:
         """The offset to start at. Blocks while it looks for outcomes, at most about ten seconds. Raises
-        `CommitMissing`."""
+        `CommitMissing`, and `KafkaException` when the user has no right to read the outcomes."""
         where = f"{position.topic}[{position.partition}]"
         assert position.log is not None
         low, high = position.log
@@ -97,7 +98,9 @@ class FirstStart:
                 message = consumer.poll(0.2)
                 if message is None:
                     continue
-                if message.error() is not None:
+                if (problem := message.error()) is not None:
+                    if _needs_no_group(problem):
+                        continue
                     # The end of the partition.
                     break
                 try:
@@ -114,18 +117,27 @@ class FirstStart:
         consumer = Consumer(self._connection.consumer("first-start", enable_partition_eof=True))
         deadline = time.monotonic() + SEARCH_S
         try:
-            partitions = consumer.list_topics(events, SEARCH_S).topics[events].partitions
+            known = consumer.list_topics(events, SEARCH_S).topics[events]
+            if known.error is not None:
+                raise KafkaException(known.error)
+            partitions = known.partitions
             places = [TopicPartition(events, each, since_ms) for each in partitions]
             starts = consumer.offsets_for_times(places, SEARCH_S)
             consumer.assign([each for each in starts if each.error is None])
             ended: set[int] = set()
             while time.monotonic() < deadline and len(ended) < len(starts):
                 for message in consumer.consume(10_000, 0.2):
-                    if message.error() is not None:
+                    if (problem := message.error()) is not None:
+                        if _needs_no_group(problem):
+                            continue
+                        if problem.code() in DENIED:
+                            raise KafkaException(problem)
                         ended.add(message.partition() or 0)
                     elif message.key() in job_ids and self._is_final(message.value()):
                         return (message.key() or b"").decode()
         except KafkaException as error:
+            if error.args[0].code() in DENIED:
+                raise named(error, self._connection.user, "Read", f"topic {events}") from error
             log.warning("outcomes_unreadable", topic=events, reason=error.args[0].str())
         finally:
             consumer.close()
@@ -137,3 +149,8 @@ class FirstStart:
         except (DecodeError, RegistryUnavailable):
             return False
         return event.final and event.kind in OUTCOMES
+
+
+def _needs_no_group(error: KafkaError) -> bool:
+    """Whether an error is of no account here: the client asks for its group in any case, and is no member of it."""
+    return error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED

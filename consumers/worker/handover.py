@@ -145,6 +145,11 @@ class Handover:
         member.unassign(self._takeover.drop(member, partitions))
         log.warning("partitions_lost", group=member.group, partitions=_names(partitions))
 
+    def drop(self, member: GroupMember, partitions: list[TopicPartition]) -> None:
+        """Give up partitions of which nothing can be written, with what runs of them."""
+        self._unassign(member, partitions)
+        log.warning("partitions_dropped", group=member.group, partitions=_names(partitions))
+
     def start_over(self, member: GroupMember, assignment: Assignment, made_again: bool) -> None:
         """The log of a partition is not what it was: drop its jobs, and take it over as if it had just been assigned.
         `made_again`: the topic is another one, so nothing that was committed says anything about it."""

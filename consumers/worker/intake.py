@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, Message
 
 from millstream.consumers.kafka.assignment import Assignment
 from millstream.consumers.kafka.changed_log import LOG_CHANGED
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.kafka.transaction import ProducerLost
 from millstream.consumers.worker.commit_loop import CommitLoop
@@ -51,6 +52,7 @@ class Intake:
         commit_loop: CommitLoop,
         submit: Callable[[list[Execution]], None],
         metrics: WorkerMetrics,
+        denied: DeniedRights,
         on_awaited: Callable[[Execution], None] = lambda execution: None,
         on_log_changed: Callable[[GroupMember, Assignment, bool], None] = lambda member, assignment, made_again: None,
         newer_grace_s: float = 0.0,
@@ -62,6 +64,7 @@ class Intake:
         self._commit_loop = commit_loop
         self._submit = submit
         self._metrics = metrics
+        self._denied = denied
         self._on_awaited = on_awaited
         self._on_log_changed = on_log_changed
         self._deferred = DeferredPartitions()
@@ -252,7 +255,8 @@ class Intake:
                 if assignment.topic == topic and partition in (assignment.partition, None, -1):
                     self._on_log_changed(member, assignment, error.code() != KafkaError._AUTO_OFFSET_RESET)
             return
-        log.warning("consumer_error", reason=error.str())
+        if not self._denied.note(error, message.topic(), member.group):
+            log.warning("consumer_error", reason=error.str())
 
     def _waits_for_room(self, now: float) -> bool:
         """Whether there has been no room for a moment only, so that waiting is cheaper than pausing. Past that moment

@@ -15,6 +15,7 @@ from millstream.consumers.kafka.frozen_process import run_or_exit
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.worker.commit_loop import CommitLoop
 from millstream.consumers.worker.concurrency import ConcurrencyControl
+from millstream.consumers.worker.denied_partitions import DeniedPartitions
 from millstream.consumers.worker.execution.executor import Executor
 from millstream.consumers.worker.handover import Handover
 from millstream.consumers.worker.intake import Intake
@@ -52,6 +53,7 @@ class WorkerSession:
         handover: Handover,
         loop_guard: LoopGuard,
         concurrency: ConcurrencyControl,
+        denied: DeniedPartitions,
     ) -> None:
         self._status = status
         self._members = members
@@ -61,6 +63,7 @@ class WorkerSession:
         self._handover = handover
         self._loop_guard = loop_guard
         self._concurrency = concurrency
+        self._denied = denied
 
     def run(self, drain_grace_s: float) -> Drained:
         """Join the groups, execute jobs until the worker is asked to stop, then drain for at most `drain_grace_s`
@@ -79,6 +82,7 @@ class WorkerSession:
             self._intake.pause_or_resume()
             self._handover.run_once()
             self._concurrency.run_once()
+            self._denied.run_once()
             self._set_ready()
         status.state = WorkerState.DRAINING
         drained = self._drain(drain_grace_s)
@@ -114,6 +118,7 @@ class WorkerSession:
         self._intake.pause_all()
         deadline = time.monotonic() + grace_s
         log.info("worker_draining", running=executor.running, grace_s=grace_s)
+        self._denied.drop_all()
         handover.retain_all(self._members, grace_s)
         while self._goes_on(deadline) and not all(each.retained for each in executor.running_now()):
             # What cannot go on without its partition keeps it.
@@ -125,7 +130,7 @@ class WorkerSession:
             self._write()
         cut_short = cut_short or not self._commit_loop.empty
         rejoined_by = time.monotonic() + REJOIN_WITHIN_S
-        while any(each.rejoining for each in self._members) and self._goes_on(min(deadline, rejoined_by)):
+        while any(map(self._denied.rejoins, self._members)) and self._goes_on(min(deadline, rejoined_by)):
             self._intake.poll_paused()
             self._write()
         handover.give_back_all(self._members)
@@ -143,7 +148,9 @@ class WorkerSession:
         return drained
 
     def _goes_on(self, deadline: float) -> bool:
-        return time.monotonic() < deadline and not self._status.stop_now.is_set()
+        """Whether there is time left, and sense in waiting: while Kafka refuses what every outcome needs, none is
+        written, so what runs is redelivered in any case."""
+        return time.monotonic() < deadline and not (self._status.stop_now.is_set() or self._commit_loop.denied)
 
     def _write(self) -> None:
         self._commit_loop.run_once()

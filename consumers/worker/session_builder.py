@@ -6,6 +6,7 @@ from functools import partial
 from confluent_kafka import Consumer
 
 from millstream.consumers.kafka.batch_limit import BatchLimit
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.kafka.handover_groups import HandoverGroups
 from millstream.consumers.kafka.offsets_reader import OffsetsReader
@@ -20,6 +21,7 @@ from millstream.consumers.worker.concurrency import ConcurrencyControl
 from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.coordination.coordination import Coordination
 from millstream.consumers.worker.coordination.new_partitions import NewPartitions
+from millstream.consumers.worker.denied_partitions import DeniedPartitions
 from millstream.consumers.worker.execution.crash_journal import CrashJournal
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.executor import Executor
@@ -92,6 +94,9 @@ class SessionBuilder:
         """A session of new parts around the executor, which outlives it."""
         config, status, metrics, topics = self._config, self._status, self._metrics, self._topics
         members = self._members()
+        denied = DeniedRights(self._connection)
+        for member in members:
+            member.on_assigned = partial(denied.group_joined, member.group)
         admission = Admission(
             config.admission_jobs,
             config.admission_bytes,
@@ -196,6 +201,7 @@ class SessionBuilder:
                 commit_loop,
                 executor.submit,
                 metrics,
+                denied,
                 awaited.add,
                 handover.start_over,
                 config.unknown_type_grace_s,
@@ -204,6 +210,7 @@ class SessionBuilder:
             handover,
             LoopGuard(executor, crash_journal, status, metrics, config.blocked_loop_s, config.max_stuck_handlers),
             concurrency,
+            DeniedPartitions(members, denied, status, handover.drop, executor.resume_suspended),
         )
 
     def overflow_lanes(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ none of them needs to know the session, and the session knows none of them.
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from millstream.consumers.worker.execution.execution import Execution
@@ -101,7 +101,7 @@ class WorkerStatus:
     worker lost its transactional producer and started over. `conflict`: which other process uses this worker's name.
     `held_back`: partitions that cannot be started yet, and why. `retains_as`: the transactional id under which outcomes
     of partitions that were given back are written; empty while none can be. `load`: None before the first session.
-    `writing`: how the writing of outcomes goes.
+    `writing`: how the writing of outcomes goes. `denied`: rights that Kafka refuses now, a sentence each.
     """
 
     def __init__(self) -> None:
@@ -118,6 +118,7 @@ class WorkerStatus:
         self.retains_as = ""
         self.load: ExecutorLoad | None = None
         self.writing = WritingStatus()
+        self.denied: Sequence[str] = ()
 
     def end_for_conflict(self, other: str) -> None:
         """Another process uses this worker's name: stop at once."""

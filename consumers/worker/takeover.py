@@ -19,6 +19,7 @@ from millstream.consumers.kafka.resume import Surprise, log_out_of_range, start_
 from millstream.consumers.worker.awaited_jobs import AwaitedJobs
 from millstream.consumers.worker.lost_partitions import LostPartitions
 from millstream.consumers.worker.status import WorkerStatus
+from millstream.schemas.denial import is_denial
 
 log = structlog.get_logger(__name__)
 
@@ -116,7 +117,8 @@ class Takeover:
                 self._ask(member, held_back)
             elif held_back.answer is not None and held_back.answer.done:
                 self._start_known(member, held_back, 0.0)
-            if held_back.reasons and now - held_back.since > END_PENDING_AFTER_S:
+            may_end = not all(map(is_denial, held_back.reasons.values()))
+            if held_back.reasons and may_end and now - held_back.since > END_PENDING_AFTER_S:
                 # A broker may have left offsets of a transaction pending that was aborted.
                 held_back.since = now
                 self._end_pending()

@@ -76,6 +76,12 @@ COMMANDS = (
         "commands", "commands:app", "Operations", "Commands to all workers; they stay active after a restart."
     ),
     CommandEntry(
+        "acls",
+        "acls:acls",
+        "Operations",
+        "Print the least Kafka rights of each service and command, with the configured topics and groups.",
+    ),
+    CommandEntry(
         "migrate",
         "migrate:migrate",
         "Operations",

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 
 from millstream import settings as settings_module
 from millstream.cli.failure import Failure
+from millstream.cli.kafka_access import accepted_connection
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, columns, err
 from millstream.producers import (
@@ -110,7 +111,7 @@ def list_(as_json: AsJson = False) -> None:
     """
     settings = settings_module.load()
     try:
-        active = active_commands(settings.connection.quiet, settings.catalogue, settings.codec)
+        active = active_commands(accepted_connection(settings), settings.catalogue, settings.codec)
     except CommandsUnreadable as error:
         raise Failure(str(error), "`millstream doctor` checks Kafka", code=3) from error
     answer(as_json, [each.model_dump(mode="json") for each in active], lambda: _table(active))
@@ -146,7 +147,7 @@ def send(
         where = ".".join(str(part) for part in first["loc"]) or "command"
         raise Failure(f"{where} {first['input']!r}: {first['msg']}", "nothing was sent", code=2) from error
     try:
-        send_command(command, settings.connection.quiet, settings.catalogue, settings.codec)
+        send_command(command, accepted_connection(settings), settings.catalogue, settings.codec)
     except CommandNotSent as error:
         raise Failure(str(error), "`millstream doctor` checks Kafka", code=3) from error
     err.print(styled(("sent", "green"), f" {action.value} {scope.value} {target}"))
@@ -156,7 +157,7 @@ def send(
 def revoke(action: Action, scope: Scope, target: str) -> None:
     """Take back one command. Raises `Failure` when there is none, and when that cannot be sent."""
     settings = settings_module.load()
-    connection, topics = settings.connection.quiet, settings.catalogue
+    connection, topics = accepted_connection(settings), settings.catalogue
     try:
         key = command_key(action, scope, target)
         if key not in {each.key for each in active_commands(connection, topics, settings.codec)}:

@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from millstream import settings as settings_module
 from millstream.analytics.cost.budgets import budget_alerts, budget_gaps
 from millstream.analytics.cost.price_files import Budget, InvalidFile, Kind, Price, read_file
 from millstream.analytics.cost.prices import load
 from millstream.cli.failure import Failure
+from millstream.cli.kafka_access import accepted_connection
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, columns, warn
 from millstream.cli.result_stream import copy
 from millstream.clickhouse import connect
 from millstream.schemas import Alert
+from millstream.schemas.denial import named
 from millstream.settings import Settings
 
 prices = typer.Typer(help="The price book: the price of each machine type, and when it applies.", no_args_is_help=True)
@@ -151,8 +153,21 @@ def _load(file: Path, kind: type[Kind], replace: bool) -> int:
 
 
 def _send(settings: Settings, alerts: list[Alert]) -> None:
-    producer = Producer(settings.connection.producer(client_id="millstream-budgets"))
-    for alert in alerts:
-        producer.produce(settings.catalogue.alerts, settings.codec.encode(alert), alert.fingerprint)
-    if left := producer.flush(30):
+    connection, topic = accepted_connection(settings), settings.catalogue.alerts
+    refused: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            refused.append(error)
+
+    producer = Producer(connection.producer(client_id="millstream-budgets"))
+    try:
+        for alert in alerts:
+            producer.produce(topic, settings.codec.encode(alert), alert.fingerprint, on_delivery=delivered)
+        left = producer.flush(30)
+        if refused:
+            raise KafkaException(refused[0])
+    except KafkaException as error:
+        raise named(error, connection.user, "Write", f"topic {topic}") from error
+    if left:
         raise Failure(f"{left} of {len(alerts)} alerts were not acknowledged by Kafka", "run the check again", code=3)

@@ -1,10 +1,14 @@
 """How a command ends when it cannot do what it was asked: a sentence, a hint and an exit code.
 
 Exit codes: 0 done, 1 a check failed, 2 wrong input or settings, 3 a service is missing, 4 a worker's grace period ended
-before its jobs did, 5 another worker has this one's name.
+before its jobs did, 5 another worker has this one's name, 6 Kafka does not let the user in or refuses it a right.
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+REFUSED = 6
+"""Exit code when Kafka does not let the user in, or refuses it a right."""
 
 
 class Failure(Exception):
@@ -25,6 +29,8 @@ class ErrorRule:
     text: str = "{error}"
 
 
+RIGHTS_HINT = "docs/security.md lists the rights, `millstream acls` prints them"
+
 RULES = {
     "millstream.settings.InvalidSettings": ErrorRule(2, "`millstream config show` prints every setting"),
     "millstream.producers.request.InvalidJob": ErrorRule(2, "nothing was sent"),
@@ -32,6 +38,19 @@ RULES = {
     "cimpl.KafkaException": ErrorRule(
         3, "`millstream doctor` finds the cause; `millstream up` starts a broker", "Kafka: {error}"
     ),
+    "millstream.rights.connection.ConnectionRejected": ErrorRule(
+        REFUSED, "check kafka.options, kafka.sasl_username and kafka.sasl_password; docs/security.md shows them"
+    ),
+    "millstream.rights.check.RightsMissing": ErrorRule(
+        REFUSED, "`millstream acls --commands` prints what gives them; the service did not start"
+    ),
+    "aiokafka.errors.GroupAuthorizationFailedError": ErrorRule(
+        REFUSED, RIGHTS_HINT, "Kafka refuses the right to Read group {error}"
+    ),
+    "aiokafka.errors.TopicAuthorizationFailedError": ErrorRule(
+        REFUSED, RIGHTS_HINT, "Kafka refuses the right to Read topic {error}"
+    ),
+    "millstream.schemas.oauth.InvalidTokenFunction": ErrorRule(2),
     "millstream.schemas.registry.RegistryUnavailable": ErrorRule(
         3, "no record was lost: it is read again at the next start"
     ),
@@ -60,9 +79,26 @@ def as_failure(error: Exception) -> Failure | None:
     """The failure to print for `error`; None for an exception that no rule covers, which is a bug."""
     if isinstance(error, Failure):
         return error
+    if type(error).__module__ == "cimpl" and (refused := _refusal(error.args[0])):
+        return refused
     for each in type(error).__mro__:
         rule = RULES.get(f"{each.__module__}.{each.__qualname__}")
         if rule:
             reason = error.args[0].str() if each.__module__ == "cimpl" else str(error).strip()
             return Failure(rule.text.format(error=reason), rule.hint, rule.code)
+    return None
+
+
+def _refusal(error: Any) -> Failure | None:
+    """The failure to print for an error of Kafka that a user's rights or settings cause."""
+    # Loaded already, as the error shows.
+    from confluent_kafka import KafkaError
+
+    from millstream.schemas.denial import DENIED, REJECTED, RIGHTS
+
+    if error.code() in (*DENIED, *REJECTED):
+        text = f"Kafka: {error.str()}"
+        return Failure(text, "" if RIGHTS in text else RIGHTS, REFUSED)
+    if error.code() == KafkaError._INVALID_ARG:
+        return Failure(f"Kafka: {error.str()}", "kafka.options are properties of librdkafka", code=2)
     return None

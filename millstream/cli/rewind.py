@@ -10,6 +10,7 @@ from rich.table import Table
 from millstream import settings as settings_module
 from millstream.analytics.warehouse.rebuild import Loss, empty, losses, tables_behind
 from millstream.cli.failure import Failure
+from millstream.cli.kafka_access import accepted_connection
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, err
 from millstream.clickhouse import connect
@@ -52,7 +53,7 @@ def rewind_command(
     if settings.clickhouse.cluster:
         raise Failure("cannot empty tables on a cluster", "rebuild into a new database instead", 2)
     topic, group = source.topic(settings.catalogue), source.group(settings.sink.group)
-    connection = settings.connection.quiet
+    connection = accepted_connection(settings)
     try:
         check_stopped(connection, group)
     except SinkRunning as error:

@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from millstream import settings as settings_module
 from millstream.analytics import ClickHouseUnavailable, pending
+from millstream.cli.kafka_access import check_service
 from millstream.cli.rewind import rewind_command
 from millstream.cli.service import log_as, on_stop_signals
 from millstream.clickhouse import connect
@@ -29,6 +30,7 @@ def tracker() -> None:
 
     settings = settings_module.load()
     log_as(settings, "tracker")
+    check_service(settings, "tracker")
     app = build_app(settings.connection, settings.catalogue, settings.codec, settings.tracker)
     run_tracker(app)
 
@@ -49,6 +51,7 @@ def run_sink(
     log_as(settings, name)
     stop = threading.Event()
     on_stop_signals(stop.set)
+    check_service(settings, "sink")
     # Buffered records are many, live long and form no cycles: collecting them would cost more than reading them.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

@@ -9,9 +9,11 @@ import typer
 
 from millstream import settings as settings_module
 from millstream.cli.failure import Failure
+from millstream.cli.kafka_access import accepted_connection
 from millstream.cli.options import AsJson
-from millstream.cli.output import answer
+from millstream.cli.output import answer, warn
 from millstream.producers import JobClient, NewJob
+from millstream.producers.delivery import NOT_SEEN
 
 
 def submit(
@@ -47,8 +49,12 @@ def submit(
         timeout_s=timeout,
         max_attempts=max_attempts,
     )
-    with JobClient(settings.connection.quiet, settings.catalogue, settings.codec, source="millstream-cli") as client:
+    with JobClient(
+        accepted_connection(settings), settings.catalogue, settings.codec, source="millstream-cli"
+    ) as client:
         ids = client.submit_many([new] * count)
+    if client.events_problem:
+        warn(f"{client.events_problem}: {NOT_SEEN}")
     answer(as_json, {"job_ids": ids}, lambda: "\n".join(ids))
 
 

@@ -21,6 +21,7 @@ from millstream.analytics.warehouse.reconciliation.differing import (
 )
 from millstream.analytics.warehouse.reconciliation.repair import TIMES, Repair, repair
 from millstream.cli.failure import Failure
+from millstream.cli.kafka_access import accepted_connection
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, columns, err
 from millstream.clickhouse import connect
@@ -129,7 +130,7 @@ def _window(settings: Settings, start: datetime | None, end: datetime | None) ->
 def _announced(settings: Settings, table: str) -> dict[int, range]:
     source = BY_TABLE[table]
     return announced_ranges(
-        settings.connection.quiet, source.group(settings.sink.group), source.topic(settings.catalogue)
+        accepted_connection(settings), source.group(settings.sink.group), source.topic(settings.catalogue)
     )
 
 

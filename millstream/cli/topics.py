@@ -8,6 +8,7 @@ from rich.table import Table
 
 from millstream import settings as settings_module
 from millstream.cli.failure import Failure
+from millstream.cli.kafka_access import accepted_connection
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, err
 from millstream.settings import Settings
@@ -25,7 +26,7 @@ Grow = Annotated[bool, typer.Option("--grow", help="Add partitions to topics tha
 def list_topics(as_json: AsJson = False) -> None:
     """Print every topic with its key, partitions, retention, and whether the broker's topic matches."""
     settings = settings_module.load()
-    found = inspect_topics(settings.connection.quiet, settings.catalogue, settings.topics.replication)
+    found = inspect_topics(accepted_connection(settings), settings.catalogue, settings.topics.replication)
     answer(as_json, [asdict(each) for each in found], lambda: _table(found))
 
 
@@ -37,7 +38,7 @@ def apply(as_json: AsJson = False, grow: Grow = False) -> None:
     the tracker until its next event, and jobs in the new partitions wait for those before them. Keys stay in order.
     """
     settings = settings_module.load()
-    connection, catalogue = settings.connection.quiet, settings.catalogue
+    connection, catalogue = accepted_connection(settings), settings.catalogue
     found = apply_topics(connection, catalogue, settings.topics.replication)
     if grow:
         _grow(settings, found)

@@ -65,7 +65,9 @@ def worker(
     if processes is not None:
         raise typer.Exit(_supervise(settings, config, app, processes))
     transactions = None
-    if SUPERVISED in os.environ:
+    if SUPERVISED not in os.environ:
+        _check(settings, config)
+    else:
         from millstream.consumers.parent_death import signal_on_parent_death
         from millstream.consumers.worker.transactions import open_transactions
 
@@ -74,6 +76,13 @@ def worker(
         # The supervisor starts a child after the one of the same name has ended, so this fences no running worker.
         transactions = open_transactions(settings.connection, settings.catalogue, config, lambda: True)
     _execute(settings, config, app, transactions)
+
+
+def _check(settings: Settings, config: "WorkerConfig") -> None:
+    from millstream.cli.kafka_access import check_service
+
+    log_as(settings, config.worker_id or "worker")
+    check_service(settings, "worker", config.lanes)
 
 
 def _execute(
@@ -117,8 +126,9 @@ def _supervise(settings: Settings, config: "WorkerConfig", app: list[str], proce
 
     base = config.worker_id or new_worker_id(config.host)
     log_as(settings, base)
-    # Report a wrong module name once, here, instead of in every restarted child.
+    # Report a wrong module name and a missing right once, here, instead of in every restarted child.
     load_handlers(app)
+    _check(settings, config)
     names = [f"{base}-{number}" for number in range(processes)]
 
     def command(name: str) -> tuple[list[str], dict[str, str]]:

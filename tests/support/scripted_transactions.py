@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import cast
 
-from millstream.consumers.kafka.topic_access import TopicAccess, Unwritable
+from millstream.consumers.kafka.topic_access import TopicAccess, Unusable
 from millstream.consumers.kafka.transaction import TransactionAborted
 from millstream.consumers.kafka.transaction_thread import TransactionBatch, TransactionThread
 
@@ -72,8 +72,8 @@ class ScriptedAccess:
         self.unwritable: dict[str, str] = {}
         self.away = False
 
-    def ask(self, topics: Iterable[str]) -> "Future[Unwritable]":
-        answer: Future[Unwritable] = Future()
+    def ask(self, topics: Iterable[str]) -> "Future[Unusable]":
+        answer: Future[Unusable] = Future()
         asked = set(topics)
         found = {topic: cause for topic, cause in self.unwritable.items() if topic in asked}
         answer.set_result(None if self.away else found)

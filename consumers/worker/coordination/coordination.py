@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.coordination.commands import ActiveCommands
 from millstream.consumers.worker.coordination.group_members import group_members
@@ -85,8 +86,9 @@ class Coordination:
             host,
         )
         settings = connection.consumer(f"{config.group}-coordination", fetch_wait_max_ms=FETCH_WAIT_MS)
+        self._denied = DeniedRights(connection)
         self._listener = CoordinationListener(
-            settings, topics, self._commands, self._watch, new_partitions, metrics.count_rejected
+            settings, topics, self._commands, self._watch, new_partitions, self._denied, metrics.count_rejected
         )
         self._stack = ExitStack()
 

@@ -5,6 +5,7 @@ wait; this is asked when something has just failed.
 """
 
 import json
+import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from millstream.schemas import KafkaConnection
 from millstream.schemas.connection import for_another_process
+from millstream.schemas.oauth import same_modules
 
 log = structlog.get_logger(__name__)
 
@@ -27,10 +29,15 @@ def group_members(connection: KafkaConnection, groups: Sequence[str]) -> Counter
     """The client ids of the members of these groups, each with the most members that one group has of it; None when
     that cannot be found out now, or when Kafka knows none of the groups: the request that is made finds no group of the
     protocol `consumer` (KIP-848). Blocks."""
-    question = json.dumps({"client": for_another_process(connection.quiet.client()), "groups": list(groups)})
+    question = pickle.dumps((for_another_process(connection.quiet.client()), list(groups)))
     try:
         asked = subprocess.run(
-            [sys.executable, "-m", __name__], input=question, capture_output=True, text=True, timeout=30, check=True
+            [sys.executable, "-m", __name__],
+            input=question,
+            env=same_modules(),
+            capture_output=True,
+            timeout=30,
+            check=True,
         )
         return Counter(json.loads(asked.stdout)) or None
     except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -39,10 +46,10 @@ def group_members(connection: KafkaConnection, groups: Sequence[str]) -> Counter
 
 
 def _ask() -> None:
-    question = json.load(sys.stdin)
-    admin = AdminClient(question["client"])
+    client, groups = pickle.load(sys.stdin.buffer)
+    admin = AdminClient(client)
     members: Counter[str] = Counter()
-    for future in admin.describe_consumer_groups(question["groups"], request_timeout=ANSWER_WITHIN_S).values():
+    for future in admin.describe_consumer_groups(groups, request_timeout=ANSWER_WITHIN_S).values():
         try:
             members |= Counter(each.client_id for each in future.result(ANSWER_WITHIN_S + 1).members)
         except KafkaException as error:

@@ -5,6 +5,8 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -21,6 +23,8 @@ from millstream.consumers.worker.monitoring.host import HostGauge
 from millstream.consumers.worker.status import WorkerStatus
 from millstream.schemas import Codec, Heartbeat, InFlight, WorkerState
 from millstream.schemas.codec import HEADER
+from millstream.schemas.denial import RIGHTS
+from millstream.schemas.oauth import same_modules
 from millstream.schemas.partial_encoder import long, microseconds
 
 log = structlog.get_logger(__name__)
@@ -33,6 +37,7 @@ START_WITHIN_S = 1.0
 """The process starts once the worker is ready, after this time at the latest: it would slow the start of the worker."""
 
 JOIN_S = 5.0
+TELL_INTERVAL_S = 60.0
 END_WITHIN_S = FLUSH_S + 2.0
 SCRIPT = Path(__file__).with_name("heartbeat_process.py")
 
@@ -112,12 +117,30 @@ class HeartbeatSender(BackgroundThread):
             # Without the folder of the script among those that modules are imported from.
             [sys.executable, "-P", str(SCRIPT)],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdout=subprocess.PIPE,
+            env=same_modules(),
         )
-        assert self._sender.stdin is not None
+        assert self._sender.stdin is not None and self._sender.stdout is not None
         self._pipe = self._sender.stdin
+        threading.Thread(
+            target=self._tell_refused, args=(self._sender.stdout,), name="millstream-refused", daemon=True
+        ).start()
         self._write(self._setup)
+
+    def _tell_refused(self, refused: IO[bytes]) -> None:
+        """Log why heartbeats are refused, from time to time, until the process ends."""
+        told_at = float("-inf")
+        with refused:
+            for line in refused:
+                if time.monotonic() - told_at >= TELL_INTERVAL_S:
+                    told_at = time.monotonic()
+                    log.error(
+                        "heartbeats_refused",
+                        topic=self._setup["topic"],
+                        reason=line.decode(errors="replace").strip(),
+                        consequence="the worker is not seen, and its death not noticed until its groups do",
+                        see=RIGHTS,
+                    )
 
     def _tell(self, state: WorkerState) -> None:
         heartbeat = self._heartbeat(state)

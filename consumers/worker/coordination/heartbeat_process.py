@@ -6,6 +6,7 @@ worker. This process goes on: what the worker told last is sent again, with its 
 `heartbeat.py` starts this file as a script. It imports nothing of Millstream, so it starts in a moment and stays small.
 Its standard input is a series of pickled objects: a `Setup` as a dictionary, then the `HeartbeatParts` of each
 heartbeat as a tuple. The end of the input without a heartbeat in the state `stopped` means that the worker has died.
+Its standard output is a line for each heartbeat that Kafka refuses, with the reason.
 """
 
 import os
@@ -18,7 +19,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple, TypedDict
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 STATE, AGE_MS, RETAINS_AS = "state", "age_ms", "retains_as"
 """Headers that this process adds to those of the worker."""
@@ -94,11 +95,23 @@ def _send(producer: Any, setup: Setup, newest: HeartbeatParts, age_s: float) -> 
         RETAINS_AS: newest.retains_as.encode(),
     }
     try:
-        producer.produce(setup["topic"], body(newest, time.time()), setup["key"], headers=list(headers.items()))
+        producer.produce(
+            setup["topic"],
+            body(newest, time.time()),
+            setup["key"],
+            headers=list(headers.items()),
+            on_delivery=_delivered,
+        )
         producer.poll(0)
     except (BufferError, KafkaException):
         # The next heartbeat says everything that this one would have; the worker's own clients log what is wrong.
         producer.poll(0)
+
+
+def _delivered(error: Any, _: Any) -> None:
+    """Tell the worker of a right that is missing, which its own clients do not notice."""
+    if error is not None and error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._UNKNOWN_TOPIC):
+        print(error.str(), flush=True)
 
 
 def _read(source: BinaryIO, arriving: "queue.SimpleQueue[HeartbeatParts | None]") -> None:

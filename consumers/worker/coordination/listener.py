@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, Message, TopicPartition
 
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.topic_tail import TopicTail
 from millstream.consumers.line_limit import LineLimit
 from millstream.consumers.worker.coordination.background_thread import BackgroundThread
@@ -42,6 +43,7 @@ class CoordinationListener(BackgroundThread):
         commands: ActiveCommands,
         watch: WorkerWatch,
         new_partitions: NewPartitions,
+        denied: DeniedRights,
         on_rejected: Callable[[str], None] = lambda topic: None,
     ) -> None:
         super().__init__("millstream-coordination", JOIN_S)
@@ -50,6 +52,7 @@ class CoordinationListener(BackgroundThread):
         self._commands = commands
         self._watch = watch
         self._new_partitions = new_partitions
+        self._denied = denied
         self._on_rejected = on_rejected
         self._lines = LineLimit()
 
@@ -61,7 +64,7 @@ class CoordinationListener(BackgroundThread):
         while not self._stop.is_set():
             since_ms = {self._topics.heartbeats: int((time.time() - LOOK_BACK_S) * 1000)}
             try:
-                with TopicTail(self._settings, starts, since_ms) as tail:
+                with TopicTail(self._settings, starts, since_ms, self._denied) as tail:
                     self._listen(tail)
             except KafkaException as error:
                 log.error("coordination_topics_unreadable", reason=str(error), action="trying again")
@@ -70,6 +73,7 @@ class CoordinationListener(BackgroundThread):
     def _listen(self, tail: TopicTail) -> None:
         while not self._stop.is_set():
             message = tail.read()
+            self._denied.run_once()
             if message is not None:
                 self._deliver(message)
                 continue

@@ -16,6 +16,7 @@ from millstream.consumers.kafka.transaction import NOT_A_MEMBER, TransactionAbor
 from millstream.consumers.worker.outcomes.outgoing_batch import OutgoingBatch, Place, place
 from millstream.consumers.worker.outcomes.oversized import Oversized
 from millstream.consumers.worker.outcomes.parked_outcomes import ParkedOutcomes
+from millstream.schemas.denial import RIGHTS
 
 log = structlog.get_logger(__name__)
 
@@ -28,9 +29,15 @@ REFUSED = (
 )
 """Errors that writing the same record again does not change."""
 
+NOT_ALLOWED = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+"""Errors that every transaction ends with, until the right is given."""
+
 PASSING = (
     KafkaError.NO_ERROR,
     *NOT_A_MEMBER,
+    *NOT_ALLOWED,
+    # Of offsets: topics that must not be written are told apart.
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -64,11 +71,17 @@ class UnwrittenRecords:
         self._alone: Place | None = None
         self._aborts = 0
         self._told: dict[str, str] = {}
+        self._denied = False
 
     @property
     def stopped(self) -> bool:
         """Whether nothing can be written, because no job can end."""
         return self.events_topic in self.unwritable
+
+    @property
+    def denied(self) -> bool:
+        """Whether nothing can be written for want of a right."""
+        return self._denied or RIGHTS in self.unwritable.get(self.events_topic, "")
 
     def take(self, now: float) -> list[OutgoingRecord]:
         """Remove what the next transaction holds."""
@@ -85,6 +98,7 @@ class UnwrittenRecords:
     def committed(self, records: list[OutgoingRecord], took_s: float) -> None:
         """The transaction with these records was committed."""
         self._aborts = 0
+        self._denied = False
         if took_s > self._limit.slow_after_s:
             self._limit.slow(total_size(records))
         else:
@@ -96,6 +110,7 @@ class UnwrittenRecords:
     def aborted(self, records: list[OutgoingRecord], error: TransactionAborted, now: float) -> None:
         """The transaction with these records was aborted: decide what becomes of them."""
         self._aborts += 1
+        self._denied = error.code in NOT_ALLOWED
         if error.too_large:
             fitting = self._oversized.fitting(records, error.too_large)
             if fitting != records:
@@ -118,6 +133,11 @@ class UnwrittenRecords:
             del self.unwritable[topic]
             for records in self.parked.release(topic):
                 self.batch.put_first(records)
+
+    def tell_again(self) -> None:
+        """Log once more which topics cannot be written."""
+        self._told.clear()
+        self._stop_writing(dict(self.unwritable))
 
     def _refused_alone(self, error: TransactionAborted) -> bool:
         if error.code == KafkaError.MSG_SIZE_TOO_LARGE and not error.too_large:

@@ -1,19 +1,18 @@
 """ClickHouse over HTTPS: whom the client trusts, and as whom it appears."""
 
 import ipaddress
-import socket
-import socketserver
+import os
 import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+from clickhouse_connect.driver.client import Client
 
 from millstream.analytics import ClickHouseUnavailable, Tls, connect
+from tests.support.tls_relay import behind_tls
 
 pytest.importorskip("cryptography", reason="makes the certificates")
 
@@ -42,39 +41,6 @@ def certificate(folder: Path, name: str) -> tuple[str, str]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return str(certificate_file), str(key_file)
-
-
-@contextmanager
-def behind_tls(url: str, context: ssl.SSLContext) -> Iterator[str]:
-    """An HTTPS address of a server that serves HTTP."""
-    server = urlsplit(url)
-
-    class Relay(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            # A client that does not trust us hangs up.
-            with (
-                suppress(OSError),
-                context.wrap_socket(self.request, server_side=True) as outside,
-                socket.create_connection((server.hostname, server.port)) as inside,
-            ):
-                back = threading.Thread(target=relay, args=(inside, outside), daemon=True)
-                back.start()
-                relay(outside, inside)
-                back.join(10)
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as listening:
-        listening.daemon_threads = True
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
-        yield f"https://127.0.0.1:{listening.server_address[1]}"
-        listening.shutdown()
-
-
-def relay(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture
@@ -112,3 +78,30 @@ def test_a_server_that_asks_for_a_certificate_gets_ours(
         assert answer(url, Tls(server, ours, key)) == 7
         with pytest.raises(ClickHouseUnavailable):
             answer(url, Tls(server))
+
+
+def test_commands_reach_clickhouse_by_settings_alone_and_say_that_a_certificate_is_not_trusted(
+    clickhouse_url: str, own_clickhouse: Client, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    def run(url: str, ca_file: str, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "millstream", *command],
+            env={
+                **os.environ,
+                "MILLSTREAM_CLICKHOUSE__URL": url,
+                "MILLSTREAM_CLICKHOUSE__CA_FILE": ca_file,
+                "MILLSTREAM_CLICKHOUSE__DATABASE": str(own_clickhouse.database),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    other, _ = certificate(tmp_path, "stranger")
+    with behind_tls(clickhouse_url, context) as url:
+        for command in (("migrate",), ("sql", "SELECT 40 + 2")):
+            trusted = run(url, str(tmp_path / "server.pem"), *command)
+            assert trusted.returncode == 0, trusted.stderr
+            distrusted = run(url, other, *command)
+            assert distrusted.returncode == 3
+            assert "certificate" in distrusted.stderr.lower() and "Traceback" not in distrusted.stderr

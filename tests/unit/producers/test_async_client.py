@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from millstream.producers import AsyncJobClient, NewJob, async_client
 from millstream.producers.async_client import JOBS_A_TURN
 from millstream.producers.delivery import Receipt
+from millstream.producers.error_text import ErrorText
 from millstream.producers.preparation import Preparation, PreparedJob
 from millstream.schemas import KafkaConnection
 
@@ -25,17 +26,25 @@ class EmptyProducer:
     def __len__(self) -> int:
         return 0
 
-    def poll(self, timeout_s: float) -> None:
+    def poll(self, timeout_s: float) -> int:
         time.sleep(timeout_s)
+        return 0
 
-    def flush(self) -> None: ...
+    def flush(self, timeout_s: float) -> int:
+        return 0
 
 
 class AcceptsAll:
     """A submission whose broker acknowledges each job at once."""
 
+    ended = False
+    explain = ErrorText()
+
     def __init__(self, *_: Any, **__: Any) -> None:
         self.producer = EmptyProducer()
+
+    def serve(self, wait: Callable[[float], int], timeout_s: float) -> None:
+        wait(timeout_s)
 
     def write(self, job: PreparedJob, receipt: Receipt) -> None:
         written[len(turns)] += 1

@@ -1,17 +1,22 @@
 """What a submit call says about each of its jobs."""
 
+from typing import Any
+
 import pytest
 from confluent_kafka import KafkaError
 
 from millstream.producers.delivery import Receipt, SubmitError
+from tests.support.scripted_group import ScriptedMessage
+
+MESSAGE: Any = ScriptedMessage("jobs.default", 0, 0, None)
 
 
 def test_an_error_keeps_what_kafka_does_not_have_apart_from_what_it_may_have() -> None:
     receipt = Receipt(4)
     accepted, refused, timed_out, _ = (receipt.watch(job_id) for job_id in ("1", "2", "3", "4"))
-    accepted(None, None)  # type: ignore[arg-type]
-    refused(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), None)  # type: ignore[arg-type]
-    timed_out(KafkaError(KafkaError._MSG_TIMED_OUT), None)  # type: ignore[arg-type]
+    accepted(None, MESSAGE)
+    refused(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), MESSAGE)
+    timed_out(KafkaError(KafkaError._MSG_TIMED_OUT), MESSAGE)
     with pytest.raises(SubmitError) as caught:
         receipt.check()
     assert [job_id for job_id, _ in caught.value.not_accepted] == ["2"]
@@ -25,7 +30,7 @@ def test_a_call_whose_jobs_are_all_accepted_is_done_once() -> None:
     told: list[bool] = []
     receipt = Receipt(2, when_done=lambda: told.append(True))
     for delivered in [receipt.watch("1"), receipt.watch("2")]:
-        delivered(None, None)  # type: ignore[arg-type]
+        delivered(None, MESSAGE)
     receipt.check()
     assert receipt.done
     assert told == [True]

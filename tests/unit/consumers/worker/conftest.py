@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 
 from millstream.consumers.kafka.assignment import Assignment
 from millstream.consumers.kafka.batch_limit import BatchLimit
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.kafka.offset_ledger import OffsetLedger
 from millstream.consumers.worker import WorkerConfig
@@ -33,7 +34,7 @@ from millstream.consumers.worker.retained_jobs import RetainedJobs
 from millstream.consumers.worker.scheduling.admission import Admission
 from millstream.consumers.worker.status import WorkerStatus
 from millstream.consumers.worker.takeover import Takeover
-from millstream.schemas import Codec, PinnedRegistry, RequestReader, TopicCatalogue
+from millstream.schemas import Codec, KafkaConnection, PinnedRegistry, RequestReader, TopicCatalogue
 from tests.support.scripted_group import ScriptedConsumer, messages, request, scripted_member
 from tests.support.scripted_handover_groups import ScriptedHandoverGroups
 from tests.support.scripted_positions import CLUSTER, ScriptedPositions
@@ -121,6 +122,7 @@ class Parts:
             self.commit_loop,
             self.submitted.extend,
             self.metrics,
+            DeniedRights(KafkaConnection("nowhere:1")),
             self.awaited.add,
             self._start_over,
             newer_grace_s=NEWER_GRACE_S,

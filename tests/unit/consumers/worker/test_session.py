@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
+from millstream.consumers.kafka.denied_rights import DeniedRights
+from millstream.consumers.worker.denied_partitions import DeniedPartitions
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.loop_guard import TooManyStuckHandlers
 from millstream.consumers.worker.session import Drained, WorkerSession
+from millstream.schemas import KafkaConnection
 from tests.support.scripted_group import ScriptedMessage, request
 from tests.support.waiting import until
 from tests.unit.consumers.worker.conftest import TOPIC, Parts
@@ -66,7 +69,21 @@ class Running:
         self.error: TooManyStuckHandlers | None = None
         nothing: Any = self.guard
         self.session = WorkerSession(
-            parts.status, [parts.member], executor, parts.intake, parts.commit_loop, parts.handover, nothing, nothing
+            parts.status,
+            [parts.member],
+            executor,
+            parts.intake,
+            parts.commit_loop,
+            parts.handover,
+            nothing,
+            nothing,
+            DeniedPartitions(
+                [parts.member],
+                DeniedRights(KafkaConnection("nowhere:1")),
+                parts.status,
+                parts.handover.drop,
+                lambda: None,
+            ),
         )
         self._thread = threading.Thread(target=self._run)
 

@@ -32,7 +32,9 @@ class Sent:
         self.records: list[tuple[bytes, dict[str, bytes]]] = []
         self.flushed = False
 
-    def produce(self, topic: str, value: bytes, key: bytes, headers: list[tuple[str, bytes]]) -> None:
+    def produce(
+        self, topic: str, value: bytes, key: bytes, headers: list[tuple[str, bytes]], on_delivery: object
+    ) -> None:
         assert (topic, key) == ("heartbeats", b"w")
         self.records.append((value, dict(headers)))
 

@@ -8,9 +8,10 @@ from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartiti
 from structlog.testing import capture_logs
 
 from millstream.consumers.kafka import topic_tail as module
+from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.worker.coordination import listener
 from millstream.consumers.worker.coordination.listener import CoordinationListener
-from millstream.schemas import DecodeError, RegistryUnavailable, TopicCatalogue
+from millstream.schemas import DecodeError, KafkaConnection, RegistryUnavailable, TopicCatalogue
 from tests.support.scripted_group import ScriptedMessage
 from tests.support.waiting import until
 
@@ -45,6 +46,9 @@ class ScriptedConsumer:
         self.closed = True
 
 
+NOTHING_DENIED = DeniedRights(KafkaConnection("nowhere:1"))
+
+
 class Recorder:
     """Both receivers; raises what it is given first, once each."""
 
@@ -71,7 +75,7 @@ def listening(
     consumer.refuses = refuses
     monkeypatch.setattr(module, "Consumer", lambda settings: consumer)
     receiver: Any = recorder
-    with CoordinationListener({}, TOPICS, receiver, receiver, receiver):
+    with CoordinationListener({}, TOPICS, receiver, receiver, receiver, NOTHING_DENIED):
         until(lambda: not arriving)
     assert consumer.closed
     return recorder
@@ -139,7 +143,7 @@ def test_records_that_make_no_sense_are_counted_and_do_not_fill_the_log(monkeypa
     receiver: Any = recorder
     with (
         capture_logs() as lines,
-        CoordinationListener({}, TOPICS, receiver, receiver, receiver, counted.append),
+        CoordinationListener({}, TOPICS, receiver, receiver, receiver, NOTHING_DENIED, counted.append),
     ):
         until(lambda: len(counted) == 500)
     assert counted == [TOPICS.commands] * 500
