@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-import structlog
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -25,8 +24,6 @@ from millstream.consumers.worker import WorkerConfig
 from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, TopicCatalogue
 from millstream.schemas.record import Name
 from millstream.streams.config import TrackerConfig
-
-log = structlog.get_logger(__name__)
 
 
 class InvalidSettings(ValueError):
