@@ -6,6 +6,7 @@ job. It is a process of its own, so that what the modules import stays out of `u
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import ValidationError
@@ -48,39 +49,37 @@ def _example(schema: dict[str, Any], definitions: dict[str, Any], depth: int) ->
     """A value that a JSON schema describes, as far as its usual words go."""
     if "$ref" in schema:
         schema = definitions[schema["$ref"].rpartition("/")[2]]
-    for word in ("examples", "enum"):
-        if schema.get(word):
-            return schema[word][0]
-    for word in ("const", "default"):
-        if word in schema:
-            return schema[word]
+    given = [schema[word][0] for word in ("examples", "enum") if schema.get(word)]
+    given += [schema[word] for word in ("const", "default") if word in schema]
+    if given:
+        return given[0]
     for word in ("anyOf", "oneOf", "allOf"):
         if schema.get(word):
             return _example(schema[word][0], definitions, depth)
-    match schema.get("type"):
-        case "object":
-            properties = schema.get("properties", {})
-            wanted = schema.get("required") or list(properties)[:1]
-            if depth == 0:
-                return {}
-            return {name: _example(properties[name], definitions, depth - 1) for name in wanted if name in properties}
-        case "array":
-            count = schema.get("minItems", 0) if depth else 0
-            return [_example(schema.get("items", {}), definitions, depth - 1) for _ in range(count)]
-        case "integer":
-            return _number(schema, 1)
-        case "number":
-            return float(_number(schema, 1))
-        case "boolean":
-            return False
-        case "string":
-            return _text(schema)
-    return None
+    makers: dict[str, Callable[[], Any]] = {
+        "object": lambda: _object(schema, definitions, depth),
+        "array": lambda: [
+            _example(schema.get("items", {}), definitions, depth - 1)
+            for _ in range(schema.get("minItems", 0) if depth else 0)
+        ],
+        "integer": lambda: _number(schema),
+        "number": lambda: float(_number(schema)),
+        "boolean": lambda: False,
+        "string": lambda: _text(schema),
+    }
+    return makers.get(schema.get("type", ""), lambda: None)()
 
 
-def _number(schema: dict[str, Any], step: int) -> int:
-    least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + step if "exclusiveMinimum" in schema else 1)
-    most = schema.get("maximum", schema.get("exclusiveMaximum", 10**9 + step) - step)
+def _object(schema: dict[str, Any], definitions: dict[str, Any], depth: int) -> dict[str, Any]:
+    """The required properties, or the first one when none is required, to show how it is called."""
+    properties = schema.get("properties", {})
+    wanted = (schema.get("required") or list(properties)[:1]) if depth else []
+    return {name: _example(properties[name], definitions, depth - 1) for name in wanted if name in properties}
+
+
+def _number(schema: dict[str, Any]) -> int:
+    least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
+    most = schema.get("maximum", schema.get("exclusiveMaximum", 2**31) - 1)
     return int(min(max(1, least), most))
 
 

@@ -86,8 +86,7 @@ def _example_job(handlers: Sequence[str]) -> dict[str, Any]:
     """A job that one of the handlers accepts. Raises `Failure` when a worker could not import them."""
     done = subprocess.run(
         [sys.executable, "-m", "millstream.cli.example_job", *handlers],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
