@@ -37,6 +37,7 @@ def show(
 
     Example: millstream job show 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0
     """
+    _require_id(job_id)
     settings = settings_module.load()
     url = f"{settings.tracker.url}/jobs/{job_id}"
     try:
@@ -50,7 +51,8 @@ def show(
     if response.status_code == httpx.codes.NOT_FOUND:
         raise Failure(
             f"the tracker has no job {job_id}",
-            "it may be older than the tracker's retention: millstream sql \"SELECT * FROM job_timeline(job='...')\"",
+            "it may be older than the tracker's retention: "
+            f"millstream sql \"SELECT * FROM job_timeline(job='{job_id}')\"",
         )
     if response.status_code != httpx.codes.OK:
         raise Failure(f"tracker: {response.status_code} {response.text[:200]}", code=3)
@@ -80,11 +82,15 @@ def cancel(
     if undo:
         revoke(Action.CANCEL_JOB, Scope.JOB, job_id)
         return
-    if not JOB_ID.fullmatch(job_id):
-        raise Failure(f"{job_id!r} is not a job id (a UUID in lower case)", "nothing was sent", code=2)
+    _require_id(job_id)
     if not force:
         _check_not_ended(settings_module.load().tracker.url, job_id)
     send(Action.CANCEL_JOB, Scope.JOB, job_id, reason=reason)
+
+
+def _require_id(job_id: str) -> None:
+    if not JOB_ID.fullmatch(job_id):
+        raise Failure(f"{job_id!r} is not a job id (a UUID in lower case)", "`millstream submit` prints it", code=2)
 
 
 def _check_not_ended(tracker_url: str, job_id: str) -> None:

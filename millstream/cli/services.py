@@ -10,9 +10,8 @@ from clickhouse_connect.driver.client import Client
 
 from millstream import settings as settings_module
 from millstream.analytics import ClickHouseUnavailable, pending
-from millstream.cli.failure import Failure
 from millstream.cli.rewind import rewind_command
-from millstream.cli.service import log_as, on_stop_signals
+from millstream.cli.service import log_as, on_stop_signals, require_port
 from millstream.clickhouse import connect
 from millstream.consumers.sink.all_sinks import all_sinks, run_together
 from millstream.consumers.sink.metrics import serve_metrics
@@ -30,6 +29,7 @@ def tracker() -> None:
 
     settings = settings_module.load()
     log_as(settings, "tracker")
+    require_port("tracker.port", settings.tracker.host, settings.tracker.port)
     app = build_app(settings.connection, settings.catalogue, settings.codec, settings.tracker)
     run_tracker(app)
 
@@ -47,6 +47,7 @@ def run_sink(
         return
     settings = settings_module.load()
     log_as(settings, name)
+    require_port("sink.metrics_port", settings.sink.metrics_host, settings.sink.metrics_port)
     stop = threading.Event()
     on_stop_signals(stop.set)
     # Buffered records are many, live long and form no cycles: collecting them would cost more than reading them.
@@ -55,12 +56,9 @@ def run_sink(
     client = _wait_for_clickhouse(settings, stop)
     if client is not None:
         sinks = all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink)
-        try:
-            serve_metrics(
-                settings.sink.metrics_host, settings.sink.metrics_port, {each.topic: each.status for each in sinks}
-            )
-        except OSError as error:
-            raise Failure(f"sink.metrics_port: {error}", "choose another port, or 0 for none", code=2) from error
+        serve_metrics(
+            settings.sink.metrics_host, settings.sink.metrics_port, {each.topic: each.status for each in sinks}
+        )
         run_together(sinks, stop)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from millstream import settings as settings_module
-from millstream.cli.service import log_as, on_stop_signals
+from millstream.cli.service import log_as, on_stop_signals, require_port
 from millstream.settings import Settings
 from millstream.telemetry import configure_logging
 
@@ -82,6 +82,7 @@ def _execute(
 
     jobs = load_handlers(app)
     log_as(settings, config.worker_id or "worker")
+    require_port("worker.health_port", config.health_host, config.health_port)
     set_up_child = partial(
         configure_logging, settings.log_format, settings.log_level, service=config.worker_id or "worker"
     )
@@ -105,6 +106,8 @@ def _supervise(settings: Settings, config: "WorkerConfig", app: list[str], proce
     # Report a wrong module name once, here, instead of in every restarted child.
     load_handlers(app)
     names = [f"{base}-{number}" for number in range(processes)]
+    for number in range(processes if config.health_port else 0):
+        require_port("worker.health_port", config.health_host, config.health_port + number)
 
     def command(name: str) -> tuple[list[str], dict[str, str]]:
         argv = [sys.executable, "-m", "millstream", "worker", *app, "--name", name]
