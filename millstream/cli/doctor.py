@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from millstream import settings as settings_module
@@ -13,7 +14,10 @@ from millstream.doctor import run_checks
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check brokers, topics, ClickHouse, tables, clock and versions, and print a fix for each problem.
+    """Check brokers, topics, running services, ClickHouse, tables and clocks, and print a fix for each problem.
+
+    Of the running system: which workers are alive, of which release, and which started again; how far lanes, sinks and
+    tracker are behind; what is paused; whose clock differs. What may not be read is named with the right to grant.
 
     Exit code 1 when a check failed, 0 when all passed or only warned.
     """
@@ -23,7 +27,8 @@ def doctor(as_json: AsJson = False) -> None:
         marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
         rows = Table("check", "", "found", box=None, pad_edge=False)
         for each in results:
-            rows.add_row(each.check, marks[each.status], each.detail + (f"\n[bold]→ {each.fix}[/]" if each.fix else ""))
+            fix = f"\n[bold]→ {escape(each.fix)}[/]" if each.fix else ""
+            rows.add_row(each.check, marks[each.status], escape(each.detail) + fix)
         return rows
 
     answer(as_json, [asdict(each) for each in results], table)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from millstream.cli.failure import Failure
 from millstream.cli.output import err
@@ -126,7 +127,9 @@ def _welcome(stack: LocalStack, handlers: Sequence[str], example: dict[str, Any]
         f"  Kafka       {settings.kafka.bootstrap} ({stack.broker.kind})\n"
         f"  ClickHouse  {settings.clickhouse.url}, database {settings.clickhouse.database}\n"
         f"  Tracker     {settings.tracker.url}/jobs/JOB_ID\n"
-        f"  In another terminal, in {stack.folder.parent}: {submit.replace('[', chr(92) + '[')} --tenant acme\n"
+        f"  In another terminal, in {stack.folder.parent}:\n"
+        f"    {escape(submit)} --tenant acme\n"
         "  then: millstream job show JOB_ID, millstream report --last 15m, millstream sql, millstream doctor\n"
-        "  Ctrl-C stops everything.\n"
+        "  Ctrl-C stops everything.\n",
+        soft_wrap=True,
     )
