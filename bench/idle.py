@@ -39,7 +39,7 @@ PROGRAMS = (
 
 def main() -> None:
     options = _options()
-    seconds, settle = (20.0, 15.0) if options.quick else (60.0, options.settle)
+    seconds, settle = (20.0, 8.0) if options.quick else (60.0, options.settle)
     err = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="millstream-bench-") as folder:
         up = started(Path(folder))
