@@ -138,7 +138,7 @@ def check_commands(active: Sequence[Command]) -> Iterator[CheckResult]:
 
 def check_lanes(positions: Position) -> Iterator[CheckResult]:
     """Whether somebody reads each lane, and what waits there."""
-    abandoned = [group.rpartition(".")[2] for group, each in positions.items() if not each.members and each.behind]
+    abandoned = [group.rpartition(".")[2] for group, each in positions.items() if not each.active and each.behind]
     waiting = ", ".join(f"{group.rpartition('.')[2]} {each.behind:,}" for group, each in positions.items())
     if abandoned:
         yield CheckResult(
@@ -163,7 +163,7 @@ def check_tracker(positions: Position) -> Iterator[CheckResult]:
 
 def _readers(check: str, positions: Position, command: str, who: str, where: str) -> CheckResult:
     behind = sum(each.behind for each in positions.values())
-    absent = [group for group, each in positions.items() if not each.members]
+    absent = [group for group, each in positions.items() if not each.active]
     if absent:
         return CheckResult(
             check, "warning", f"nobody is in the group {', '.join(absent)}; {behind:,} records wait", command

@@ -5,15 +5,24 @@ Every function raises `KafkaException` when it cannot find out, such as for a ri
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, OffsetSpec
 
 from millstream.consumers.worker.coordination.heartbeat_headers import WorkerProcess, headers_of
 from millstream.schemas import Codec, DecodeError, Heartbeat, KafkaConnection
 
 REACH_WITHIN_S = 5.0
+_WITHOUT_MEMBERS = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
 MOST_HEARTBEATS = 200_000
 LISTEN_S = 1.5
 """How long heartbeats are awaited once the topic is read to its end: a worker sends one each second."""
@@ -65,10 +74,10 @@ def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_bac
 
 @dataclass(frozen=True)
 class GroupPosition:
-    """How far a consumer group has read some topics: its members, and the records after its commits, transaction
-    markers included."""
+    """How far a consumer group has read some topics: whether it has members, and the records after its commits,
+    transaction markers included."""
 
-    members: int
+    active: bool
     behind: int
 
 
@@ -85,26 +94,28 @@ def read_positions(connection: KafkaConnection, groups: Mapping[str, Sequence[st
     every = {(each.topic, each.partition): each for found in partitions.values() for each in found}
     first = _offsets(admin, every.values(), OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     end = _offsets(admin, every.values(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    listed = admin.list_consumer_groups(request_timeout=REACH_WITHIN_S).result()
+    active = {each.group_id for each in listed.valid if each.state not in _WITHOUT_MEMBERS}
     described = admin.describe_consumer_groups(list(groups), request_timeout=REACH_WITHIN_S)
     positions = {}
     for group, of_group in partitions.items():
-        members = _members(described[group])
+        # The description finds no group of the protocol `consumer` (KIP-848), and the list none that may not be read.
+        is_active = _has_members(described[group]) or group in active
         behind = 0
         committed = _committed(admin, group, of_group)
         for each in of_group:
             key = (each.topic, each.partition)
             behind += max(0, end[key] - max(first[key], committed.get(key, 0)))
-        positions[group] = GroupPosition(members, behind)
+        positions[group] = GroupPosition(is_active, behind)
     return positions
 
 
-def _members(described: object) -> int:
-    """Of a group that does not exist, none."""
+def _has_members(described: "Future[ConsumerGroupDescription]") -> bool:
     try:
-        return len(described.result(REACH_WITHIN_S + 1).members)  # type: ignore[attr-defined]
+        return bool(described.result(REACH_WITHIN_S + 1).members)
     except KafkaException as error:
-        if error.args[0].code() in (KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID):
-            return 0
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return False
         raise
 
 

@@ -81,16 +81,16 @@ def test_quotas_are_listed_and_are_no_warning() -> None:
 
 
 def test_a_lane_with_records_that_no_worker_reads_fails() -> None:
-    read = {"workers.high": GroupPosition(2, 10), "workers.bulk": GroupPosition(0, 0)}
+    read = {"workers.high": GroupPosition(True, 10), "workers.bulk": GroupPosition(False, 0)}
     assert statuses(check_lanes(read)) == {"lanes": "ok"}
-    (result,) = check_lanes({**read, "workers.bulk": GroupPosition(0, 7)})
+    (result,) = check_lanes({**read, "workers.bulk": GroupPosition(False, 7)})
     assert result.status == "failed" and "no worker reads bulk;" in result.detail
 
 
 def test_a_sink_that_is_absent_or_far_behind_is_a_warning() -> None:
-    assert statuses(check_sinks({"sink": GroupPosition(1, 100)})) == {"sink lag": "ok"}
-    assert statuses(check_sinks({"sink": GroupPosition(1, FAR_BEHIND + 1)})) == {"sink lag": "warning"}
-    (result,) = check_sinks({"sink": GroupPosition(1, 0), "sink-alerts": GroupPosition(0, 0)})
+    assert statuses(check_sinks({"sink": GroupPosition(True, 100)})) == {"sink lag": "ok"}
+    assert statuses(check_sinks({"sink": GroupPosition(True, FAR_BEHIND + 1)})) == {"sink lag": "warning"}
+    (result,) = check_sinks({"sink": GroupPosition(True, 0), "sink-alerts": GroupPosition(False, 0)})
     assert result.status == "warning" and "sink-alerts" in result.detail and result.fix == "millstream sink"
 
 
