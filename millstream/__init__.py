@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from millstream.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from millstream.clients import async_job_client, job_client
     from millstream.consumers.worker import Drained, JobContext, JobTypes, Worker, WorkerConfig, job
     from millstream.producers import AsyncJobClient, InvalidJob, JobClient, NewJob, SubmitError
     from millstream.schemas import (
@@ -23,6 +24,7 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "clients": ("async_job_client", "job_client"),
             "consumers.worker": ("Drained", "JobContext", "JobTypes", "Worker", "WorkerConfig", "job"),
             "producers": ("AsyncJobClient", "InvalidJob", "JobClient", "NewJob", "SubmitError"),
             "schemas": (
@@ -61,5 +63,7 @@ __all__ = [
     "Worker",
     "WorkerConfig",
     "__version__",
+    "async_job_client",
     "job",
+    "job_client",
 ]

@@ -7,10 +7,9 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 from clickhouse_connect.driver.client import Client
@@ -22,6 +21,8 @@ from millstream.analytics.sql import rows
 from millstream.analytics.warehouse.migrate import pending
 from millstream.analytics.warehouse.pause import pausing
 from millstream.analytics.warehouse.reconciliation.differing import complete_since, differing_periods
+from millstream.check_result import CheckResult
+from millstream.live_checks import guarded, live_checks
 from millstream.rights.connection import ConnectionRejected, check_connection
 from millstream.schemas.denial import named
 from millstream.settings import Settings
@@ -37,16 +38,6 @@ AGREEMENT_AFTER = timedelta(minutes=5)
 
 SEGMENT_DAYS = 7
 """How long a segment may take to be closed, and so to be deleted (`segment.ms` of a stock broker)."""
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """The result of one check. `fix`: what to do when the status is not "ok"."""
-
-    check: str
-    status: Literal["ok", "warning", "failed"]
-    detail: str
-    fix: str = ""
 
 
 def run_checks(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[CheckResult]:
@@ -87,9 +78,10 @@ def _kafka(settings: Settings) -> Iterator[CheckResult]:
         return
     count = len(cluster.brokers)
     yield CheckResult("kafka", "ok", f"{settings.kafka.bootstrap}: {count} broker{'s' if count > 1 else ''}")
-    yield _topics(settings)
+    yield from guarded("topics", "allow Describe and DescribeConfigs on the topics", lambda: iter([_topics(settings)]))
     yield from _unfinished_growth(settings)
     yield from _broker_settings(settings, admin, next(iter(cluster.brokers)))
+    yield from live_checks(settings)
 
 
 def _topics(settings: Settings) -> CheckResult:
@@ -215,6 +207,10 @@ def _clickhouse(settings: Settings, connect: Callable[[Settings], Client]) -> It
         version, now = rows(client, "SELECT version(), toUnixTimestamp64Micro(now64(6))")[0]
         received = time.time()
     except (ClickHouseError, OSError) as error:
+        if "UNKNOWN_DATABASE" in str(error):
+            detail = f"{settings.clickhouse.url} responds, and has no database {settings.clickhouse.database}"
+            yield CheckResult("clickhouse", "failed", detail, "millstream migrate")
+            return
         yield CheckResult(
             "clickhouse",
             "failed",

@@ -7,11 +7,11 @@ Precedence: arguments of a command, environment variables (`MILLSTREAM_KAFKA__BO
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import structlog
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -36,9 +36,10 @@ from millstream.credentials import shown_options, split_credentials
 from millstream.redaction import Redaction
 from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, PinnedRegistry, TopicCatalogue
 from millstream.schemas.record import Name
+from millstream.setting_names import PREFIX, nearest_setting, unknown_variables, variable_of
 from millstream.streams.config import TrackerConfig
 
-log = structlog.get_logger(__name__)
+_USER_INFO = re.compile(r"//[^/@]*@")
 
 
 class InvalidSettings(ValueError):
@@ -266,18 +267,50 @@ def running_stack(folder: Path) -> dict[str, Any] | None:
     return stack
 
 
+def setting_names() -> list[str]:
+    """Every setting, such as `kafka.bootstrap` and `log_level`."""
+    names = []
+    for name, field in Settings.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", None)
+        names += [f"{name}.{each}" for each in inner] if inner else [name]
+    return names
+
+
 def load() -> Settings:
     """Read the settings. Raises `InvalidSettings` with a line for each wrong setting."""
+    wrong = [_unknown(name, name) for name in unknown_variables(os.environ, setting_names())]
+    settings = None
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            path = [str(part) for part in problem["loc"]]
-            variable = "MILLSTREAM_" + "__".join(path).upper()
-            lines.append(
-                f"{'.'.join(path)} = {problem['input']!r}: {problem['msg']} (set by {variable} or millstream.toml)"
-            )
-        raise InvalidSettings("\n".join(lines)) from error
+        wrong += [_problem(problem) for problem in error.errors()]
     except ValueError as error:
         raise InvalidSettings(f"millstream.toml: {error}") from error
+    if settings is None or wrong:
+        raise InvalidSettings("\n".join(wrong))
+    return settings
+
+
+def _problem(problem: Any) -> str:
+    """A line for one of pydantic's errors. The value is left out where it may be a secret."""
+    path = [str(part) for part in problem["loc"]]
+    setting, variable = ".".join(path), variable_of("__".join(path))
+    if problem["type"] == "extra_forbidden":
+        return _unknown(variable if variable in map(str.upper, os.environ) else setting, setting)
+    value = "" if _may_be_secret(path) else f" = {problem['input']!r}"
+    return _USER_INFO.sub("//***@", f"{setting}{value}: {problem['msg']} (set by {variable} or millstream.toml)")
+
+
+def _unknown(written: str, setting: str) -> str:
+    """A line for what is no setting. Its value may be a secret under a misspelled name, so it is not shown."""
+    name = setting[len(PREFIX) :].replace("__", ".") if setting.upper().startswith(PREFIX) else setting
+    near = nearest_setting(name, setting_names())
+    if near is None:
+        return f"{written}: there is no such setting"
+    return f"{written}: there is no such setting; did you mean {near} ({variable_of(near)})?"
+
+
+def _may_be_secret(path: list[str]) -> bool:
+    group = getattr(Settings.model_fields.get(path[0]), "annotation", None)
+    field = getattr(group, "model_fields", {}).get(path[1]) if len(path) > 1 else None
+    return path[:2] == ["kafka", "options"] or getattr(field, "annotation", None) is SecretStr

@@ -73,6 +73,11 @@ class WorkerConfig(BaseModel):
         "their records, in seconds, before they become dead letters. In a deploy they go on at the new workers.",
     )
     commit_interval_ms: Positive = Field(50, description="How often outcomes and offsets are written, in ms.")
+    fetch_wait_ms: Positive = Field(
+        50,
+        description="How long a fetch without new jobs waits at the broker, in ms. A partition that is assigned or "
+        "resumed waits for the fetch under way; an idle worker makes five fetches each time.",
+    )
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic",
         description="`consumer` (KIP-848) joins faster, but the broker sets its session timeout: 45 s by default.",

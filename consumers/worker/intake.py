@@ -30,6 +30,12 @@ RETRY_FETCH_S = 0.002
 LONGEST_POLL_S = 0.005
 """The longest wait for one member; then the others and the next transaction have their turn."""
 
+IDLE_AFTER_S = 5.0
+"""A worker that has had nothing to run for this long polls less often."""
+
+IDLE_POLL_S = 0.05
+"""The longest wait of an idle worker for one member: a job on another lane than the last one waits for it."""
+
 PAUSE_AFTER_S = 0.2
 """How long admission may be full before partitions are paused. Pausing discards what was fetched ahead, which costs
 more than a short wait."""
@@ -72,9 +78,11 @@ class Intake:
         self._ahead = LookAhead(requests, in_flight.admission)
         self._full_since: float | None = None
         self._busiest = members[0]
+        self._active_at = time.monotonic()
 
     def poll(self) -> None:
-        """Take what has arrived. Returns as soon as there is something, and within `LONGEST_POLL_S`."""
+        """Take what has arrived. Returns as soon as there is something, and within `LONGEST_POLL_S`, or `IDLE_POLL_S`
+        after `IDLE_AFTER_S` seconds without a job."""
         now = time.monotonic()
         self._admission.settle(now)
         if self._waits_for_room(now):
@@ -89,8 +97,11 @@ class Intake:
                 self.take(member, messages)
                 self._busiest = member
                 arrived += len(messages)
+        if arrived or self._admission.records:
+            self._active_at = now
         if not arrived:
-            self.take(self._busiest, self._busiest.poll(LONGEST_POLL_S))
+            idle = now - self._active_at > IDLE_AFTER_S
+            self.take(self._busiest, self._busiest.poll(IDLE_POLL_S if idle else LONGEST_POLL_S))
 
     def take(self, member: GroupMember, messages: list[Message]) -> None:
         """Admit messages of `member`. Raises `ProducerLost` after a fatal error of its consumer."""

@@ -50,7 +50,7 @@ from millstream.schemas.topics import OVERFLOW_GROUP, OVERFLOW_SUFFIX
 MOST_BYTES = 16 * 1024 * 1024
 """Bytes of one transaction."""
 
-FETCH_WAIT_MS = 50
+FETCH_QUEUE_BACKOFF_MS = 50
 STATISTICS_INTERVAL_MS = 5_000
 METADATA_REFRESH_MS = 10_000
 
@@ -241,9 +241,9 @@ class SessionBuilder:
             "queued_min_messages": 2 * config.admission_jobs,
             "queued_max_messages_kbytes": 32_768,
             # A client has one fetch under way at each broker: a partition that is resumed waits for it to return.
-            "fetch_wait_max_ms": FETCH_WAIT_MS,
+            "fetch_wait_max_ms": config.fetch_wait_ms,
             # By default librdkafka fetches nothing for a second once its queue was full, however fast it empties.
-            "fetch_queue_backoff_ms": FETCH_WAIT_MS,
+            "fetch_queue_backoff_ms": FETCH_QUEUE_BACKOFF_MS,
             "statistics_interval_ms": STATISTICS_INTERVAL_MS,
         }
         if config.group_protocol == "classic":

@@ -14,6 +14,7 @@ from millstream.cli.output import answer, columns, out
 from millstream.rights.check import missing_rights, told
 from millstream.rights.table import Right, Role, kafka_acls
 from millstream.schemas.denial import RIGHTS
+from millstream.terminal import styled
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -122,4 +123,5 @@ def _table(found: list[GrantedTo]) -> RenderableType:
         ("principal", "resource", "name", "pattern", "operations"),
         [(*place, ", ".join(operations)) for place, operations in rows.items()],
     )
-    return Group(table, "[dim]without each: docs/security.md; --commands prints commands for kafka-acls.sh[/]")
+    hint = "without each: docs/security.md; --commands prints commands for kafka-acls.sh"
+    return Group(table, styled((hint, "dim")))

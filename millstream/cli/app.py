@@ -23,7 +23,7 @@ COMMANDS = (
         "doctor",
         "doctor:doctor",
         "Start here",
-        "Check brokers, topics, ClickHouse, tables, clock and versions, and print a fix for each problem.",
+        "Check brokers, topics, running services, ClickHouse, tables and clocks, and print a fix for each problem.",
     ),
     CommandEntry("submit", "submit:submit", "Jobs", "Submit a job and print its id once Kafka has acknowledged it."),
     CommandEntry("job", "job:app", "Jobs", "Show or cancel one job."),

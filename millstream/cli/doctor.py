@@ -15,7 +15,10 @@ from millstream.visible import visible
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check brokers, topics, ClickHouse, tables, clock and versions, and print a fix for each problem.
+    """Check brokers, topics, running services, ClickHouse, tables and clocks, and print a fix for each problem.
+
+    Of the running system: which workers are alive, of which release, and which started again; how far lanes, sinks and
+    tracker are behind; what is paused; whose clock differs. What may not be read is named with the right to grant.
 
     Exit code 1 when a check failed, 0 when all passed or only warned.
     """

@@ -42,6 +42,7 @@ def show(
 
     Example: millstream job show 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0
     """
+    _require_id(job_id)
     settings = settings_module.load()
     url = f"{settings.tracker.url}/jobs/{job_id}"
     try:
@@ -60,7 +61,8 @@ def show(
             raise Failure(f"the tracker has no job {job_id} yet", "it has not read every event: ask again in a moment")
         raise Failure(
             f"the tracker has no job {job_id}",
-            "it may be older than the tracker's retention: millstream sql \"SELECT * FROM job_timeline(job='...')\"",
+            "it may be older than the tracker's retention: "
+            f"millstream sql \"SELECT * FROM job_timeline(job='{job_id}')\"",
         )
     if response.status_code != httpx.codes.OK:
         raise Failure(f"tracker: {response.status_code} {response.text[:200]}", code=3)
@@ -90,11 +92,15 @@ def cancel(
     if undo:
         revoke(Action.CANCEL_JOB, Scope.JOB, job_id)
         return
-    if not JOB_ID.fullmatch(job_id):
-        raise Failure(f"{job_id!r} is not a job id (a UUID in lower case)", "nothing was sent", code=2)
+    _require_id(job_id)
     if not force:
         _check_not_ended(settings_module.load().tracker, job_id)
     send(Action.CANCEL_JOB, Scope.JOB, job_id, reason=reason)
+
+
+def _require_id(job_id: str) -> None:
+    if not JOB_ID.fullmatch(job_id):
+        raise Failure(f"{job_id!r} is not a job id (a UUID in lower case)", "`millstream submit` prints it", code=2)
 
 
 def _check_not_ended(tracker: TrackerConfig, job_id: str) -> None:
@@ -114,7 +120,8 @@ def _check_not_ended(tracker: TrackerConfig, job_id: str) -> None:
     if response.status_code == httpx.codes.UNAUTHORIZED:
         raise _token_needed(tracker)
     if response.status_code == httpx.codes.NOT_FOUND and _records_behind(response):
-        err.print("[yellow]the tracker has not read every event, so it is not known whether the job has ended[/]")
+        unknown = "the tracker has not read every event, so it is not known whether the job has ended"
+        err.print(styled((unknown, "yellow")))
         return
     if response.status_code == httpx.codes.NOT_FOUND:
         raise Failure(f"the tracker has no job {job_id}", "--force sends the command all the same")
@@ -138,10 +145,8 @@ def _records_behind(response: httpx.Response) -> int:
 def _warn_if_behind(response: httpx.Response) -> None:
     seconds = float(response.headers.get("Millstream-Seconds-Behind", 0))
     if _records_behind(response) and seconds >= WORTH_SAYING_S:
-        err.print(
-            f"[yellow]the tracker is {duration(seconds * 1000)} behind the events "
-            f"({_records_behind(response):,} records): the job may be further than it says[/]"
-        )
+        behind = f"{duration(seconds * 1000)} behind the events ({_records_behind(response):,} records)"
+        err.print(styled((f"the tracker is {behind}: the job may be further than it says", "yellow")))
 
 
 def _when_recovered(url: str, headers: dict[str, str]) -> httpx.Response:

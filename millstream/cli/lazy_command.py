@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import cleandoc
 from typing import Any
 
 import typer
@@ -27,10 +28,15 @@ class CommandEntry:
         module, attribute = self.target.split(":")
         found = getattr(import_module(f"millstream.cli.{module}"), attribute)
         if isinstance(found, typer.Typer):
-            return get_group(found)
+            group: Any = get_group(found)
+            for each in [group, *group.commands.values()]:
+                _tidy_help(each)
+            return group
         single = typer.Typer(add_completion=False)
         single.command(self.name)(found)
-        return get_command(single)
+        command: Any = get_command(single)
+        _tidy_help(command)
+        return command
 
 
 class LazyCommand(TyperCommand):
@@ -51,7 +57,18 @@ def group_of(entries: tuple[CommandEntry, ...]) -> type[TyperGroup]:
     class LazyGroup(TyperGroup):
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes)
+            _tidy_help(self)
             for entry in entries:
                 self.add_command(LazyCommand(entry))
 
     return LazyGroup
+
+
+def _tidy_help(command: Any) -> None:
+    """Let help join the lines of a paragraph, which end where the docstring's do, and say nothing of a flag's type: it
+    takes no value."""
+    if command.help:
+        command.help = "\n\n".join(" ".join(each.split()) for each in cleandoc(command.help).split("\n\n"))
+    for option in [*command.params, command.get_help_option(command.context_class(command))]:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""

@@ -5,16 +5,18 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from millstream.cli.failure import Failure
-from millstream.pages import Page, render_html, render_terminal
 from millstream.terminal import Terminal, cell, styled
 from millstream.visible import visible_lines
+
+if TYPE_CHECKING:
+    from millstream.pages import Page
 
 PIPED_WIDTH = 120
 """Width to assume when the output is not a terminal."""
@@ -56,8 +58,10 @@ def columns(names: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
     return table
 
 
-def show(data: Any, page: Page, as_json: bool, as_html: Path | None) -> None:
+def show(data: Any, page: "Page", as_json: bool, as_html: Path | None) -> None:
     """Print a page, or write it to a file as HTML; with `as_json` and `as_html` both the data and the file."""
+    from millstream.pages import render_html, render_terminal
+
     if as_html:
         write(as_html, render_html(page))
     if as_json or not as_html:

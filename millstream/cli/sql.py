@@ -56,6 +56,8 @@ def _ask(client: Client, query: str, output_format: str, output: Path | None) ->
     if output_format not in FORMATS:
         raise Failure(f"unknown format {output_format!r}", f"one of {', '.join(FORMATS)}", code=2)
     query = query.strip().rstrip(";")
+    if not query:
+        raise Failure("there is no query", 'millstream sql "SELECT 1"', code=2)
     if output_format == "table" and output is None:
         out.print(_table(client, query))
         return

@@ -1,18 +1,28 @@
 """`millstream up`"""
 
+import json
+import shlex
 import signal
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from millstream.cli.failure import Failure
 from millstream.cli.output import err
 from millstream.local.services import RunningService, Service, ServiceLog, stop_all
 from millstream.local.stack import LocalStack
+from millstream.local.watch import ServiceWatch
 from millstream.terminal import styled
 
 STOP_GRACE_S = 30.0
+REPORT_WAITING_S = 15.0
+"""How often `up` says what it waits for, in seconds."""
 
 
 def up(
@@ -26,6 +36,7 @@ def up(
     """Start everything on this machine: broker, ClickHouse, topics, tables, workers, tracker and sink.
 
     Other commands in the same folder use it without configuration. Ctrl-C stops everything. Data survives a restart.
+    What ends by itself is started again.
 
     Examples:
 
@@ -39,43 +50,89 @@ def up(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    example = _example_job(handlers)
     log = ServiceLog(err)
-    with LocalStack(data, broker, brokers, clickhouse, say=lambda text: err.print(styled((text, "dim")))) as stack:
+    with LocalStack(data, broker, brokers, clickhouse, say=_say, resident=True) as stack:
+        if stop.is_set():
+            return
         services = [
-            *(Service(f"worker-{n}", ("worker", *handlers, "--name", f"local-{n}")) for n in range(1, workers + 1)),
-            Service("tracker", ("tracker",)),
-            Service("sink", ("sink",)),
+            *(
+                Service(f"worker-{n}", ("worker", *handlers, "--name", f"local-{n}"), ready_event="worker_ready")
+                for n in range(1, workers + 1)
+            ),
+            Service("tracker", ("tracker",), ready_url=f"{stack.settings.tracker.url}/health"),
+            Service("sink", ("sink",), ready_event="partitions_assigned"),
         ]
         running = [RunningService(each, stack.environment, log) for each in services]
         try:
             for each in running:
                 each.start()
-            _welcome(stack, handlers)
+            watch = ServiceWatch(running, log)
+            if _await_ready(watch, stop):
+                _welcome(stack, handlers, example, workers)
             while not stop.wait(1.0):
-                _restart_ended(running, log)
+                for sentence in stack.restart_ended():
+                    log.write("up", {"event": sentence, "level": "error"})
+                watch.restart_ended()
         finally:
-            err.print(styled(("stopping; running jobs may finish", "dim")))
+            _say("stopping; running jobs may finish")
             stop_all(running, STOP_GRACE_S)
 
 
-def _restart_ended(running: list[RunningService], log: ServiceLog) -> None:
-    for each in running:
-        if not each.process.is_alive():
-            code = each.process.returncode
-            log.write(each.service.name, {"event": "service_restarted", "exit_code": code, "level": "error"})
-            each.process.start()
+def _say(text: str) -> None:
+    err.print(styled((text, "dim")))
 
 
-def _welcome(stack: LocalStack, handlers: list[str]) -> None:
+def _example_job(handlers: Sequence[str]) -> dict[str, Any]:
+    """A job that one of the handlers accepts. Raises `Failure` when a worker could not import them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "millstream.cli.example_job", *handlers],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Failure(
+            f"importing {' '.join(handlers)} ended the process: {last}", "nothing was started", code=2
+        ) from None
+    if "error" in found:
+        raise Failure(found["error"], found["hint"], code=2)
+    return dict(found)
+
+
+def _await_ready(watch: ServiceWatch, stop: threading.Event) -> bool:
+    """Wait until every service responds; False when `stop` was set first."""
+    report_at = time.monotonic() + REPORT_WAITING_S
+    while waiting := watch.not_ready():
+        if stop.wait(0.1):
+            return False
+        if time.monotonic() >= report_at:
+            _say(f"waiting for {', '.join(waiting)}")
+            report_at += REPORT_WAITING_S
+        watch.restart_ended()
+    return not stop.is_set()
+
+
+def _welcome(stack: LocalStack, handlers: Sequence[str], example: dict[str, Any], workers: int) -> None:
     settings = stack.settings
+    submit = f"millstream submit {example['job_type']}"
+    if example["payload"] is not None:
+        submit += f" {shlex.quote(json.dumps(example['payload']))}"
+    secrets = stack.folder / "stack.json"
     err.print()
-    err.print(styled(("Millstream is up.", "bold green"), f" Handlers: {', '.join(handlers)}"))
+    nobody = "" if workers else " (no worker was asked for)"
+    err.print(styled(("Millstream is up.", "bold green"), f" Handlers: {', '.join(handlers)}{nobody}"))
     err.print(
         f"  Kafka       {settings.kafka.bootstrap} ({stack.broker.kind})\n"
         f"  ClickHouse  {settings.clickhouse.url}, database {settings.clickhouse.database}\n"
-        f"              user {settings.clickhouse.user}, password in {stack.folder / 'stack.json'}\n"
-        f"  Tracker     {settings.tracker.url}/jobs/JOB_ID (the token is in {stack.folder / 'stack.json'})\n"
-        "  In another terminal, in this folder: millstream submit demo.sleep '{\"seconds\": 0.1}' --tenant acme\n"
+        f"              user {settings.clickhouse.user}, password in {secrets}\n"
+        f"  Tracker     {settings.tracker.url}/jobs/JOB_ID (the token is in {secrets})\n"
+        f"  In another terminal, in {stack.folder.parent}:\n"
+        f"    {submit} --tenant acme\n"
         "  then: millstream job show JOB_ID, millstream report --last 15m, millstream sql, millstream doctor\n"
-        "  Ctrl-C stops everything.\n"
+        "  Ctrl-C stops everything.\n",
+        soft_wrap=True,
     )

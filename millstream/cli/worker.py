@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from millstream import settings as settings_module
-from millstream.cli.service import log_as, on_stop_signals
+from millstream.cli.service import log_as, on_stop_signals, require_port
 from millstream.settings import Settings
 from millstream.telemetry import configure_logging
 
@@ -93,6 +93,7 @@ def _execute(
 
     jobs = load_handlers(app)
     log_as(settings, config.worker_id or "worker")
+    require_port("worker.health_port", config.health_host, config.health_port)
     set_up_child = partial(
         configure_logging,
         settings.log_format,
@@ -130,6 +131,8 @@ def _supervise(settings: Settings, config: "WorkerConfig", app: list[str], proce
     load_handlers(app)
     _check(settings, config)
     names = [f"{base}-{number}" for number in range(processes)]
+    for number in range(processes if config.health_port else 0):
+        require_port("worker.health_port", config.health_host, config.health_port + number)
 
     def command(name: str) -> tuple[list[str], dict[str, str]]:
         argv = [sys.executable, "-m", "millstream", "worker", *app, "--name", name]

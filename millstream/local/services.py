@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 from rich.text import Text
 
@@ -22,13 +23,14 @@ STANDARD_FIELDS = {"event", "level", "timestamp", "service"}
 
 @dataclass(frozen=True)
 class Service:
-    """A service to run: its name in the log, the arguments of `millstream`, settings as environment variables, and the
-    log event that reports it ready (None: it counts as ready once started)."""
+    """A service to run: its name in the log, the arguments of `millstream`, settings as environment variables, the log
+    event that reports it ready (None: it counts as ready once started), and the URL that then responds, if any."""
 
     name: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_event: str | None = None
+    ready_url: str | None = None
 
 
 class RunningService:
@@ -57,6 +59,18 @@ class RunningService:
         self.process.start()
         if self.service.ready_event is None:
             self.ready.set()
+
+    @property
+    def responds(self) -> bool:
+        """Whether it has reported ready and its URL, if it has one, responds."""
+        if not self.ready.is_set():
+            return False
+        if self.service.ready_url is None:
+            return True
+        try:
+            return not httpx.get(self.service.ready_url, timeout=2).is_server_error
+        except httpx.HTTPError:
+            return False
 
     def _read_line(self, line: str) -> None:
         fields = _parse(line)

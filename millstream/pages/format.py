@@ -2,8 +2,6 @@
 
 from datetime import datetime
 
-from millstream.analytics.rca.metrics import Unit, metric_named
-
 MOST_ROWS = 15
 """Rows of a table in a page; more are only counted."""
 
@@ -24,6 +22,9 @@ def percent(share: float) -> str:
 
 def amount(metric: str, value: float) -> str:
     """A value of a metric with its unit. Raises `UnknownMetric`."""
+    # Commands that only write durations do without what scores causes.
+    from millstream.analytics.rca.metrics import Unit, metric_named
+
     unit = metric_named(metric).unit
     if unit is Unit.SHARE:
         return percent(value)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -41,6 +42,7 @@ class Up:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
+        self.suggested = ""
         self.process = ChildProcess([sys.executable, "-m", "millstream", "up", *arguments], cwd=folder, env=PLAIN)
 
     def start(self) -> None:
@@ -50,6 +52,7 @@ class Up:
             assert self.process.is_alive(), self.process.tail
             assert time.monotonic() < deadline, self.process.tail
             time.sleep(0.1)
+        self.suggested = self.process.tail
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
@@ -113,7 +116,49 @@ def test_simulate_replays_what_ran_with_the_workers_that_ran_it(up: Up) -> None:
 def test_doctor_finds_everything_well(up: Up) -> None:
     findings = json.loads(millstream(up.folder, "doctor", "--json"))
     assert {each["check"]: each["status"] for each in findings if each["status"] != "ok"} == {}
-    assert {"kafka", "topics", "clickhouse", "tables", "clock", "tracker"} <= {each["check"] for each in findings}
+    assert {
+        "kafka",
+        "topics",
+        "workers",
+        "commands",
+        "lanes",
+        "sink lag",
+        "tracker lag",
+        "clickhouse",
+        "tables",
+        "clock",
+    } <= {each["check"] for each in findings}
+
+
+def test_a_second_up_is_refused_and_the_first_one_goes_on(up: Up) -> None:
+    before = (up.folder / ".millstream" / "stack.json").read_text()
+    assert "runs a local stack" in millstream(up.folder, "up", code=3)
+    assert (up.folder / ".millstream" / "stack.json").read_text() == before
+    assert json.loads(millstream(up.folder, "config", "show", "--json"))["kafka"]["bootstrap"] in before
+
+
+def test_handlers_that_cannot_be_imported_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text("import os\nos._exit(7)\n")
+    assert "cannot import 'nosuch'" in millstream(tmp_path, "up", "nosuch", code=2)
+    assert "ended the process" in millstream(tmp_path, "up", "leaves", code=2)
+    assert not (tmp_path / ".millstream").exists()
+
+
+def test_up_suggests_a_job_that_its_handlers_run(up: Up) -> None:
+    suggestion = re.search(r"millstream (submit .*) --tenant acme", up.suggested)
+    assert suggestion is not None
+    job_id = millstream(up.folder, *shlex.split(suggestion[1])).strip()
+    eventually(lambda: state_of(up, job_id), lambda state: state == "succeeded")
+
+
+def test_a_broker_that_is_killed_is_started_again(up: Up) -> None:
+    (broker,) = (each for each in up.children() if each.name() == "java" or "tansu" in each.name())
+    if broker.name() != "java":
+        pytest.skip("Tansu loses everything when it ends")
+    broker.kill()
+    eventually(lambda: "was started again" in up.process.tail, bool)
+    job_id = millstream(up.folder, "submit", "demo.sleep", "{}").strip()
+    eventually(lambda: state_of(up, job_id), lambda state: state == "succeeded")
 
 
 def test_topics_and_migrate_are_safe_to_repeat(up: Up) -> None:

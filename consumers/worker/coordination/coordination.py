@@ -29,9 +29,6 @@ from millstream.schemas.ids import new_id
 FENCED_LATELY_S = 120.0
 """How long a worker that started over may have been ended by another of its name."""
 
-FETCH_WAIT_MS = 50
-"""A fetch at the end of a topic returns after this time, and jobs start when the commands are read to their end."""
-
 
 class Coordination:
     """Sends heartbeats, watches those of the others and follows commands, from entering to leaving.
@@ -85,7 +82,8 @@ class Coordination:
             status,
             host,
         )
-        settings = connection.consumer(f"{config.group}-coordination", fetch_wait_max_ms=FETCH_WAIT_MS)
+        # A fetch at the end of a topic returns after this time, and jobs start when the commands are read to their end.
+        settings = connection.consumer(f"{config.group}-coordination", fetch_wait_max_ms=config.fetch_wait_ms)
         self._denied = DeniedRights(connection)
         self._listener = CoordinationListener(
             settings, topics, self._commands, self._watch, new_partitions, self._denied, metrics.count_rejected

@@ -34,12 +34,24 @@ class Broker(Protocol):
     def start(self) -> None:
         """Start it and return when it responds. Raises RuntimeError with the end of its log when it does not."""
 
+    def restart_ended(self) -> list[str]:
+        """Start again what `start` started and has ended; returns a sentence for each. Raises `DidNotStart`."""
+
     def stop(self) -> None:
         """Stop what `start` started. Idempotent."""
 
 
-def choose_broker(choice: str, folder: Path, nodes: int = 1, say: Callable[[str], None] = lambda _: None) -> Broker:
-    """The broker for `--broker CHOICE`, not started yet. `say` receives progress messages for the user.
+def choose_broker(
+    choice: str,
+    folder: Path,
+    nodes: int = 1,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    light: bool = False,
+    port: int | None = None,
+) -> Broker:
+    """The broker for `--broker CHOICE`, not started yet. `say` receives progress messages for the user; `light` and
+    `port` are those of `ApacheKafka`.
 
     `auto` takes Apache Kafka where Java 17+ and Maven are on the PATH, else Tansu. Raises `BrokerUnavailable`.
     """
@@ -53,7 +65,7 @@ def choose_broker(choice: str, folder: Path, nodes: int = 1, say: Callable[[str]
     if choice == "apache" or (choice == "auto" and not no_apache):
         if no_apache:
             raise BrokerUnavailable(f"Apache Kafka cannot run here: {no_apache}")
-        return ApacheKafka(folder / "apache", nodes, say=say)
+        return ApacheKafka(folder / "apache", nodes, light=light, port=port, say=say)
     if no_tansu := missing_for_tansu():
         why = f"Apache Kafka cannot run here: {no_apache}; Tansu cannot either: {no_tansu}"
         raise BrokerUnavailable(why if choice == "auto" else f"Tansu cannot run here: {no_tansu}")
@@ -61,4 +73,4 @@ def choose_broker(choice: str, folder: Path, nodes: int = 1, say: Callable[[str]
         say(f"Tansu is used, because Apache Kafka cannot run here: {no_apache}")
     if nodes > 1:
         raise BrokerUnavailable(f"Tansu has one node, not {nodes}; Apache Kafka needs Java 17+ and Maven on the PATH")
-    return Tansu(folder / "tansu")
+    return Tansu(folder / "tansu", port)

@@ -19,5 +19,9 @@ class Address:
     def start(self) -> None:
         """Nothing to start."""
 
+    def restart_ended(self) -> list[str]:
+        """Somebody else watches it."""
+        return []
+
     def stop(self) -> None:
         """Nothing to stop."""

@@ -6,19 +6,22 @@ import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 from millstream.local.broker.artifacts import kafka_jars
 from millstream.local.broker.tansu import await_nodes
-from millstream.local.ports import free_port, is_free
+from millstream.local.ports import claim, free_port, is_free
 from millstream.local.process import ChildProcess, DidNotStart
 
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 20.0
 OLDEST_JAVA = 17
+JVM = ("-Xms256m", "-Xmx400m", "-XX:+UseSerialGC")
+LIGHT_JVM = ("-Xms48m", "-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k")
+"""The first compiler only: what the second one makes is faster, but it compiles for minutes and needs more memory."""
 
 
 def missing_for_apache() -> str:
@@ -37,17 +40,32 @@ class ApacheKafka:
     """A cluster whose nodes are broker and controller in one. Data and ports are kept in `folder`.
 
     `stock`: set only what is required to run and keep every other broker default, for benchmarks.
+    `light`: half the memory and CPU while nothing happens, for less throughput. `port`: of the first node, if it can be
+    claimed.
     """
 
     kind: Literal["apache"] = "apache"
     limits: tuple[str, ...] = ()
 
     def __init__(
-        self, folder: Path, nodes: int = 1, *, stock: bool = False, say: Callable[[str], None] = lambda _: None
+        self,
+        folder: Path,
+        nodes: int = 1,
+        *,
+        stock: bool = False,
+        light: bool = False,
+        port: int | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._folder = folder
+        self._port = port
         self._say = say
-        self._stock = stock
+        self._property_files = ["node.properties"]
+        if not stock:
+            self._property_files.append("recovery.properties")
+        if light:
+            self._property_files.append("light.properties")
+        self._jvm = LIGHT_JVM if light else JVM
         self._count = nodes
         self._nodes: list[Node] = []
 
@@ -65,16 +83,23 @@ class ApacheKafka:
         cluster, ports = self._identity()
         voters = ",".join(f"{number}@127.0.0.1:{controller}" for number, (_, controller) in enumerate(ports, 1))
         self._nodes = [
-            Node(self._folder / f"node-{number}", number, port, controller, jars)
+            Node(self._folder / f"node-{number}", number, port, controller, jars, self._jvm)
             for number, (port, controller) in enumerate(ports, 1)
         ]
         for node in self._nodes:
-            node.prepare(cluster, _properties(node, voters, self._count, self._stock))
+            node.prepare(cluster, _properties(node, voters, self._count, self._property_files))
         for node in self._nodes:
             node.launch()
         for node in self._nodes:
             node.await_ready(self._count)
         self._say(f"Apache Kafka at {self.bootstrap}")
+
+    def restart_ended(self) -> list[str]:
+        """Start the nodes whose process has ended; returns a sentence for each. Raises `DidNotStart`."""
+        ended = [node for node in self._nodes if not node.is_alive()]
+        for node in ended:
+            node.start()
+        return [f"Kafka node {node.number} had ended and was started again" for node in ended]
 
     def stop(self) -> None:
         for node in self._nodes:
@@ -92,6 +117,8 @@ class ApacheKafka:
             raise DidNotStart(f"{self._folder} holds a cluster of {len(ports)} nodes, not {self._count}")
         if not ports or not all(is_free(port) for pair in ports for port in pair):
             ports = [(free_port(), free_port()) for _ in range(self._count)]
+        if self._port is not None and claim(self._port):
+            ports[0] = (self._port, ports[0][1])
         file.write_text(json.dumps({"cluster": cluster, "ports": ports}), "utf-8")
         return cluster, ports
 
@@ -99,7 +126,9 @@ class ApacheKafka:
 class Node:
     """One node of the cluster, which fault tests kill and restart."""
 
-    def __init__(self, folder: Path, number: int, port: int, controller_port: int, jars: Path) -> None:
+    def __init__(
+        self, folder: Path, number: int, port: int, controller_port: int, jars: Path, jvm: Sequence[str]
+    ) -> None:
         self.folder = folder
         self.number = number
         self.port = port
@@ -108,7 +137,7 @@ class Node:
         self._properties = folder / "server.properties"
         self._process = ChildProcess(
             [
-                *("java", "-Xms256m", "-Xmx400m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"),
+                *("java", *jvm, "-Djava.awt.headless=true"),
                 f"-Dlog4j2.configurationFile={resources.files(__package__) / 'log4j2.xml'}",
                 *("-cp", self._classpath, "kafka.Kafka", str(self._properties)),
             ],
@@ -180,11 +209,9 @@ def _new_cluster_id() -> str:
             return cluster
 
 
-def _properties(node: Node, voters: str, count: int, stock: bool) -> str:
+def _properties(node: Node, voters: str, count: int, files: Sequence[str]) -> str:
     replicas, in_sync = (3, 2) if count == 3 else (1, 1)
-    text = (resources.files(__package__) / "node.properties").read_text("utf-8")
-    if not stock:
-        text += (resources.files(__package__) / "recovery.properties").read_text("utf-8")
+    text = "".join((resources.files(__package__) / file).read_text("utf-8") for file in files)
     values = {
         "NUMBER": node.number,
         "PORT": node.port,

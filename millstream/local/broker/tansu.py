@@ -7,7 +7,7 @@ from typing import Literal
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from millstream.local.ports import free_port
+from millstream.local.ports import claim, free_port
 from millstream.local.process import ChildProcess, DidNotStart
 
 START_WITHIN_S = 20.0
@@ -38,9 +38,9 @@ class Tansu:
         "It is sufficient to try Millstream; use Apache Kafka (Java 17+ and Maven on the PATH) for everything else.",
     )
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int | None = None) -> None:
         self._folder = folder
-        self._port = free_port()
+        self._port = port if port is not None and claim(port) else free_port()
         self._process: ChildProcess | None = None
 
     @property
@@ -67,6 +67,15 @@ class Tansu:
         )
         self._process.start()
         await_nodes(self.bootstrap, 1, self._process, START_WITHIN_S)
+
+    def restart_ended(self) -> list[str]:
+        """Raises `DidNotStart` when it has ended: what it held in memory is lost, the topics too."""
+        if not self.process.is_alive():
+            raise DidNotStart(
+                f"Tansu ended with code {self.process.returncode}, and with it all topics and jobs, which it holds in "
+                f"memory; see {self._folder / 'tansu.log'}"
+            )
+        return []
 
     def stop(self) -> None:
         if self._process:

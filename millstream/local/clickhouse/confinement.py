@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import millstream
-
 # The same numbers on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION, _PATH_BENEATH = 1, 1
@@ -60,7 +58,7 @@ def confine(folder: Path) -> bool:
 def _python_folders() -> Iterator[Path]:
     """The interpreter, its libraries, and this package; not the current folder, of which Python makes one of them."""
     here = Path.cwd()
-    package = Path(millstream.__file__).resolve().parent.parent
+    package = Path(sys.modules["millstream"].__file__ or "").resolve().parent.parent
     for each in {Path(sys.prefix), Path(sys.base_prefix), *map(Path, filter(None, sys.path))}:
         if each.resolve() != here:
             yield each

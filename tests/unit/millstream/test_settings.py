@@ -47,9 +47,9 @@ def test_a_stack_whose_process_is_gone_is_not_used(elsewhere: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("MILLSTREAM_WORKER__WINDOW", "many", "worker.window = 'many'.*MILLSTREAM_WORKER__WINDOW"),
+        ("MILLSTREAM_WORKER__THREADS", "many", "worker.threads = 'many'.*MILLSTREAM_WORKER__THREADS"),
         ("MILLSTREAM_TOPICS__PREFIX", "no spaces", "topics.prefix = 'no spaces'"),
-        ("MILLSTREAM_KAFKA__NOSUCH", "1", "kafka.nosuch"),
+        ("MILLSTREAM_KAFKA__NOSUCH", "1", "MILLSTREAM_KAFKA__NOSUCH: there is no such setting"),
         ("MILLSTREAM_LOG_LEVEL", "loud", "log_level = 'loud'"),
         (
             "MILLSTREAM_CLICKHOUSE__URL",
@@ -67,6 +67,63 @@ def test_a_wrong_setting_is_named_with_its_value_and_variable(
     monkeypatch.setenv(variable, value)
     with pytest.raises(InvalidSettings, match=said):
         load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("MILLSTREAM_WORKERS__CONCURRENCY", "MILLSTREAM_WORKER__CONCURRENCY"),
+        ("MILLSTREAM_WORKER__CONCURENCY", "MILLSTREAM_WORKER__CONCURRENCY"),
+        ("MILLSTREAM_KAFKA_BOOTSTRAP", "MILLSTREAM_KAFKA__BOOTSTRAP"),
+        ("MILLSTREAM_KAFKA__SASL_PASWORD", "MILLSTREAM_KAFKA__SASL_PASSWORD"),
+        ("MILLSTREAM_LOGLEVEL", "MILLSTREAM_LOG_LEVEL"),
+        ("MILLSTREAM_FOO", None),
+        ("MILLSTREAM_WORKERS__X", None),
+    ],
+)
+def test_a_misspelled_setting_is_an_error_that_names_the_right_one_and_not_the_value(
+    monkeypatch: pytest.MonkeyPatch, variable: str, meant: str | None
+) -> None:
+    monkeypatch.setenv(variable, "hunter2")
+    with pytest.raises(InvalidSettings) as raised:
+        load()
+    said = str(raised.value)
+    assert said.startswith(f"{variable}: there is no such setting")
+    assert (meant in said) if meant else ("did you mean" not in said)
+    assert "hunter2" not in said
+
+
+def test_a_misspelled_group_in_the_file_is_named(elsewhere: Path) -> None:
+    (elsewhere / "millstream.toml").write_text("[workers]\nconcurrency = 7\n")
+    with pytest.raises(InvalidSettings, match="workers: there is no such setting"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MILLSTREAM_SERVICE_HOST", "10.0.0.1"),
+        ("MILLSTREAM_TRACKER_SERVICE_PORT_HTTP", "6066"),
+        ("MILLSTREAM_TRACKER_PORT", "tcp://10.0.0.1:6066"),
+        ("MILLSTREAM_TRACKER_PORT_6066_TCP_ADDR", "10.0.0.1"),
+        ("MILLSTREAM_CONFIG", "other.toml"),
+        ("MILLSTREAM_DATA", "elsewhere"),
+    ],
+)
+def test_what_kubernetes_sets_for_a_service_of_this_name_is_no_misspelled_setting(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    load()
+
+
+def test_a_wrong_value_that_may_be_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLSTREAM_KAFKA__OPTIONS", '{"ssl.key.password": ["hunter2"]}')
+    monkeypatch.setenv("MILLSTREAM_CLICKHOUSE__URL", "ftp://me:hunter2@host:8123")
+    with pytest.raises(InvalidSettings) as raised:
+        load()
+    assert "kafka.options" in str(raised.value) and "clickhouse.url" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_a_file_that_is_no_toml_is_named(elsewhere: Path) -> None:

@@ -67,6 +67,24 @@ def test_the_list_of_commands_is_printed_without_any_service_library() -> None:
     assert not third_party_after(run_cli("--help")) & (HEAVY | {"confluent_kafka"})
 
 
+@pytest.mark.parametrize("command", ["--version", "--help"])
+def test_what_needs_no_settings_reads_none(command: str) -> None:
+    loaded = third_party_after(run_cli(command))
+    assert not loaded & {"pydantic_settings", "structlog", "httpx", "psutil", "prometheus_client"}, loaded
+
+
+@pytest.mark.parametrize("command", ["submit", "job", "commands", "topics", "config"])
+def test_a_command_on_jobs_loads_no_library_of_a_service(command: str) -> None:
+    loaded = third_party_after(f"import millstream.cli\nimport millstream.cli.{command}")
+    assert not loaded & (HEAVY | {"pandas", "prometheus_client", "psutil", "aiohttp", "uvicorn"}), loaded
+
+
+@pytest.mark.parametrize("command", ["submit", "config", "commands"])
+def test_a_command_that_asks_no_http_service_loads_no_http_client(command: str) -> None:
+    loaded = third_party_after(f"import millstream.cli\nimport millstream.cli.{command}")
+    assert not loaded & {"httpx", "urllib3", "prompt_toolkit"}, loaded
+
+
 def test_a_producer_loads_only_what_it_needs() -> None:
     loaded = third_party_after("from millstream import JobClient")
     assert loaded <= PRODUCER_LIBRARIES, loaded - PRODUCER_LIBRARIES

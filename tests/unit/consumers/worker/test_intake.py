@@ -339,3 +339,20 @@ def test_nothing_is_taken_while_the_writer_is_behind(parts: Parts) -> None:
     parts.commit_loop.write_all()
     parts.intake.poll()
     assert len(parts.submitted) == 2
+
+
+def test_a_worker_without_jobs_polls_less_often_and_a_job_ends_that(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(parts.consumer, "poll", waits.append)
+    start = time.monotonic()
+    parts.assign(0)
+    parts.intake.poll()
+    monkeypatch.setattr(time, "monotonic", lambda: start + 2 * intake_module.IDLE_AFTER_S)
+    parts.intake.poll()
+    assert waits == [intake_module.LONGEST_POLL_S, intake_module.IDLE_POLL_S]
+    parts.take_requests(1)
+    monkeypatch.setattr(time, "monotonic", lambda: start + 4 * intake_module.IDLE_AFTER_S)
+    parts.intake.poll()
+    assert waits[-1] == intake_module.LONGEST_POLL_S, "while a job runs its outcome must not wait"

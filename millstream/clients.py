@@ -1,0 +1,24 @@
+"""Clients as configured: by the environment, `millstream.toml`, or the stack that `millstream up` runs here."""
+
+from typing import Any
+
+from millstream.producers import AsyncJobClient, JobClient
+from millstream.settings import load
+
+
+def job_client(source: str = "", **options: Any) -> JobClient:
+    """A `JobClient` with the addresses, security, topic names and schemas of the settings.
+
+        with job_client(source="billing") as jobs:
+            jobs.submit("reports.render", {"report": 7}, tenant="acme")
+
+    `options` are those of `JobClient`. Raises `InvalidSettings`.
+    """
+    settings = load()
+    return JobClient(settings.connection, settings.catalogue, settings.codec, source=source, **options)
+
+
+def async_job_client(source: str = "", **options: Any) -> AsyncJobClient:
+    """The same for `AsyncJobClient`. Raises `InvalidSettings`."""
+    settings = load()
+    return AsyncJobClient(settings.connection, settings.catalogue, settings.codec, source=source, **options)

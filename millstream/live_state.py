@@ -1,0 +1,146 @@
+"""What Kafka says of the services that run now: workers' heartbeats, and how far groups have read.
+
+Every function raises `KafkaException` when it cannot find out, such as for a right that is missing.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, OffsetSpec
+
+from millstream.consumers.worker.coordination.heartbeat_headers import WorkerProcess, headers_of
+from millstream.schemas import Codec, DecodeError, Heartbeat, KafkaConnection
+
+REACH_WITHIN_S = 5.0
+_WITHOUT_MEMBERS = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
+MOST_HEARTBEATS = 200_000
+LISTEN_S = 1.5
+"""How long heartbeats are awaited once the topic is read to its end: a worker sends one each second."""
+
+
+@dataclass
+class SeenWorker:
+    """A worker that sent heartbeats: its last one, the processes that had its name, and by how much its clock is ahead
+    of this one's, in seconds; None when no heartbeat arrived while we listened."""
+
+    last: Heartbeat
+    incarnations: set[str] = field(default_factory=set)
+    ahead_s: float | None = None
+
+
+def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_back_s: float) -> dict[str, SeenWorker]:
+    """The workers that sent a heartbeat in the last `look_back_s` seconds, by their names."""
+    consumer = Consumer(connection.quiet.consumer("millstream-doctor", enable_partition_eof=True))
+    workers: dict[str, SeenWorker] = {}
+    try:
+        since = TopicPartition(topic, 0, int((time.time() - look_back_s) * 1000))
+        (start,) = consumer.offsets_for_times([since], REACH_WITHIN_S)
+        _raise(start.error)
+        consumer.assign([start])
+        deadline, at_end = time.monotonic() + REACH_WITHIN_S, False
+        for _ in range(MOST_HEARTBEATS):
+            message = consumer.poll(max(0.0, deadline - time.monotonic()))
+            if message is None:
+                break
+            if (error := message.error()) is not None:
+                if error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                if not at_end:
+                    deadline, at_end = time.monotonic() + LISTEN_S, True
+                continue
+            try:
+                heartbeat = codec.decode(message.value(), Heartbeat)
+            except DecodeError:
+                continue
+            worker = workers.setdefault(heartbeat.worker_id, SeenWorker(heartbeat))
+            worker.last = heartbeat
+            worker.incarnations.add(WorkerProcess.of(heartbeat.worker_id, headers_of(message)).incarnation)
+            if at_end:
+                worker.ahead_s = heartbeat.occurred_at.timestamp() - time.time()
+    finally:
+        consumer.close()
+    return workers
+
+
+@dataclass(frozen=True)
+class GroupPosition:
+    """How far a consumer group has read some topics: whether it has members, and the records after its commits,
+    transaction markers included."""
+
+    active: bool
+    behind: int
+
+
+def read_positions(connection: KafkaConnection, groups: Mapping[str, Sequence[str]]) -> dict[str, GroupPosition]:
+    """The position of each group in its topics. A partition without a commit counts from its first record."""
+    admin = AdminClient(connection.quiet.client())
+    known = admin.list_topics(timeout=REACH_WITHIN_S).topics
+    partitions = {
+        group: [
+            TopicPartition(topic, number) for topic in topics if topic in known for number in known[topic].partitions
+        ]
+        for group, topics in groups.items()
+    }
+    every = {(each.topic, each.partition): each for found in partitions.values() for each in found}
+    first = _offsets(admin, every.values(), OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    end = _offsets(admin, every.values(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    listed = admin.list_consumer_groups(request_timeout=REACH_WITHIN_S).result()
+    active = {each.group_id for each in listed.valid if each.state not in _WITHOUT_MEMBERS}
+    described = admin.describe_consumer_groups(list(groups), request_timeout=REACH_WITHIN_S)
+    positions = {}
+    for group, of_group in partitions.items():
+        # The description finds no group of the protocol `consumer` (KIP-848), and the list none that may not be read.
+        is_active = _has_members(described[group]) or group in active
+        behind = 0
+        committed = _committed(admin, group, of_group)
+        for each in of_group:
+            key = (each.topic, each.partition)
+            behind += max(0, end[key] - max(first[key], committed.get(key, 0)))
+        positions[group] = GroupPosition(is_active, behind)
+    return positions
+
+
+def _has_members(described: "Future[ConsumerGroupDescription]") -> bool:
+    try:
+        return bool(described.result(REACH_WITHIN_S + 1).members)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return False
+        raise
+
+
+def _offsets(admin: AdminClient, partitions: Iterable[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+    asked = admin.list_offsets(dict.fromkeys(partitions, spec), request_timeout=REACH_WITHIN_S)
+    return {(each.topic, each.partition): future.result().offset for each, future in asked.items()}
+
+
+def _committed(admin: AdminClient, group: str, partitions: list[TopicPartition]) -> dict[tuple[str, int], int]:
+    if not partitions:
+        return {}
+    asked = admin.list_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(group, partitions)], request_timeout=REACH_WITHIN_S
+    )
+    try:
+        found = asked[group].result().topic_partitions or []
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return {}
+        raise
+    for each in found:
+        _raise(each.error)
+    return {(each.topic, each.partition): each.offset for each in found}
+
+
+def _raise(error: KafkaError | None) -> None:
+    if error is not None:
+        raise KafkaException(error)
