@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from millstream import clickhouse
 from millstream.analytics import connect
 from millstream.local.clickhouse.process import EmbeddedClickHouse
 from millstream.local.stack import LocalStack
@@ -65,7 +66,7 @@ class Harness:
             stack = LocalStack(Path(folder), self._broker, clickhouse_url=self._clickhouse, say=self.say)
             try:
                 stack.start()
-                server = connect(stack.settings.clickhouse.url).server_version
+                server = clickhouse.connect(stack.settings).server_version
                 self._environment = {"broker": stack.broker.kind, "clickhouse": server}
                 yield stack
             finally:

@@ -41,7 +41,8 @@ from event_load import CODEC, events
 from harness import Harness, Stopwatch
 from rich.console import Console
 
-from millstream.analytics import connect, migrate
+from millstream import clickhouse
+from millstream.analytics import migrate
 from millstream.consumers.sink import SinkConfig
 from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.writer import INSERT_SETTINGS
@@ -126,7 +127,7 @@ def raw_consume(harness: Harness, stack: LocalStack, rows: int) -> float:
 
 
 def fresh_tables(stack: LocalStack, name: str) -> Client:
-    client = connect(stack.settings.clickhouse.url)
+    client = clickhouse.connect(stack.settings)
     migrate(client, name)
     return client
 
