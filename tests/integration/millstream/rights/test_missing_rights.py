@@ -211,7 +211,7 @@ def finished_jobs(installation: Installation) -> Callable[[], set[str]]:
     return read
 
 
-def test_a_worker_that_cannot_write_outcomes_obeys_sigterm_at_once(installation: Installation) -> None:
+def test_a_worker_that_cannot_write_outcomes_ends_at_once_on_sigterm(installation: Installation) -> None:
     lines = Lines()
     right = next(
         each
