@@ -31,7 +31,7 @@ from millstream.consumers.sink.control_record import control_body
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.records import Records
-from millstream.consumers.sink.rejected import TOO_MANY_PARTS, Blame, RejectedRecord, Trial, blame
+from millstream.consumers.sink.rejected import TOO_MANY_PARTS, InsertFault, RejectedRecord, Trial, fault_of
 from millstream.consumers.sink.sources import Source
 from millstream.consumers.sink.status import SinkStatus
 from millstream.consumers.sink.table_columns import TableColumns
@@ -163,10 +163,10 @@ class Writer:
             self._columns.forget()
             if PAUSED in str(error):
                 raise InsertsPaused(str(error)) from error
-            cause = blame(error)
-            if cause is Blame.SERVER or (cause is not Blame.RECORDS and not refusals):
+            cause = fault_of(error)
+            if cause is InsertFault.SERVER or (cause is not InsertFault.RECORDS and not refusals):
                 raise
-            rejected = [] if cause is Blame.SIZE else insert.trial().rejected(records)
+            rejected = [] if cause is InsertFault.SIZE else insert.trial().rejected(records)
             if not rejected:
                 if refusals:
                     raise RefusedForSize(str(error), may_be_cut=False, by_parts=error.code == TOO_MANY_PARTS) from error
