@@ -44,16 +44,32 @@ def fault_of(error: DatabaseError) -> InsertFault:
 
 class Trial:
     """Tries records on a table that keeps nothing. `insert` raises what ClickHouse answers; `control` makes a valid
-    record of the size of another."""
+    record of the size of another. `doubt` says why Python takes a value for one that ClickHouse rejects."""
 
-    def __init__(self, insert: Callable[[Records], None], control: Callable[[Records], Records]) -> None:
+    def __init__(
+        self,
+        insert: Callable[[Records], None],
+        control: Callable[[Records], Records],
+        doubt: Callable[[bytes], str | None],
+    ) -> None:
         self._insert = insert
         self._control = control
+        self._doubt = doubt
 
     def rejected(self, records: Records) -> list[RejectedRecord]:
         """The records that are rejected even alone, while valid ones of their size are not. Raises `DatabaseError`
         when the server turns out to be unhealthy."""
-        return find_rejected(records, self._rejection)
+        doubtful = [(record, reason) for record in records if (reason := self._doubt(record[2] or b""))]
+        apart = Records.of(record for record, _ in doubtful)
+        if len(doubtful) <= SEARCHED or self._reason(apart) is None:
+            return find_rejected(records, self._rejection)
+        self._insert(self._control(apart.part(0, 1)))
+        offsets = set(apart.offsets)
+        others = Records.of(record for record in records if record[0] not in offsets)
+        found = find_rejected(others, self._rejection) if len(others) else []
+        return sorted(
+            found + [RejectedRecord(*record, reason) for record, reason in doubtful], key=lambda each: each.offset
+        )
 
     def _rejection(self, records: Records) -> str | None:
         reason = self._reason(records)
@@ -91,6 +107,10 @@ def find_rejected(records: Records, rejection: Callable[[Records], str | None]) 
 
 
 TOO_MANY_PARTS = 252
+
+SEARCHED = 100
+"""So many records that Python doubts are tried one by one. A flood of them is rejected when ClickHouse rejects them
+together: trying 10,000 would hold the partition up for minutes."""
 
 CONTROLS = 2
 """How often a valid record has to be accepted where another is rejected before and after."""

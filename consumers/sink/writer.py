@@ -28,6 +28,7 @@ from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.batch import InsertBatch
 from millstream.consumers.sink.config import MOST_ROWS
 from millstream.consumers.sink.control_record import control_body
+from millstream.consumers.sink.doubtful import Doubts
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.records import Records
@@ -213,7 +214,10 @@ class _SchemaInsert:
         self._insert(self._source.landing_table, records, {**HTTP_SETTINGS, "insert_deduplication_token": token})
 
     def trial(self) -> Trial:
-        return Trial(lambda records: self._insert(self._source.check_table, records, HTTP_SETTINGS), self._control)
+        doubts = Doubts(self._file.schema, dated=self._source.dated)
+        return Trial(
+            lambda records: self._insert(self._source.check_table, records, HTTP_SETTINGS), self._control, doubts.reason
+        )
 
     def _control(self, records: Records) -> Records:
         size = sum(len(value or b"") for value in records.values)
