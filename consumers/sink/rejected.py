@@ -21,7 +21,7 @@ class RejectedRecord:
     reason: str
 
 
-class Blame(Enum):
+class InsertFault(Enum):
     """What an error of an insert may be caused by."""
 
     RECORDS = auto()
@@ -31,29 +31,45 @@ class Blame(Enum):
     SERVER = auto()
 
 
-def blame(error: DatabaseError) -> Blame:
+def fault_of(error: DatabaseError) -> InsertFault:
     """What to look for after this error."""
     if error.code is not None:
-        return _BLAME.get(error.code, Blame.RECORDS)
+        return _FAULTS.get(error.code, InsertFault.RECORDS)
     text = str(error)
     status = _HTTP_STATUS.search(text)
     if status is not None and not isinstance(error, OperationalError):
-        return _BLAME_OF_STATUS.get(int(status[1]), Blame.SERVER)
-    return Blame.SIZE if "timed out" in text.lower() else Blame.SERVER
+        return _FAULT_OF_STATUS.get(int(status[1]), InsertFault.SERVER)
+    return InsertFault.SIZE if "timed out" in text.lower() else InsertFault.SERVER
 
 
 class Trial:
     """Tries records on a table that keeps nothing. `insert` raises what ClickHouse answers; `control` makes a valid
-    record of the size of another."""
+    record of the size of another. `doubt` says why Python takes a value for one that ClickHouse rejects."""
 
-    def __init__(self, insert: Callable[[Records], None], control: Callable[[Records], Records]) -> None:
+    def __init__(
+        self,
+        insert: Callable[[Records], None],
+        control: Callable[[Records], Records],
+        doubt: Callable[[bytes], str | None],
+    ) -> None:
         self._insert = insert
         self._control = control
+        self._doubt = doubt
 
     def rejected(self, records: Records) -> list[RejectedRecord]:
         """The records that are rejected even alone, while valid ones of their size are not. Raises `DatabaseError`
         when the server turns out to be unhealthy."""
-        return find_rejected(records, self._rejection)
+        doubtful = [(record, reason) for record in records if (reason := self._doubt(record[2] or b""))]
+        apart = Records.of(record for record, _ in doubtful)
+        if len(doubtful) <= SEARCHED or self._reason(apart) is None:
+            return find_rejected(records, self._rejection)
+        self._insert(self._control(apart.part(0, 1)))
+        offsets = set(apart.offsets)
+        others = Records.of(record for record in records if record[0] not in offsets)
+        found = find_rejected(others, self._rejection) if len(others) else []
+        return sorted(
+            found + [RejectedRecord(*record, reason) for record, reason in doubtful], key=lambda each: each.offset
+        )
 
     def _rejection(self, records: Records) -> str | None:
         reason = self._reason(records)
@@ -72,7 +88,7 @@ class Trial:
         try:
             self._insert(records)
         except DatabaseError as error:
-            if blame(error) in (Blame.RECORDS, Blame.RECORDS_OR_SIZE):
+            if fault_of(error) in (InsertFault.RECORDS, InsertFault.RECORDS_OR_SIZE):
                 return str(error)
             raise
         return None
@@ -92,25 +108,29 @@ def find_rejected(records: Records, rejection: Callable[[Records], str | None]) 
 
 TOO_MANY_PARTS = 252
 
+SEARCHED = 100
+"""So many records that Python doubts are tried one by one. A flood of them is rejected when ClickHouse rejects them
+together: trying 10,000 would hold the partition up for minutes."""
+
 CONTROLS = 2
 """How often a valid record has to be accepted where another is rejected before and after."""
 
 _HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
-_BLAME_OF_STATUS = {
-    400: Blame.RECORDS_OR_SIZE,
-    413: Blame.RECORDS_OR_SIZE,
-    500: Blame.RECORDS_OR_SIZE,
-    504: Blame.SIZE,
+_FAULT_OF_STATUS = {
+    400: InsertFault.RECORDS_OR_SIZE,
+    413: InsertFault.RECORDS_OR_SIZE,
+    500: InsertFault.RECORDS_OR_SIZE,
+    504: InsertFault.SIZE,
 }
 """Answers without a code of ClickHouse; any other one is of something before it, or of a server that is unhealthy."""
 
-_BLAME = {
+_FAULTS = {
     **dict.fromkeys(
         (
             173,  # cannot allocate memory
             241,  # memory limit exceeded
         ),
-        Blame.RECORDS_OR_SIZE,
+        InsertFault.RECORDS_OR_SIZE,
     ),
     **dict.fromkeys(
         (
@@ -122,7 +142,7 @@ _BLAME = {
             307,  # too many bytes
             396,  # too many rows or bytes
         ),
-        Blame.SIZE,
+        InsertFault.SIZE,
     ),
     **dict.fromkeys(
         (
@@ -149,7 +169,7 @@ _BLAME = {
             516,  # authentication failed
             999,  # Keeper
         ),
-        Blame.SERVER,
+        InsertFault.SERVER,
     ),
 }
 """Errors of ClickHouse that are not caused by the data of a record alone. Any other one may be."""

@@ -25,6 +25,11 @@ class Source:
         return f"{self.table}_check"
 
     @property
+    def dated(self) -> bool:
+        """Whether the landing table has bounds for `occurred_at`."""
+        return self.table in ("job_events", "worker_heartbeats")
+
+    @property
     def gives_dead_letters(self) -> bool:
         return self.record != "DeadLetter"
 

@@ -28,10 +28,11 @@ from millstream.consumers.sink.avro_file import AvroFile
 from millstream.consumers.sink.batch import InsertBatch
 from millstream.consumers.sink.config import MOST_ROWS
 from millstream.consumers.sink.control_record import control_body
+from millstream.consumers.sink.doubtful import Doubts
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.records import Records
-from millstream.consumers.sink.rejected import TOO_MANY_PARTS, Blame, RejectedRecord, Trial, blame
+from millstream.consumers.sink.rejected import TOO_MANY_PARTS, InsertFault, RejectedRecord, Trial, fault_of
 from millstream.consumers.sink.sources import Source
 from millstream.consumers.sink.status import SinkStatus
 from millstream.consumers.sink.table_columns import TableColumns
@@ -163,10 +164,10 @@ class Writer:
             self._columns.forget()
             if PAUSED in str(error):
                 raise InsertsPaused(str(error)) from error
-            cause = blame(error)
-            if cause is Blame.SERVER or (cause is not Blame.RECORDS and not refusals):
+            cause = fault_of(error)
+            if cause is InsertFault.SERVER or (cause is not InsertFault.RECORDS and not refusals):
                 raise
-            rejected = [] if cause is Blame.SIZE else insert.trial().rejected(records)
+            rejected = [] if cause is InsertFault.SIZE else insert.trial().rejected(records)
             if not rejected:
                 if refusals:
                     raise RefusedForSize(str(error), may_be_cut=False, by_parts=error.code == TOO_MANY_PARTS) from error
@@ -213,7 +214,10 @@ class _SchemaInsert:
         self._insert(self._source.landing_table, records, {**HTTP_SETTINGS, "insert_deduplication_token": token})
 
     def trial(self) -> Trial:
-        return Trial(lambda records: self._insert(self._source.check_table, records, HTTP_SETTINGS), self._control)
+        doubts = Doubts(self._file.schema, dated=self._source.dated)
+        return Trial(
+            lambda records: self._insert(self._source.check_table, records, HTTP_SETTINGS), self._control, doubts.reason
+        )
 
     def _control(self, records: Records) -> Records:
         size = sum(len(value or b"") for value in records.values)

@@ -36,7 +36,7 @@ def test_a_sink_without_a_broker_without_partitions_or_without_inserts_is_not_re
     now = time.monotonic()
     no_broker, not_assigned, failing = working(), working(), working()
     no_broker.kafka_answers = not_assigned.assigned = False
-    failing.failing_since, failing.last_error = now - FAILING_AFTER_S, "insert_failed: connection refused"
+    failing.failing_since, failing.last_error = now - FAILING_AFTER_S - 1, "insert_failed: connection refused"
     problems = not_ready({"a": no_broker, "b": not_assigned, "c": failing, "d": working()}, now)
     assert len(problems) == 3
     assert "a: no broker" in problems[0] and "b: the consumer group" in problems[1]
@@ -45,7 +45,7 @@ def test_a_sink_without_a_broker_without_partitions_or_without_inserts_is_not_re
 
 def test_a_sink_whose_poll_thread_hangs_is_not_live() -> None:
     status = working()
-    (problem,) = not_live({TOPIC: status}, status.polled_at + STUCK_AFTER_S)
+    (problem,) = not_live({TOPIC: status}, status.polled_at + STUCK_AFTER_S + 1)
     assert problem.startswith(TOPIC)
     status.goes_round()
     assert not_live({TOPIC: status}, time.monotonic()) == []

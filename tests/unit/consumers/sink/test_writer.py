@@ -411,3 +411,21 @@ def test_a_field_without_a_column_is_named_once_and_filled_within_a_minute_of_it
     clickhouse.lacks = ""
     clock[0] += 70
     assert "message" in columns.of(FILE, 7) and status.fields_left_out == 0
+
+
+def test_a_flood_of_records_that_cannot_be_read_is_not_searched_one_by_one() -> None:
+    clickhouse = ScriptedClickHouse()
+    values: list[bytes | None] = [GOOD if at % 10 == 0 else GOOD[:-1] for at in range(3000)]
+    inserts = []
+    insert = clickhouse.raw_insert
+
+    def counted(*arguments: Any, **more: Any) -> QuerySummary:
+        inserts.append(arguments[0])
+        return insert(*arguments, **more)
+
+    clickhouse.raw_insert = counted  # type: ignore[method-assign]
+    written = writer_to(clickhouse).write(4, batch_of(values))
+    assert clickhouse.rows == [(4, 100 + at) for at in range(0, 3000, 10)]
+    assert offsets_of(written) == [100 + at for at in range(3000) if at % 10]
+    assert all(found.reason for found in written.rejected)
+    assert len(inserts) < 10
