@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -41,14 +41,34 @@ class ClientLog(logging.Handler):
         self._log.log(level, "kafka_client", kind=kind, message=message, left_out=left_out)
 
 
-def configure_logging(log_format: str = "auto", level: str = "info", **fields: str) -> None:
+def _add(
+    fields: Mapping[str, str], current_fields: Callable[[], Mapping[str, object]] | None
+) -> structlog.typing.Processor:
+    """Adds what a line does not say itself. Not by context variables: handlers run in contexts of their own."""
+
+    def add(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        for name, value in {**fields, **(current_fields() if current_fields else {})}.items():
+            line.setdefault(name, value)
+        return line
+
+    return add
+
+
+def configure_logging(
+    log_format: str = "auto",
+    level: str = "info",
+    current_fields: Callable[[], Mapping[str, object]] | None = None,
+    **fields: str,
+) -> None:
     """Set up structlog and the standard library's logging to write lines to stderr.
 
-    `log_format`: `console`, `json`, or `auto` (console on a terminal, JSON elsewhere). Every line carries `fields`.
+    `log_format`: `console`, `json`, or `auto` (console on a terminal, JSON elsewhere). Every line carries `fields`,
+    also those of other libraries and of handlers, and what `current_fields` returns when it is written.
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add(fields, current_fields),
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True)
         if as_json
@@ -71,4 +91,3 @@ def configure_logging(log_format: str = "auto", level: str = "info", **fields: s
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(**fields)

@@ -23,6 +23,7 @@ from millstream.consumers.worker.coordination.new_partitions import NewPartition
 from millstream.consumers.worker.execution.crash_journal import CrashJournal
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.executor import Executor
+from millstream.consumers.worker.execution.outcome import SUCCEEDED
 from millstream.consumers.worker.execution.registry import JobTypes
 from millstream.consumers.worker.first_start import FirstStart
 from millstream.consumers.worker.handover import Handover
@@ -30,6 +31,7 @@ from millstream.consumers.worker.in_flight import InFlightJobs
 from millstream.consumers.worker.intake import Intake
 from millstream.consumers.worker.loop_guard import LoopGuard
 from millstream.consumers.worker.lost_partitions import LostPartitions
+from millstream.consumers.worker.monitoring.failure_log import FailureLog
 from millstream.consumers.worker.monitoring.host import HostGauge
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
 from millstream.consumers.worker.outcomes.outcome_records import OutcomeRecords
@@ -82,6 +84,7 @@ class SessionBuilder:
         self._host = host
         self._coordination = coordination
         self._new_partitions = new_partitions
+        self._failures = FailureLog()
 
     def build(
         self, executor: Executor, thread: TransactionThread, reader: OffsetsReader, crash_journal: CrashJournal
@@ -104,8 +107,13 @@ class SessionBuilder:
         records = OutcomeRecords(topics, self._codec, config)
         oversized = Oversized(topics, self._codec, config.worker_id)
 
-        def on_finished(execution: Execution) -> None:
+        def on_ended(execution: Execution) -> None:
             metrics.ended(execution)
+            if execution.outcome is not SUCCEEDED:
+                self._failures.ended(execution)
+
+        def on_finished(execution: Execution) -> None:
+            on_ended(execution)
             concurrency.sample(execution)
 
         retained = RetainedJobs(
@@ -119,7 +127,7 @@ class SessionBuilder:
             ),
             records.ended,
             oversized.fitting,
-            metrics.ended,
+            on_ended,
         )
         awaited = AwaitedJobs(
             groups,

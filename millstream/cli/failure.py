@@ -41,6 +41,9 @@ RULES = {
     "clickhouse_connect.driver.exceptions.ClickHouseError": ErrorRule(3, text="ClickHouse: {error}"),
     "millstream.consumers.worker.loop_guard.TooManyStuckHandlers": ErrorRule(3, "the supervisor starts another worker"),
     "millstream.consumers.worker.worker.NameTaken": ErrorRule(5, "give each worker a --name of its own, or none"),
+    "millstream.consumers.worker.monitoring.health.PortUnavailable": ErrorRule(
+        2, "set worker.health_port (MILLSTREAM_WORKER__HEALTH_PORT) to a free port, or to 0 for none"
+    ),
     "millstream.consumers.worker.first_start.CommitMissing": ErrorRule(2),
     "millstream.streams.credentials.UnsupportedOption": ErrorRule(2),
     "millstream.local.broker.BrokerUnavailable": ErrorRule(2),

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from millstream.settings import Settings
 from millstream.telemetry import configure_logging
@@ -12,9 +12,9 @@ ONE_STOP_S = 2.0
 process of a group, and a terminal or a script may repeat itself."""
 
 
-def log_as(settings: Settings, service: str) -> None:
-    """Configure logging; every line carries the field `service`."""
-    configure_logging(settings.log_format, settings.log_level, service=service)
+def log_as(settings: Settings, service: str, current_fields: Callable[[], Mapping[str, object]] | None = None) -> None:
+    """Configure logging; every line carries the field `service`, and those that `current_fields` returns."""
+    configure_logging(settings.log_format, settings.log_level, current_fields, service=service)
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:

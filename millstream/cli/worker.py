@@ -79,12 +79,12 @@ def _execute(
 ) -> None:
     from millstream.cli.handlers import load_handlers
     from millstream.consumers.worker import Drained, Worker
+    from millstream.consumers.worker.execution.current_job import job_fields
 
     jobs = load_handlers(app)
-    log_as(settings, config.worker_id or "worker")
-    set_up_child = partial(
-        configure_logging, settings.log_format, settings.log_level, service=config.worker_id or "worker"
-    )
+    service = config.worker_id or "worker"
+    log_as(settings, service, job_fields)
+    set_up_child = partial(configure_logging, settings.log_format, settings.log_level, job_fields, service=service)
     running = Worker(settings.connection, settings.catalogue, config, jobs, settings.codec, transactions, set_up_child)
     on_stop_signals(running.stop)
     if SUPERVISED in os.environ:

@@ -1,13 +1,18 @@
 """How an attempt ended."""
 
 import hashlib
+import re
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from types import TracebackType
 
 from millstream.schemas import DeadReason, EventKind
 
+_INPUT = re.compile(r"input_value=.*, input_type=([^\],]*)\]$", re.MULTILINE)
+"""What pydantic says of a value that it does not accept, which is a part of a payload as a rule."""
+
+REDACTED = "(redacted)"
 MESSAGE_LENGTH = 2_000
 STACK_LENGTH = 8_000
 
@@ -47,6 +52,13 @@ def timed_out(message: str) -> Outcome:
     return Outcome(EventKind.TIMED_OUT, DeadReason.TIMED_OUT, error=_describe(TimeoutError(message)))
 
 
+def redacted(outcome: Outcome) -> Outcome:
+    """A failure without what its handler says about it: type and fingerprint remain."""
+    if outcome.kind is not EventKind.FAILED or not outcome.error:
+        return outcome
+    return replace(outcome, error={**outcome.error, "error_message": REDACTED, "stack": ""})
+
+
 def fingerprint(error: BaseException) -> str:
     """Equal for errors of one cause: a hash of the error's class and the innermost frame outside installed packages.
 
@@ -82,16 +94,20 @@ def _describe(error: BaseException) -> dict[str, str]:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        return _without_input(str(error))
     except BaseException as problem:
         return f"(no text: __str__ raised {type(problem).__qualname__})"
 
 
 def _stack(error: BaseException, frames: TracebackType | None) -> str:
     try:
-        return "".join(traceback.format_exception(type(error), error, frames)) if frames else ""
+        return _without_input("".join(traceback.format_exception(type(error), error, frames))) if frames else ""
     except Exception as problem:
         return f"(no stack: {type(problem).__qualname__})"
+
+
+def _without_input(text: str) -> str:
+    return _INPUT.sub(r"input_type=\1]", text) if "input_value=" in text else text
 
 
 def _own_frames(frame: TracebackType | None) -> TracebackType | None:

@@ -32,13 +32,17 @@ class _UnloggedRequest(WSGIRequestHandler):
         """Probes arrive every second and are not logged."""
 
 
+class PortUnavailable(OSError):
+    """The health endpoints cannot listen where they are configured to."""
+
+
 class HealthServer:
     """Serves from entering to leaving; not at all when `port` is 0.
 
-    Ready: the worker has its part of every group, is not stopping, and its outcomes are written. Live: its poll thread
-    went round within the last minute, its event loop is not blocked beyond the limit, and nothing has held up its
-    transactions for so long, without a cause that Kafka names, that only a restart is left to try. The answer says why
-    not, a line for each reason.
+    Ready: the worker has its part of every group, is not stopping, a broker answers, and its outcomes are written.
+    Live: its poll thread went round within the last minute, its event loop is not blocked beyond the limit, and nothing
+    has held up its transactions for so long, without a cause that Kafka names, that only a restart is left to try. The
+    answer says why not, a line for each reason.
     """
 
     def __init__(self, host: str, port: int, status: WorkerStatus, metrics: WorkerMetrics) -> None:
@@ -51,11 +55,16 @@ class HealthServer:
         self._server: WSGIServer | None = None
 
     def __enter__(self) -> Self:
-        """Raises OSError when the port is taken."""
+        """Raises `PortUnavailable`."""
         if self._port:
-            self._server = make_server(
-                self._host, self._port, self._answer, server_class=_Server, handler_class=_UnloggedRequest
-            )
+            try:
+                self._server = make_server(
+                    self._host, self._port, self._answer, server_class=_Server, handler_class=_UnloggedRequest
+                )
+            except OSError as error:
+                raise PortUnavailable(
+                    f"the health endpoints cannot listen on {self._host}:{self._port}: {error.strerror or error}"
+                ) from error
             threading.Thread(target=self._server.serve_forever, name="millstream-health", daemon=True).start()
         return self
 
@@ -88,7 +97,7 @@ def _not_ready(status: WorkerStatus) -> list[str]:
         problems.append("it is stopping")
     elif not status.ready.is_set():
         problems.append("not every consumer group has assigned partitions to it")
-    return [*problems, *status.writing.problems()]
+    return [*problems, *status.brokers.problems(), *status.writing.problems()]
 
 
 def _not_live(status: WorkerStatus) -> list[str]:

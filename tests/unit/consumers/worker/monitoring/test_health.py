@@ -5,7 +5,9 @@ import time
 import urllib.error
 import urllib.request
 
-from millstream.consumers.worker.monitoring.health import STUCK_AFTER_S, HealthServer
+import pytest
+
+from millstream.consumers.worker.monitoring.health import STUCK_AFTER_S, HealthServer, PortUnavailable
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
 from millstream.consumers.worker.status import NOT_LIVE_AFTER_S, WorkerStatus
 from millstream.local.ports import free_port
@@ -86,3 +88,33 @@ def test_only_a_stop_of_all_transactions_without_a_known_cause_calls_for_a_resta
         writing.committed()
         assert not writing.kafka_away
         assert answer(port, "/live") == 200
+
+
+def test_a_worker_without_brokers_is_not_ready_although_nothing_is_to_be_written_and_lives() -> None:
+    port, status = free_port(), WorkerStatus()
+    status.ready.set()
+    now = time.monotonic()
+    with HealthServer("127.0.0.1", port, status, WorkerMetrics(status)):
+        for client in ("default", "bulk"):
+            status.brokers.note(client, True, now - 60)
+        assert answer(port, "/ready") == 503
+        status.brokers.note("default", False, now)
+        code, lines = told(port, "/ready")
+        assert code == 503
+        assert any("no broker has answered for 60 s" in line for line in lines)
+        assert answer(port, "/live") == 200
+        status.brokers.note("bulk", True, now)
+        assert answer(port, "/ready") == 200
+
+
+def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
+    status = WorkerStatus()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(PortUnavailable, match=f"127.0.0.1:{port}: Address already in use"),
+            HealthServer("127.0.0.1", port, status, WorkerMetrics(status)),
+        ):
+            pass
