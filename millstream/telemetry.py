@@ -78,7 +78,11 @@ def configure_logging(
     renderer: structlog.typing.Processor
     renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(pad_event_to=28)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processor=renderer, foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name]
+        )
+    )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     client = logging.getLogger(LOGGER)
     client.handlers, client.propagate = [ClientLog()], False
