@@ -236,7 +236,7 @@ class Intake:
     def _give_up(
         self, assignment: Assignment, offset: int, key: bytes | None, value: bytes | None, problem: DecodeError
     ) -> None:
-        left_out = self._lines.admit(offset)
+        left_out = self._lines.admit(assignment.topic_partition)
         if left_out is not None:
             log.error(
                 "record_unreadable",
@@ -244,6 +244,7 @@ class Intake:
                 partition=assignment.partition,
                 offset=offset,
                 reason=str(problem),
+                left_out=left_out,
             )
         self._commit_loop.give_up(assignment, offset, key, value, problem)
 

@@ -33,6 +33,9 @@ from millstream.schemas.topics import OVERFLOW_SUFFIX
 MESSAGE_LIMIT = 1_000
 """Characters of a progress message."""
 
+UNREADABLE_LIMIT = 65_536
+"""Bytes of a record that is no request in its dead letter."""
+
 _ANY_TIME = (EventKind.STARTED, EventKind.PROGRESS)
 """Events that are no outcome: they may be written whether or not the partition is still held."""
 
@@ -109,8 +112,12 @@ class OutcomeRecords:
     def unreadable(
         self, assignment: Assignment, offset: int, key: bytes | None, value: bytes | None, error: DecodeError
     ) -> OutgoingRecord:
-        """The dead letter of a record that is not a request."""
-        cause = {"error_type": "DecodeError", "error_message": str(error)}
+        """The dead letter of a record that is not a request. It can never be run again, so of a large one only its
+        place is kept: anybody may write many of them."""
+        message = str(error)
+        if len(value or b"") > UNREADABLE_LIMIT:
+            message, value = f"{message} (value of {len(value or b''):,} bytes left out)", None
+        cause = {"error_type": "DecodeError", "error_message": message}
         return self._letter(DeadReason.UNREADABLE, cause, assignment, offset, key, value)
 
     def _success(self, execution: Execution) -> OutgoingRecord:
