@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import structlog
@@ -70,17 +70,36 @@ def _shown(name: str, value: object) -> object:
     return value if repr(value).isprintable() else visible(repr(value))
 
 
+def _add(
+    fields: Mapping[str, str], current_fields: Callable[[], Mapping[str, object]] | None
+) -> structlog.typing.Processor:
+    """Adds what a line does not say itself. Not by context variables: handlers run in contexts of their own."""
+
+    def add(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        for name, value in {**fields, **(current_fields() if current_fields else {})}.items():
+            line.setdefault(name, value)
+        return line
+
+    return add
+
+
 def configure_logging(
-    log_format: str = "auto", level: str = "info", redaction: Redaction | None = None, **fields: str
+    log_format: str = "auto",
+    level: str = "info",
+    redaction: Redaction | None = None,
+    current_fields: Callable[[], Mapping[str, object]] | None = None,
+    **fields: str,
 ) -> None:
     """Set up structlog and the standard library's logging to write lines to stderr.
 
-    `log_format`: `console`, `json`, or `auto` (console on a terminal, JSON elsewhere). Every line carries `fields`.
-    `redaction` is applied to every text of a line.
+    `log_format`: `console`, `json`, or `auto` (console on a terminal, JSON elsewhere). Every line carries `fields`,
+    also those of other libraries and of handlers, and what `current_fields` returns when it is written. `redaction` is
+    applied to every text of a line.
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add(fields, current_fields),
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True)
         if as_json
@@ -96,7 +115,9 @@ def configure_logging(
     handler = logging.StreamHandler(sys.stderr)
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=[remove_meta, *renderers], foreign_pre_chain=shared)
+        structlog.stdlib.ProcessorFormatter(
+            processors=[remove_meta, *renderers], foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name]
+        )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     client = logging.getLogger(LOGGER)
@@ -110,4 +131,3 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(**fields)

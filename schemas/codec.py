@@ -61,15 +61,15 @@ class Codec:
             datum = fastavro.schemaless_reader(body, writer, reader_schema(model.__name__))
             return model.model_validate(datum)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise DecodeError(f"{model.__name__}.{where}: {first['msg']}") from error
+            problem = f"{model.__name__}.{_first_problem(error)}"
         except Exception as error:
             # fastavro raises whatever its C code ran into: EOFError, IndexError, UnicodeDecodeError...
-            raise DecodeError(
+            problem = (
                 f"not a {model.__name__} (schema id {schema_id}): {type(error).__name__} at byte {body.tell()}: "
                 f"{str(error)[:MESSAGE_LENGTH]}"
-            ) from error
+            )
+        # Not from the error, whose traceback holds the record in a reference cycle: a worker collects those rarely.
+        raise DecodeError(problem)
 
     def fields(self, data: bytes | None, record: str) -> dict[str, Any]:
         """The fields of a record of this name as they are on the wire: not validated, times in microseconds since 1970.
@@ -121,6 +121,13 @@ class Codec:
                 # Whatever fastavro raised: anybody may register a schema.
                 raise DecodeError(f"schema id {schema_id}: {type(error).__name__}: {error}") from error
         return self._writers[schema_id]
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Where the first problem is and what it is, without the value."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}"
 
 
 def schema_id_of(data: bytes | None) -> int:

@@ -11,6 +11,11 @@ from millstream.consumers.kafka.membership import Membership, give_up
 from millstream.consumers.kafka.transaction import Commit, ProducerLost
 
 FETCH_AT_ONCE = 500
+FIRST_AT_ONCE = 16
+FETCH_BYTES = 4 * 1024 * 1024
+"""How much is fetched at once, or twice that: large records must not be in memory all together. How many that are is
+learnt from those before."""
+
 FETCH_INTERVAL_S = 0.005
 """How soon a member that had nothing is asked again."""
 
@@ -50,6 +55,7 @@ class GroupMember:
         self._membership = Membership(consumer)
         self._removed_while_paused: set[tuple[str, int]] = set()
         self._empty_at = float("-inf")
+        self._at_once = FIRST_AT_ONCE
 
     def join(self, listener: RebalanceListener) -> None:
         """Subscribe. Returns at once; the group assigns partitions while the member is polled."""
@@ -106,9 +112,16 @@ class GroupMember:
         now = time.monotonic()
         if now - self._empty_at < FETCH_INTERVAL_S:
             return []
-        messages = self._of_standing_assignments(lambda: self.consumer.consume(FETCH_AT_ONCE, 0))
+        messages = self._of_standing_assignments(lambda: self.consumer.consume(self._at_once, 0))
         if not messages:
             self._empty_at = now
+            return messages
+        # The length of a message is that of its value.
+        fetched = sum(map(len, messages))
+        if fetched > FETCH_BYTES:
+            self._at_once = max(1, len(messages) * FETCH_BYTES // fetched)
+        else:
+            self._at_once = min(FETCH_AT_ONCE, 2 * self._at_once)
         return messages
 
     def poll(self, timeout_s: float) -> list[Message]:

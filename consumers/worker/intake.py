@@ -15,6 +15,7 @@ from millstream.consumers.kafka.changed_log import LOG_CHANGED
 from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.kafka.transaction import ProducerLost
+from millstream.consumers.line_limit import LineLimit
 from millstream.consumers.worker.commit_loop import CommitLoop
 from millstream.consumers.worker.deferred_partitions import DeferredPartitions, is_of_newer_release
 from millstream.consumers.worker.execution.execution import Execution
@@ -75,6 +76,7 @@ class Intake:
         self._on_log_changed = on_log_changed
         self._deferred = DeferredPartitions()
         self._newer = NewerRecords(newer_grace_s)
+        self._lines = LineLimit()
         self._ahead = LookAhead(requests, in_flight.admission)
         self._full_since: float | None = None
         self._busiest = members[0]
@@ -248,13 +250,16 @@ class Intake:
     def _give_up(
         self, assignment: Assignment, offset: int, key: bytes | None, value: bytes | None, problem: DecodeError
     ) -> None:
-        log.error(
-            "record_unreadable",
-            topic=assignment.topic,
-            partition=assignment.partition,
-            offset=offset,
-            reason=str(problem),
-        )
+        left_out = self._lines.admit(assignment.topic_partition)
+        if left_out is not None:
+            log.error(
+                "record_unreadable",
+                topic=assignment.topic,
+                partition=assignment.partition,
+                offset=offset,
+                reason=str(problem),
+                left_out=left_out,
+            )
         self._commit_loop.give_up(assignment, offset, key, value, problem)
 
     def _react(self, member: GroupMember, message: Message, error: KafkaError) -> None:

@@ -25,6 +25,7 @@ from millstream.consumers.worker.denied_partitions import DeniedPartitions
 from millstream.consumers.worker.execution.crash_journal import CrashJournal
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.executor import Executor
+from millstream.consumers.worker.execution.outcome import SUCCEEDED
 from millstream.consumers.worker.execution.registry import JobTypes
 from millstream.consumers.worker.first_start import FirstStart
 from millstream.consumers.worker.handover import Handover
@@ -32,6 +33,7 @@ from millstream.consumers.worker.in_flight import InFlightJobs
 from millstream.consumers.worker.intake import Intake
 from millstream.consumers.worker.loop_guard import LoopGuard
 from millstream.consumers.worker.lost_partitions import LostPartitions
+from millstream.consumers.worker.monitoring.failure_log import FailureLog
 from millstream.consumers.worker.monitoring.host import HostGauge
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
 from millstream.consumers.worker.outcomes.outcome_records import OutcomeRecords
@@ -87,6 +89,7 @@ class SessionBuilder:
         self._coordination = coordination
         self._new_partitions = new_partitions
         self._redaction = redaction
+        self._failures = FailureLog()
 
     def build(
         self, executor: Executor, thread: TransactionThread, reader: OffsetsReader, crash_journal: CrashJournal
@@ -112,8 +115,13 @@ class SessionBuilder:
         records = OutcomeRecords(topics, self._codec, config, redaction=self._redaction)
         oversized = Oversized(topics, self._codec, config.worker_id)
 
-        def on_finished(execution: Execution) -> None:
+        def on_ended(execution: Execution) -> None:
             metrics.ended(execution)
+            if execution.outcome is not SUCCEEDED:
+                self._failures.ended(execution)
+
+        def on_finished(execution: Execution) -> None:
+            on_ended(execution)
             concurrency.sample(execution)
 
         retained = RetainedJobs(
@@ -127,7 +135,7 @@ class SessionBuilder:
             ),
             records.ended,
             oversized.fitting,
-            metrics.ended,
+            on_ended,
         )
         awaited = AwaitedJobs(
             groups,

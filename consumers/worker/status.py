@@ -92,6 +92,26 @@ class WritingStatus:
         return not explained and self.stands_for_s > NOT_LIVE_AFTER_S
 
 
+class BrokerStatus:
+    """Whether brokers answer, by what the worker's clients say every few seconds, also while nothing is to be written.
+    Thread-safe: each value is set whole. Times are seconds, monotonic."""
+
+    def __init__(self) -> None:
+        self._connected_at: dict[str, float] = {}
+
+    def note(self, client: str, connected: bool, now: float) -> None:
+        """A client said whether it has a connection to any broker."""
+        if connected or client not in self._connected_at:
+            self._connected_at[client] = now
+
+    def problems(self) -> list[str]:
+        """Why the worker is not ready; empty while a client is connected, and before there is one."""
+        connected_at = max(self._connected_at.values(), default=None)
+        if connected_at is None or (away_s := time.monotonic() - connected_at) <= NOT_READY_AFTER_S:
+            return []
+        return [f"no broker has answered for {away_s:.0f} s"]
+
+
 class WorkerStatus:
     """The state of one worker, and the requests to stop it. Thread-safe: every attribute is a single value.
 
@@ -101,7 +121,8 @@ class WorkerStatus:
     worker lost its transactional producer and started over. `conflict`: which other process uses this worker's name.
     `held_back`: partitions that cannot be started yet, and why. `retains_as`: the transactional id under which outcomes
     of partitions that were given back are written; empty while none can be. `load`: None before the first session.
-    `writing`: how the writing of outcomes goes. `denied`: rights that Kafka refuses now, a sentence each.
+    `writing`: how the writing of outcomes goes. `denied`: rights that Kafka refuses now, a sentence each. `brokers`:
+    whether any answers.
     """
 
     def __init__(self) -> None:
@@ -119,6 +140,7 @@ class WorkerStatus:
         self.load: ExecutorLoad | None = None
         self.writing = WritingStatus()
         self.denied: Sequence[str] = ()
+        self.brokers = BrokerStatus()
 
     def end_for_conflict(self, other: str) -> None:
         """Another process uses this worker's name: stop at once."""

@@ -62,7 +62,7 @@ RULES = {
     "millstream.consumers.worker.worker.NameTaken": ErrorRule(5, "give each worker a --name of its own, or none"),
     "millstream.consumers.worker.first_start.CommitMissing": ErrorRule(2),
     "millstream.listening.UnprotectedListener": ErrorRule(2),
-    "millstream.listening.PortTaken": ErrorRule(2, "choose another port, or stop what listens there"),
+    "millstream.listening.PortTaken": ErrorRule(2, "choose another port, or 0 for none, or stop what listens there"),
     "millstream.streams.credentials.UnsupportedOption": ErrorRule(2),
     "millstream.local.broker.BrokerUnavailable": ErrorRule(2),
     "millstream.local.stack.StackRunning": ErrorRule(3),

@@ -25,6 +25,12 @@ def load_handlers(modules: list[str]) -> JobTypes:
                 f"modules are searched in {here} and in the environment of {sys.executable}",
                 code=2,
             ) from error
+        except SystemExit as error:
+            raise Failure(
+                f"importing {name!r} failed: it ends the process (exit code {error.code})",
+                'put what a program does under `if __name__ == "__main__":`',
+                code=2,
+            ) from error
         except Exception as error:
             raise Failure(f"importing {name!r} failed: {type(error).__name__}: {error}", code=2) from error
     if not len(registered):

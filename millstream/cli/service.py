@@ -3,7 +3,7 @@
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from millstream.cli.failure import Failure
 from millstream.setting_names import variable_of
@@ -15,9 +15,9 @@ ONE_STOP_S = 2.0
 process of a group, and a terminal or a script may repeat itself."""
 
 
-def log_as(settings: Settings, service: str) -> None:
-    """Configure logging; every line carries the field `service`."""
-    configure_logging(settings.log_format, settings.log_level, settings.redaction, service=service)
+def log_as(settings: Settings, service: str, current_fields: Callable[[], Mapping[str, object]] | None = None) -> None:
+    """Configure logging; every line carries the field `service`, and those that `current_fields` returns."""
+    configure_logging(settings.log_format, settings.log_level, settings.redaction, current_fields, service=service)
 
 
 def require_port(setting: str, host: str, port: int) -> None:

@@ -90,16 +90,14 @@ def _execute(
 ) -> None:
     from millstream.cli.handlers import load_handlers
     from millstream.consumers.worker import Drained, Worker
+    from millstream.consumers.worker.execution.current_job import job_fields
 
     jobs = load_handlers(app)
-    log_as(settings, config.worker_id or "worker")
+    service = config.worker_id or "worker"
+    log_as(settings, service, job_fields)
     require_port("worker.health_port", config.health_host, config.health_port)
     set_up_child = partial(
-        configure_logging,
-        settings.log_format,
-        settings.log_level,
-        settings.redaction,
-        service=config.worker_id or "worker",
+        configure_logging, settings.log_format, settings.log_level, settings.redaction, job_fields, service=service
     )
     running = Worker(
         settings.connection,

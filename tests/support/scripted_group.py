@@ -29,6 +29,9 @@ class ScriptedMessage:
         self._fields = (topic, partition, offset, value, error)
         self._key = key
 
+    def __len__(self) -> int:
+        return len(self._fields[3] or b"")
+
     def topic(self) -> str:
         return self._fields[0]
 

@@ -36,12 +36,20 @@ class PutBack(NamedTuple):
 
 
 class AttemptRunner:
-    """Runs attempts on the runners. Used by the event loop's thread only."""
+    """Runs attempts on the runners. Used by the event loop's thread only. `redact_errors`: whether messages and stacks
+    of errors are left out of outcomes."""
 
-    def __init__(self, jobs: JobTypes, cancellations: Cancellations, runners: Mapping[RunsOn, Runner]) -> None:
+    def __init__(
+        self,
+        jobs: JobTypes,
+        cancellations: Cancellations,
+        runners: Mapping[RunsOn, Runner],
+        redact_errors: bool = False,
+    ) -> None:
         self._jobs = jobs
         self._cancellations = cancellations
         self._runners = runners
+        self._redact_errors = redact_errors
 
     async def run(self, execution: Execution, runs_on: RunsOn) -> Outcome | PutBack:
         """Run an execution that has begun. Raises nothing, whatever the handler does."""
@@ -58,6 +66,8 @@ class AttemptRunner:
         if ended is not SUCCEEDED and ended.kind is EventKind.TIMED_OUT and deadline_passed(execution):
             # The next attempt would be too late as well.
             ended = replace(ended, retryable=False)
+        if self._redact_errors:
+            ended = outcome.redacted(ended)
         if self._cancellations and execution.job_id in self._cancellations:
             execution.cancel_command_active = True
         execution.end(ended)

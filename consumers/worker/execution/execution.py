@@ -64,6 +64,16 @@ class Execution:
         return self.read.key.decode()
 
     @property
+    def log_fields(self) -> dict[str, object]:
+        """What names it in log lines."""
+        return {
+            "job_id": self.job_id,
+            "attempt": self.read.shared.attempt,
+            "job_type": self.job_type,
+            "tenant": self.tenant,
+        }
+
+    @property
     def live(self) -> bool:
         return self.assignment.may_start and not self.finished_elsewhere
 

@@ -20,6 +20,7 @@ from millstream.consumers.worker.execution.dispatcher import Dispatcher
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.facts import Fact, Progress
 from millstream.consumers.worker.execution.loop_watchdog import LoopWatchdog
+from millstream.consumers.worker.execution.metering import meter_what_handlers_start
 from millstream.consumers.worker.execution.outcome import Outcome
 from millstream.consumers.worker.execution.process_child import ChildSetup
 from millstream.consumers.worker.execution.queues import Queues
@@ -69,13 +70,14 @@ class Executor:
         self._kinds = {each.runs_on for each in jobs}
         self._stopped = False
         self._loop = asyncio.new_event_loop()
+        meter_what_handlers_start(self._loop)
         self._runners: dict[RunsOn, Runner] = {
             "loop": LoopRunner(self._on_progress, self._stop_attempt, self._on_first_wait),
             "thread": ThreadRunner(self._on_progress, self._stop_attempt, self._loop, config.threads),
             "process": ProcessRunner(self._on_progress, self._loop, config.job_processes, set_up_child),
         }
         self._cancellations = Cancellations()
-        attempts = AttemptRunner(jobs, self._cancellations, self._runners)
+        attempts = AttemptRunner(jobs, self._cancellations, self._runners, config.redact_errors)
         self._queues = Queues(jobs, self._slots, OrderingKeys[Execution](), crash_journal, config.unknown_type_grace_s)
         self._dispatcher = Dispatcher(
             self._loop, self._queues, self._slots, quotas, crash_journal, attempts, self.facts.append

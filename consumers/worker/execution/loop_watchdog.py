@@ -6,7 +6,8 @@ import threading
 import time
 import traceback
 
-from millstream.consumers.worker.execution.metering import CpuConsumer, metered
+from millstream.consumers.worker.execution.current_job import Attempt
+from millstream.consumers.worker.execution.metering import metered
 
 TICK_S = 0.1
 UNCHECKED_S = 1.0
@@ -35,7 +36,7 @@ class LoopWatchdog:
         self._checked_at = now
         return max(0.0, now - self._ticked_at - TICK_S)
 
-    def blocking_coroutine(self) -> tuple[CpuConsumer | None, str]:
+    def blocking_coroutine(self) -> tuple[Attempt | None, str]:
         """The execution whose coroutine the loop's thread is running, None when unknown, and the stack of that
         thread."""
         frame = sys._current_frames().get(self._thread.ident or 0)

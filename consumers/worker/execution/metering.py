@@ -1,25 +1,35 @@
-"""CPU time and memory of attempts."""
+"""CPU time and memory of attempts.
 
+Many coroutines share a thread, so each step of one is measured. What a handler starts through asyncio belongs to its
+attempt as well: tasks (`create_task`, `gather`, `TaskGroup`) and functions in asyncio's threads (`to_thread`). Both
+inherit a context variable that says whose they are (`current_job.py`).
+"""
+
+import asyncio
 import contextvars
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Protocol, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import psutil
+
+from millstream.consumers.worker.execution.current_job import Attempt, current_attempt
 
 T = TypeVar("T")
 
 
-class CpuConsumer(Protocol):
-    """What CPU time is counted for, in nanoseconds."""
-
-    cpu_ns: int
+def meter_what_handlers_start(loop: asyncio.AbstractEventLoop) -> None:
+    """Count the CPU time of the tasks and of asyncio's threads of this loop for the attempts that start them."""
+    loop.set_task_factory(_create_task)
+    loop.set_default_executor(_MeteredThreads(loop))
 
 
 @types.coroutine
 def metered(
-    consumer: CpuConsumer, run: Coroutine[Any, Any, T], on_first_wait: Callable[[], None]
+    consumer: Attempt, run: Coroutine[Any, Any, T], on_first_wait: Callable[[], None]
 ) -> Generator[Any, Any, T]:
     """Run a coroutine in a context of its own. Many coroutines share a thread: only this one's steps are counted.
 
@@ -27,6 +37,7 @@ def metered(
     event loop having run anything else.
     """
     step = contextvars.copy_context().run
+    step(current_attempt.set, consumer)
     resume: Callable[[Any], Any] = run.send
     value: Any = None
     waited = False
@@ -52,13 +63,82 @@ def metered(
             value, resume = error, run.throw
 
 
-def metered_call(consumer: CpuConsumer, function: Callable[..., T], *arguments: Any) -> T:
+def metered_call(consumer: Attempt, function: Callable[..., T], *arguments: Any) -> T:
     """Call a function in this thread and count its CPU time."""
     begun = time.thread_time_ns()
     try:
         return function(*arguments)
     finally:
         consumer.cpu_ns += time.thread_time_ns() - begun
+
+
+def _create_task(loop: asyncio.AbstractEventLoop, run: Any, **options: Any) -> "asyncio.Task[Any]":
+    context = options.get("context")
+    consumer = current_attempt.get(None) if context is None else context.get(current_attempt)
+    if consumer is not None:
+        run = _MeteredCoroutine(consumer, run)
+    return asyncio.Task(run, loop=loop, **options)
+
+
+class _MeteredCoroutine(Coroutine[Any, Any, Any]):
+    """A coroutine whose steps are counted; otherwise the one that it stands for."""
+
+    def __init__(self, consumer: Attempt, run: Coroutine[Any, Any, Any]) -> None:
+        self._metered_for = consumer
+        self._run = run
+
+    def send(self, value: Any) -> Any:
+        begun = time.thread_time_ns()
+        try:
+            return self._run.send(value)
+        finally:
+            self._metered_for.cpu_ns += time.thread_time_ns() - begun
+
+    def throw(self, *error: Any) -> Any:
+        begun = time.thread_time_ns()
+        try:
+            return self._run.throw(*error)
+        finally:
+            self._metered_for.cpu_ns += time.thread_time_ns() - begun
+
+    def close(self) -> None:
+        self._run.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._run.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        # What asyncio and debuggers ask a coroutine for: its name, code and frame.
+        return getattr(self._run, name)
+
+
+class _MeteredThreads(ThreadPoolExecutor):
+    """The threads of `to_thread` and `run_in_executor(None, ...)`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(thread_name_prefix="millstream-asyncio")
+        self._loop = loop
+
+    def submit(self, function: Callable[..., T], /, *arguments: Any, **named: Any) -> "Future[T]":
+        consumer = current_attempt.get(None)
+        if consumer is None:
+            return super().submit(function, *arguments, **named)
+        return super().submit(self._call, consumer, function, arguments, named)
+
+    def _call(
+        self, consumer: Attempt, function: Callable[..., T], arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> T:
+        begun = time.thread_time_ns()
+        try:
+            return function(*arguments, **named)
+        finally:
+            # On the loop's thread, which counts as well, and before it hears that the function has ended.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_add, consumer, time.thread_time_ns() - begun)
+
+
+def _add(consumer: Attempt, cpu_ns: int) -> None:
+    consumer.cpu_ns += cpu_ns
 
 
 class MemoryGauge:

@@ -2,13 +2,14 @@
 
 import hashlib
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from types import TracebackType
 
 from millstream.consumers.worker.execution.error_text import without_input
 from millstream.schemas import DeadReason, EventKind
 
+REDACTED = "(redacted)"
 MESSAGE_LENGTH = 2_000
 STACK_LENGTH = 8_000
 
@@ -46,6 +47,13 @@ def cancelled(reason: str) -> Outcome:
 
 def timed_out(message: str) -> Outcome:
     return Outcome(EventKind.TIMED_OUT, DeadReason.TIMED_OUT, error=_describe(TimeoutError(message)))
+
+
+def redacted(outcome: Outcome) -> Outcome:
+    """A failure without what its handler says about it: type and fingerprint remain."""
+    if outcome.kind is not EventKind.FAILED or not outcome.error:
+        return outcome
+    return replace(outcome, error={**outcome.error, "error_message": REDACTED, "stack": ""})
 
 
 def fingerprint(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from millstream.consumers.parent_death import signal_on_parent_death
 from millstream.consumers.worker.execution import outcome
+from millstream.consumers.worker.execution.current_job import LoggedJob, current_attempt
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.execution.registry import JobType, describe
@@ -60,6 +61,16 @@ class HeartbeatMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class HandlerFound:
+    """The handler's module is imported, which takes long for the first job of a child: the handler starts now."""
+
+    execution_id: str
+
+
+Said = ProgressMessage | HeartbeatMessage | HandlerFound
+
+
+@dataclass(frozen=True, slots=True)
 class TaskAnswer:
     """How a task ended and what it used: CPU time in ms, peak resident memory in bytes."""
 
@@ -76,7 +87,7 @@ class _Answers:
         self._pipe = pipe
         self._lock = threading.Lock()
 
-    def send(self, message: ProgressMessage | HeartbeatMessage | TaskAnswer) -> None:
+    def send(self, message: Said | TaskAnswer) -> None:
         """Send one message whole."""
         with self._lock:
             self._pipe.send(message)
@@ -106,22 +117,34 @@ def _serve(pipe: Connection) -> None:
             task: ProcessTask = pipe.recv()
         except EOFError:
             return
-        # The start of the interpreter is not counted: the handler's time runs from here.
         answers.send(HeartbeatMessage(task.execution_id))
         _reset_peak()
+        found = _find(task, known)
+        # Neither the start of the interpreter nor the import of the module is the job's.
+        answers.send(HandlerFound(task.execution_id))
         begun = _cpu_ms()
-        ended = _run(task, known, answers)
+        ended = found if isinstance(found, Outcome) else _run(task, found, answers)
         answers.send(TaskAnswer(task.execution_id, ended, _cpu_ms() - begun, _peak_rss_bytes()))
 
 
-def _run(task: ProcessTask, known: dict[str, JobType], answers: _Answers) -> Outcome:
+def _find(task: ProcessTask, known: dict[str, JobType]) -> JobType | Outcome:
+    """The handler, or the failure of importing its module."""
+    try:
+        if task.job_type not in known:
+            known[task.job_type] = _import(task)
+        return known[task.job_type]
+    except BaseException as error:
+        return outcome.failed(error)
+
+
+def _run(task: ProcessTask, job_type: JobType, answers: _Answers) -> Outcome:
     def on_progress(fraction: float, message: str) -> None:
         answers.send(ProgressMessage(task.execution_id, fraction, message[:MESSAGE_LENGTH]))
 
+    request = task.request
+    fields = {"job_id": request.job_id, "attempt": request.attempt, "job_type": task.job_type, "tenant": request.tenant}
+    current_attempt.set(LoggedJob(fields))
     try:
-        if task.job_type not in known:
-            known[task.job_type] = _find(task)
-        job_type = known[task.job_type]
         context = JobContext(
             task.request,
             task.execution_id,
@@ -141,7 +164,7 @@ def _run(task: ProcessTask, known: dict[str, JobType], answers: _Answers) -> Out
     return SUCCEEDED
 
 
-def _find(task: ProcessTask) -> JobType:
+def _import(task: ProcessTask) -> JobType:
     found: Any = importlib.import_module(task.module)
     for part in task.qualname.split("."):
         found = getattr(found, part)

@@ -29,9 +29,10 @@ from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.outcome import Outcome
 from millstream.consumers.worker.execution.process_child import (
     ChildSetup,
-    HeartbeatMessage,
+    HandlerFound,
     ProcessTask,
     ProgressMessage,
+    Said,
     TaskAnswer,
     main,
 )
@@ -98,7 +99,8 @@ class ProcessSlot:
         on_begun: Callable[[], None] = lambda: None,
     ) -> TaskAnswer:
         """Run a task to its end, however it ends. Setting `cancelled` ends it within `POLL_S`. Blocks. `on_begun` is
-        called when the child, which may have to be started first, has taken the task.
+        called when the child, which may have to be started first, has taken the task, and again when it has imported
+        the handler's module.
 
         Raises `ChildUnavailable`, and what `on_progress` or the pipe raises. The child has ended then, so that its late
         answer is never taken for that of the next task.
@@ -208,12 +210,12 @@ class _Run:
             if child.process.poll() is not None and not child.pipe.poll():
                 raise EOFError
             return None
-        message: ProgressMessage | HeartbeatMessage | TaskAnswer = child.pipe.recv()
+        message: Said | TaskAnswer = child.pipe.recv()
         # A thread that an earlier handler left behind may still send messages.
         if message.execution_id != self._execution_id:
             return None
         self._received_at = time.monotonic()
-        if not self.begun:
+        if not self.begun or isinstance(message, HandlerFound):
             self._began = self._received_at
             self._on_begun()
             self._cpu_before_ms = child.tree.usage().cpu_ms

@@ -6,6 +6,7 @@ async def render(report: Report, context: JobContext) -> None: ...
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, get_type_hints
@@ -13,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 from pydantic import TypeAdapter
 
 from millstream.consumers.worker.execution.job_context import JobContext
+from millstream.schemas.record import NAME_PATTERN
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 RunsOn = Literal["loop", "thread", "process"]
@@ -72,10 +74,15 @@ class JobTypes:
         anything else. `timeout_s`: longest run of one attempt, in seconds; a request may ask for a shorter one.
         `heartbeat_s`: longest silence, in seconds, of a handler that calls `context.heartbeat()` or `progress()`.
 
-        Raises ValueError for a name that is taken or a handler that cannot be called so.
+        Raises ValueError for a name that no job can have or that is taken, and for a handler that cannot be called so.
         """
 
         def register(handler: Handler) -> Handler:
+            if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name) or name.endswith("\n"):
+                raise ValueError(
+                    f"job type {name!r}: a letter or digit, then up to 127 letters, digits, '.', '-', '_'; "
+                    "no job could have this type"
+                )
             if name in self._types:
                 raise ValueError(f"job type {name!r} already has the handler {_name(self._types[name].handler)}")
             described = describe(name, handler)

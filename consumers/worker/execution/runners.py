@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from millstream.consumers.threads import ThreadPool, ThreadUnavailable
 from millstream.consumers.worker.execution import outcome
+from millstream.consumers.worker.execution.current_job import current_attempt
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.metering import metered, metered_call
@@ -118,6 +119,7 @@ class ThreadRunner(_InProcess):
 
     async def _call(self, job_type: JobType, execution: Execution, arguments: tuple[object, ...]) -> object:
         context = contextvars.copy_context()
+        context.run(current_attempt.set, execution)
         call = ThreadCall(self._loop, partial(context.run, metered_call, execution, job_type.handler, *arguments))
         _submit(self._threads, call)
         execution.on_left_behind = partial(self._leave_behind, call)
@@ -214,7 +216,8 @@ class ThreadCall(Generic[T]):
                 self._ended = self._loop.create_future()
         if isinstance(self._error, StopIteration):
             # A coroutine cannot raise this one.
-            raise RuntimeError(f"the handler raised {self._error!r}") from self._error
+            raised = RuntimeError(f"the handler raised {self._error!r}")
+            raise raised.with_traceback(self._error.__traceback__) from self._error
         if self._error is not None:
             raise self._error
         return self._result[0]

@@ -37,11 +37,10 @@ class _UnloggedRequest(WSGIRequestHandler):
 class HealthServer:
     """Serves from entering to leaving; not at all when `port` is 0.
 
-    Ready: the worker has its part of every group, is not stopping, Kafka refuses it no right to read, and its outcomes
-    are written. Live: its poll thread
-    went round within the last minute, its event loop is not blocked beyond the limit, and nothing has held up its
-    transactions for so long, without a cause that Kafka names, that only a restart is left to try. The answer says why
-    not, a line for each reason.
+    Ready: the worker has its part of every group, is not stopping, a broker answers, Kafka refuses it no right to read,
+    and its outcomes are written. Live: its poll thread went round within the last minute, its event loop is not blocked
+    beyond the limit, and nothing has held up its transactions for so long, without a cause that Kafka names, that only
+    a restart is left to try. The answer says why not, a line for each reason.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ def _not_ready(status: WorkerStatus) -> list[str]:
         problems.append("it is stopping")
     elif not status.ready.is_set():
         problems.append("not every consumer group has assigned partitions to it")
-    return [*problems, *status.denied, *status.writing.problems()]
+    return [*problems, *status.denied, *status.brokers.problems(), *status.writing.problems()]
 
 
 def _not_live(status: WorkerStatus) -> list[str]:

@@ -5,6 +5,7 @@ thread adds to, a fraction of a microsecond each; they become samples only when 
 """
 
 import json
+import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -281,8 +282,10 @@ class WorkerMetrics(Collector):
 
     def read_statistics(self, consumer: str, text: str, assignments: Mapping[tuple[str, int], Assignment]) -> None:
         """Take lag and round-trip times from librdkafka's statistics of one of the worker's consumers, which has these
-        assignments."""
+        assignments, and whether it is connected to a broker."""
         statistics = json.loads(text)
+        brokers = statistics.get("brokers", {}).values()
+        self._status.brokers.note(consumer, any(each.get("state") == "UP" for each in brokers), time.monotonic())
         topics = statistics.get("topics", {})
         self._lag[consumer] = {
             (topic, str(partition)): _unread(assignment, found)
@@ -290,9 +293,7 @@ class WorkerMetrics(Collector):
             if (found := topics.get(topic, {}).get("partitions", {}).get(str(partition)))
         }
         self._rtt_s[consumer] = {
-            broker["nodename"]: broker["rtt"]["avg"] / 1e6
-            for broker in statistics.get("brokers", {}).values()
-            if broker.get("rtt", {}).get("cnt")
+            broker["nodename"]: broker["rtt"]["avg"] / 1e6 for broker in brokers if broker.get("rtt", {}).get("cnt")
         }
 
     def collect(self) -> Iterator[MetricFamily]:

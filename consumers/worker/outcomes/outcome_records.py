@@ -36,6 +36,8 @@ MESSAGE_LIMIT = 1_000
 
 _TEXTS = ("error_message", "stack")
 """The fields of an error that a handler's own words are in."""
+UNREADABLE_LIMIT = 65_536
+"""Bytes of a record that is no request in its dead letter."""
 
 _ANY_TIME = (EventKind.STARTED, EventKind.PROGRESS)
 """Events that are no outcome: they may be written whether or not the partition is still held."""
@@ -119,8 +121,12 @@ class OutcomeRecords:
     def unreadable(
         self, assignment: Assignment, offset: int, key: bytes | None, value: bytes | None, error: DecodeError
     ) -> OutgoingRecord:
-        """The dead letter of a record that is not a request."""
-        cause = {"error_type": "DecodeError", "error_message": self._redact(str(error))}
+        """The dead letter of a record that is not a request. It can never be run again, so of a large one only its
+        place is kept: anybody may write many of them."""
+        message = self._redact(str(error))
+        if len(value or b"") > UNREADABLE_LIMIT:
+            message, value = f"{message} (value of {len(value or b''):,} bytes left out)", None
+        cause = {"error_type": "DecodeError", "error_message": message}
         return self._letter(DeadReason.UNREADABLE, cause, assignment, offset, key, value)
 
     def _success(self, execution: Execution) -> OutgoingRecord:

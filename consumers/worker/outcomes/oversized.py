@@ -11,6 +11,7 @@ import structlog
 
 from millstream.consumers.dead_letters import KEY_LIMIT, dead_letter, shortened
 from millstream.consumers.kafka.outgoing import OutgoingRecord
+from millstream.consumers.line_limit import LineLimit
 from millstream.schemas import Codec, DeadLetter, DeadReason, EventKind, JobEvent, JobRequest, TopicCatalogue
 
 log = structlog.get_logger(__name__)
@@ -23,6 +24,7 @@ class Oversized:
         self._topics = topics
         self._codec = codec
         self._worker_id = worker_id
+        self._lines = LineLimit()
 
     def fitting(self, records: Sequence[OutgoingRecord], too_large: Sequence[OutgoingRecord]) -> list[OutgoingRecord]:
         """`records`, with a replacement for each that is as large as one of its topic in `too_large`."""
@@ -37,7 +39,8 @@ class Oversized:
 
     def replacement(self, record: OutgoingRecord) -> list[OutgoingRecord]:
         """What to write instead of one record; the record itself when it cannot be made smaller."""
-        log.error("record_too_large", topic=record.topic, bytes=record.size)
+        if (left_out := self._lines.admit(record.topic)) is not None:
+            log.error("record_too_large", topic=record.topic, bytes=record.size, left_out=left_out)
         if record.topic == self._topics.dead:
             letter = shortened(self._codec.decode(record.value, DeadLetter))
             if len(record.key or b"") > KEY_LIMIT:

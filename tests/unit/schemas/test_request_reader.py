@@ -1,5 +1,6 @@
 """Reading what is like something read before: the same result as reading it with care."""
 
+import gc
 from datetime import UTC, datetime
 
 import pytest
@@ -239,3 +240,19 @@ def test_names_of_the_greatest_length_do_not_fill_the_memory(monkeypatch: pytest
     kept = [each for templates in reader._templates.values() for each in templates]
     assert 50 < len(kept) < 120
     assert sum(each.size for each in kept) == reader._template_bytes <= 1_000_000
+
+
+@pytest.mark.parametrize("name", ["900 kB of labels", "payload longer than the record", "timeout of 0"])
+def test_a_record_that_is_no_request_is_freed_without_the_garbage_collector(name: str) -> None:
+    (record,) = [each for each in hostile_records() if each.name == name]
+    reader = RequestReader(CODEC)
+    for _ in range(3):
+        outcome(reader, record.value)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            outcome(reader, record.value)
+        assert gc.collect() < 100
+    finally:
+        gc.enable()

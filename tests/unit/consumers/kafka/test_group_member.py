@@ -4,6 +4,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from millstream.consumers.kafka.assignment import Assignment
+from millstream.consumers.kafka.group_member import FETCH_AT_ONCE, FETCH_BYTES
 from tests.support.scripted_group import ScriptedConsumer, ScriptedMessage, scripted_member
 
 TOPIC = "jobs.default"
@@ -116,3 +117,24 @@ def test_a_member_that_leaves_answers_each_rebalance_and_its_listener_hears_of_n
     consumer.callbacks["on_revoke"](consumer, both)
     consumer.callbacks["on_lost"](consumer, both)
     assert consumer.calls == [("assign", []), ("unassign", [0]), ("unassign", [])]
+
+
+def test_of_large_records_few_are_fetched_at_once_and_of_small_ones_many() -> None:
+    consumer = ScriptedConsumer()
+    member = scripted_member(consumer)
+    asked: list[int] = []
+    size = 1_000_000
+
+    def consume(count: int, timeout: float) -> list[ScriptedMessage]:
+        asked.append(count)
+        return [ScriptedMessage(TOPIC, 0, offset, b"x" * size) for offset in range(count)]
+
+    consumer.consume = consume  # type: ignore[method-assign]
+    for _ in range(5):
+        member.fetch()
+    assert asked[0] <= 16
+    assert max(asked[1:]) * size <= 2 * FETCH_BYTES
+    size = 100
+    for _ in range(10):
+        member.fetch()
+    assert asked[-1] == FETCH_AT_ONCE

@@ -12,7 +12,7 @@ from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.facts import Finished
 from millstream.consumers.worker.execution.outcome import SUCCEEDED
-from millstream.schemas import Codec, PinnedRegistry, RegistryUnavailable
+from millstream.schemas import Codec, DeadLetter, PinnedRegistry, RegistryUnavailable
 from millstream.schemas.registry import Schema, pinned_schemas
 from tests.support.hostile_records import hostile_records, of_newer_release
 from tests.support.scripted_group import ScriptedMessage, request
@@ -356,3 +356,17 @@ def test_a_worker_without_jobs_polls_less_often_and_a_job_ends_that(
     monkeypatch.setattr(time, "monotonic", lambda: start + 4 * intake_module.IDLE_AFTER_S)
     parts.intake.poll()
     assert waits[-1] == intake_module.LONGEST_POLL_S, "while a job runs its outcome must not wait"
+
+
+def test_the_dead_letter_of_a_large_record_that_is_no_request_names_its_place_instead_of_holding_it(
+    parts: Parts,
+) -> None:
+    parts.assign(0)
+    parts.take(b"x" * 65_536, b"x" * 65_537)
+    parts.commit_loop.write_all()
+    values = [each.value for batch in parts.transactions.written for each in batch.records]
+    small, large = (parts.codec.decode(value, DeadLetter) for value in values)
+    assert small.record_value == b"x" * 65_536
+    assert large.record_value is None
+    assert "value of 65,537 bytes left out" in large.error_message
+    assert (large.topic, large.partition, large.offset) == (TOPIC, 0, 1)

@@ -7,9 +7,17 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from millstream.consumers.worker.execution.metering import metered
-from millstream.consumers.worker.execution.outcome import MESSAGE_LENGTH, STACK_LENGTH, failed, fingerprint
+from millstream.consumers.worker.execution.outcome import (
+    MESSAGE_LENGTH,
+    STACK_LENGTH,
+    cancelled,
+    failed,
+    fingerprint,
+    redacted,
+)
 
 
 @dataclass
@@ -127,3 +135,36 @@ async def test_a_metered_coroutine_can_be_cancelled_and_cleans_up() -> None:
     await asyncio.gather(task, return_exceptions=True)
     assert cleaned.is_set()
     assert task.cancelled()
+
+
+class Card(BaseModel):
+    number: int
+    holder: str
+
+
+def test_what_a_model_did_not_accept_is_in_no_error() -> None:
+    secret = "4111-1111, input_type=str] 1111-1111"
+
+    def validates() -> None:
+        try:
+            Card.model_validate({"number": secret, "holder": [secret]})
+        except ValidationError as error:
+            raise RuntimeError("no card") from error
+
+    for error in (
+        caught(validates),
+        caught(Card.model_validate, {"number": secret}),
+        caught(Card.model_validate, secret),
+    ):
+        described = failed(error).error
+        assert described["stack"]
+        assert "1111" not in "".join(described.values()), described
+    assert "number" in failed(caught(Card.model_validate, {"number": secret})).error["error_message"]
+
+
+def test_a_redacted_failure_keeps_type_and_fingerprint_alone() -> None:
+    outcome = failed(caught(charge, 1))
+    error = redacted(outcome).error
+    assert (error["error_type"], error["error_fingerprint"]) == ("ValueError", outcome.error["error_fingerprint"])
+    assert "declined" not in "".join(error.values())
+    assert redacted(cancelled("wrong report")).error["error_message"] == "wrong report"

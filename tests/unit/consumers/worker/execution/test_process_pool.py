@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from millstream.consumers.worker import JobContext
+from millstream.consumers.worker.execution.current_job import job_fields
 from millstream.consumers.worker.execution.outcome import SUCCEEDED
 from millstream.consumers.worker.execution.process_child import MESSAGE_LENGTH, ProcessTask, TaskAnswer
 from millstream.consumers.worker.execution.process_pool import MIB, ChildUnavailable, ProcessLimits, ProcessSlot
@@ -241,12 +242,14 @@ def test_a_child_starts_although_the_working_directory_was_removed(slot: Process
 
 
 def test_a_child_logs_as_its_worker(capfd: pytest.CaptureFixture[str]) -> None:
-    slot = ProcessSlot(partial(configure_logging, "json", "info", service="w1"))
+    slot = ProcessSlot(partial(configure_logging, "json", current_fields=job_fields, service="w1"))
     assert run(slot, logs).outcome == SUCCEEDED
     slot.kill()
     (line,) = [each for each in capfd.readouterr().err.splitlines() if "from a child" in each]
     logged = json.loads(line)
     assert (logged["event"], logged["level"], logged["service"]) == ("from a child", "info", "w1")
+    assert (logged["job_type"], logged["tenant"], logged["attempt"]) == ("logs", "a", 1)
+    assert len(logged["job_id"]) == 36
 
 
 def test_a_coroutine_that_a_handler_returns_is_run_and_a_generator_is_an_error(slot: ProcessSlot) -> None:

@@ -120,3 +120,9 @@ def test_the_idempotency_key_outlives_the_execution() -> None:
     first, second = (JobContext(request, run, lambda *_: None) for run in ("run-1", "run-2"))
     assert first.idempotency_key == second.idempotency_key
     assert first.execution_id != second.execution_id
+
+
+@pytest.mark.parametrize("name", ["a+b", "", "a b", "a\n", ".a", "x" * 129, "\u00e9", None])
+def test_a_name_that_no_job_can_have_is_refused(name: Any) -> None:
+    with pytest.raises(ValueError, match="no job could have this type"):
+        JobTypes().job(name)(lambda: None)

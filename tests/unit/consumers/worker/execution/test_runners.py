@@ -14,9 +14,16 @@ from pydantic import BaseModel
 from millstream.consumers.worker import JobContext, JobTypes
 from millstream.consumers.worker.execution import process_pool
 from millstream.consumers.worker.execution.execution import Execution
-from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
+from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome, failed
 from millstream.consumers.worker.execution.returned import GeneratorReturned
-from millstream.consumers.worker.execution.runners import LoopRunner, NotStarted, ProcessRunner, Runner, ThreadRunner
+from millstream.consumers.worker.execution.runners import (
+    LoopRunner,
+    NotStarted,
+    ProcessRunner,
+    Runner,
+    ThreadCall,
+    ThreadRunner,
+)
 from millstream.consumers.worker.execution.time_limits import timeout_s
 from millstream.schemas import DeadReason, EventKind
 from tests.unit.consumers.worker.execution.made import execution
@@ -299,3 +306,17 @@ def test_the_shortest_of_handler_request_and_deadline_limits_a_run() -> None:
     assert timeout_s(job_type, execution("adds", deadline=datetime.now(UTC) - timedelta(seconds=2))) == 0
     unlimited = jobs.get("raises-stop")
     assert unlimited is not None and timeout_s(unlimited, execution("raises-stop")) is None
+
+
+def raises_stop_iteration() -> None:
+    next(iter(()))
+
+
+async def test_a_function_that_raises_stop_iteration_keeps_its_stack() -> None:
+    call = ThreadCall(asyncio.get_running_loop(), raises_stop_iteration)
+    call()
+    with pytest.raises(RuntimeError) as caught:
+        await call.returned()
+    described = failed(caught.value).error
+    assert "in raises_stop_iteration" in described["stack"]
+    assert described["error_fingerprint"] != failed(RuntimeError()).error["error_fingerprint"]

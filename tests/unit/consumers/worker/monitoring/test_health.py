@@ -126,3 +126,20 @@ def test_only_a_stop_of_all_transactions_without_a_known_cause_calls_for_a_resta
         writing.committed()
         assert not writing.kafka_away
         assert answer(port, "/live") == 200
+
+
+def test_a_worker_without_brokers_is_not_ready_although_nothing_is_to_be_written_and_lives() -> None:
+    port, status = free_port(), WorkerStatus()
+    status.ready.set()
+    now = time.monotonic()
+    with HealthServer("127.0.0.1", port, status, WorkerMetrics(status)):
+        for client in ("default", "bulk"):
+            status.brokers.note(client, True, now - 60)
+        assert answer(port, "/ready") == 503
+        status.brokers.note("default", False, now)
+        code, lines = told(port, "/ready")
+        assert code == 503
+        assert any("no broker has answered for 60 s" in line for line in lines)
+        assert answer(port, "/live") == 200
+        status.brokers.note("bulk", True, now)
+        assert answer(port, "/ready") == 200

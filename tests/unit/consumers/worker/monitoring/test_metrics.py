@@ -98,6 +98,16 @@ def test_the_lag_is_what_was_not_taken_and_0_when_only_markers_of_transactions_f
     ]
 
 
+@pytest.mark.parametrize(("state", "connected"), [("UP", True), ("CONNECT", False), ("DOWN", False)])
+def test_the_statistics_say_whether_a_broker_answers(state: str, connected: bool) -> None:
+    noted: list[Any] = []
+    status = WorkerStatus()
+    status.brokers.note = lambda *said: noted.append(said[:2])  # type: ignore[method-assign]
+    text = json.dumps({"brokers": {"b": {"nodename": "host:1", "state": state}}})
+    WorkerMetrics(status).read_statistics("default", text, {})
+    assert noted == [("default", connected)]
+
+
 def test_job_types_that_no_handler_has_share_one_label() -> None:
     metrics = WorkerMetrics(WorkerStatus(), ["mail.send"])
     for number in range(1000):
