@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 
-class Position(NamedTuple):
+class ReadPosition(NamedTuple):
     """What a client knows of a partition that it reads. `fetched`: the offset that it asks for next; `end`: the first
     one that is not committed yet; `delivered`: the last record that it handed over, None before the first;
     `committed`: the offset that the group goes on at."""
@@ -36,7 +36,7 @@ class Lag:
         for message in messages:
             self._applied[message.partition] = (message.offset + 1, message.timestamp)
 
-    def measure(self, positions: Mapping[int, Position | None], now: float) -> Behind | None:
+    def measure(self, positions: Mapping[int, ReadPosition | None], now: float) -> Behind | None:
         """How far behind the tracker is in these partitions, which it owns; None while one of them is not known."""
         records, seconds, known = 0, 0.0, True
         for partition, position in positions.items():

@@ -34,7 +34,7 @@ from typing import Any, cast
 from faust.transport.drivers import aiokafka as driver
 from mode.utils.queues import FlowControlEvent
 
-from millstream.streams.lag import Position
+from millstream.streams.lag import ReadPosition
 from millstream.streams.log_limit import LIBRARY_LOGGER
 
 METADATA_PAUSE_S = 0.1
@@ -161,7 +161,7 @@ class TrackerConsumer(driver.Consumer):
         self.stop_flow()
         await super().on_partitions_assigned(assigned, generation_id)
 
-    def known_position(self, tp: Any) -> Position | None:
+    def known_position(self, tp: Any) -> ReadPosition | None:
         """Where the client stands in a partition; None while it does not know. The client's thread changes the numbers
         meanwhile, so they are those of about now."""
         client = self._thread._consumer
@@ -170,7 +170,7 @@ class TrackerConsumer(driver.Consumer):
         state = None if assignment is None else assignment.state_value(tp)
         if state is None or state.lso is None or not state.has_valid_position:
             return None
-        return Position(state.position, state.lso, self._read_offset.get(tp), self._committed_offset.get(tp))
+        return ReadPosition(state.position, state.lso, self._read_offset.get(tp), self._committed_offset.get(tp))
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """No records are at the offsets from the first up to, but without, the second."""
