@@ -32,6 +32,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, cast
 
 from faust.transport.drivers import aiokafka as driver
+from mode.services import WaitResults
 from mode.utils.queues import FlowControlEvent
 
 from millstream.streams.lag import ReadPosition
@@ -81,6 +82,11 @@ def pause_between_metadata_requests(client: Any) -> None:
 class _Thread(driver.AIOKafkaConsumerThread):
     logger = LIBRARY_LOGGER
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.last_fetched: dict[Any, int] = {}
+        """The offset of the last record that was fetched of each partition."""
+
     async def on_start(self) -> None:
         OffsetResets(cast(TrackerTransport, self.transport).on_offset_reset).install()
         await super().on_start()
@@ -107,6 +113,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         wanted = set(active_partitions) if self.consumer.flow_active else set()
         for partition in fetched.keys() - wanted:
             consumer.seek(partition, fetched.pop(partition)[0].offset)
+        self.last_fetched.update({partition: records[-1].offset for partition, records in fetched.items() if records})
         return fetched
 
 
@@ -139,16 +146,18 @@ class TrackerConsumer(driver.Consumer):
     async def wait_first(self, *coroutines: Any, **options: Any) -> Any:
         """As Faust's, but what is delivered without waiting takes no task. Faust's loop over the records calls this
         with the delivery of a record and with what waits for the flow to be suspended."""
-        delivery, *others = coroutines
-        if asyncio.iscoroutine(delivery):
-            try:
-                waits_for = delivery.send(None)
-            except StopIteration:
-                for each in others:
-                    each.close()
-                return None
-            delivery = _Begun(delivery, waits_for)
-        return await super().wait_first(delivery, *others, **options)
+        if len(coroutines) != 2 or options or not all(map(asyncio.iscoroutine, coroutines)):
+            return await super().wait_first(*coroutines, **options)
+        delivery, suspension = coroutines
+        try:
+            waits_for = delivery.send(None)
+        except StopIteration:
+            suspension.close()
+            return WaitResults([delivery], [None], False)
+        except BaseException:
+            suspension.close()
+            raise
+        return await super().wait_first(_Begun(delivery, waits_for), suspension)
 
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -170,7 +179,9 @@ class TrackerConsumer(driver.Consumer):
         state = None if assignment is None else assignment.state_value(tp)
         if state is None or state.lso is None or not state.has_valid_position:
             return None
-        return ReadPosition(state.position, state.lso, self._read_offset.get(tp), self._committed_offset.get(tp))
+        return ReadPosition(
+            state.position, state.lso, cast(_Thread, self._thread).last_fetched.get(tp), self._committed_offset.get(tp)
+        )
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """No records are at the offsets from the first up to, but without, the second."""

@@ -15,8 +15,8 @@ def record(partition: int, offset: int, written_at: float) -> Any:
 def test_a_tracker_that_has_applied_everything_is_level_though_markers_lie_behind() -> None:
     lag = Lag()
     lag.applied([record(0, 9, NOW - 500)])
-    assert lag.measure({0: ReadPosition(fetched=12, end=12, delivered=9, committed=5)}, NOW) == Behind(0, 0.0)
-    assert lag.measure({0: ReadPosition(fetched=12, end=12, delivered=None, committed=12)}, NOW) == Behind(0, 0.0)
+    assert lag.measure({0: ReadPosition(fetched=12, end=12, last=9, committed=5)}, NOW) == Behind(0, 0.0)
+    assert lag.measure({0: ReadPosition(fetched=12, end=12, last=None, committed=12)}, NOW) == Behind(0, 0.0)
 
 
 def test_it_counts_what_is_not_read_and_what_is_read_and_not_applied() -> None:
@@ -42,3 +42,9 @@ def test_before_the_first_event_it_counts_from_where_its_group_goes_on() -> None
 def test_what_it_does_not_know_it_does_not_say() -> None:
     assert Lag().measure({0: None, 1: ReadPosition(1, 1, None, 1)}, NOW) is None
     assert Lag().measure({}, NOW) == Behind(0, 0.0)
+
+
+def test_a_topic_that_was_made_again_is_not_behind_by_what_was_read_of_the_former_one() -> None:
+    lag = Lag()
+    lag.applied([record(0, 9, NOW)])
+    assert lag.measure({0: ReadPosition(fetched=3, end=3, last=5_000, committed=3)}, NOW) == Behind(0, 0.0)
