@@ -18,7 +18,7 @@ from millstream.schemas.connection import METADATA_REFRESH_MS
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
-from millstream.streams.event_batches import batches
+from millstream.streams.event_batches import batches, waiting_bytes
 from millstream.streams.http_api import HttpApi, IdleConnections, NoOwner
 from millstream.streams.lag import Behind, Lag
 from millstream.streams.log_limit import LIBRARY_LOGGER
@@ -138,7 +138,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
     tracker = Tracker(table, placement, codec, config.retention_s)
     app.transport.on_offset_reset = partial(_note_offset_reset, tracker, topics.events)
     second = SecondReader(connection, app.conf.id, topics.events)
-    lag = Lag()
+    lag, idle = Lag(), IdleConnections()
     stall_detector, recovery_watch = StallDetector(second.unread), RecoveryWatch(second.kafka_answers)
 
     @app.agent(events, concurrency=1, name="track")
@@ -146,6 +146,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         # Faust may commit past an unfinished message when several finish out of order; one batch at a time has no
         # such order, and a batch is acknowledged when the next one is asked for.
         await placement.load()
+        cast(Any, app.transport).buffered_bytes = partial(waiting_bytes, stream)
         async for batch in batches(app, stream, config.batch, config.batch_within_s):
             try:
                 await tracker.apply_batch(batch)
@@ -187,8 +188,6 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         consumer = cast(TrackerConsumer, app.consumer)
         owned = [tp for tp in app.assignor.assigned_actives() if tp.topic == topics.events]
         return lag.measure({tp.partition: consumer.known_position(tp) for tp in owned}, time.time())
-
-    idle = IdleConnections()
 
     @app.timer(IDLE_CHECK_S)  # type: ignore[untyped-decorator]
     async def look_after_connections() -> None:

@@ -12,6 +12,13 @@ from typing import Any, cast
 import faust
 
 
+def waiting_bytes(stream: Any) -> int:
+    """The bytes of the records in the stream's queue. May be called by any thread."""
+    # One step of the interpreter, during which no other thread changes the queue.
+    waiting = list(stream.channel.queue._queue)
+    return sum(len(event.message.value or b"") for event in waiting)
+
+
 async def batches(app: faust.App, stream: Any, most: int, within_s: float) -> AsyncIterator[list[Any]]:
     """The stream's records, at most so many at a time; a batch that is not full at once waits `within_s` seconds for
     others. Those of a batch are acknowledged when the next one is asked for."""

@@ -41,6 +41,11 @@ from millstream.streams.log_limit import LIBRARY_LOGGER
 METADATA_PAUSE_S = 0.1
 """The shortest time between two requests for the cluster's metadata."""
 
+MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+"""Bytes of events that wait to be applied above which nothing more is fetched. Faust counts records, of 3 MiB each."""
+
+BUFFER_FULL_PAUSE_S = 0.02
+
 _RESET_TEXT = "Fetch offset %s is out of range for partition %s, resetting offset"
 
 
@@ -109,6 +114,9 @@ class _Thread(driver.AIOKafkaConsumerThread):
         is recovered, the client returns records of every partition. Between its return and the seek the thread does
         nothing else, so no record can slip through.
         """
+        if cast(TrackerTransport, self.transport).buffered_bytes() > MAX_BUFFERED_BYTES:
+            await asyncio.sleep(BUFFER_FULL_PAUSE_S)
+            return {}
         fetched: Any = await super()._fetch_records(consumer, active_partitions, *args, **kwargs)
         wanted = set(active_partitions) if self.consumer.flow_active else set()
         for partition in fetched.keys() - wanted:
@@ -199,9 +207,11 @@ class _Producer(driver.Producer):
 
 class TrackerTransport(driver.Transport):
     """Faust's transport with consumers that read only committed records and drop none. `on_offset_reset`: see
-    `OffsetResets`."""
+    `OffsetResets`. `buffered_bytes`: how many bytes of records wait in the queue of events; the client's thread calls
+    it."""
 
     on_offset_reset: Callable[[str, int, int], None]
+    buffered_bytes: Callable[[], int] = staticmethod(lambda: 0)
     Consumer = TrackerConsumer
     Producer = _Producer
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
-from millstream.streams.event_batches import batches
+from millstream.streams.event_batches import batches, waiting_bytes
 
 
 @dataclass(eq=False)
@@ -15,6 +15,7 @@ class Message:
 
     offset: int
     generation_id: int = 1
+    value: bytes | None = b"12345"
     tracked: bool = False
     acked: bool = False
 
@@ -78,3 +79,9 @@ async def test_a_batch_that_is_not_full_waits_a_moment_for_more() -> None:
     await asyncio.sleep(0.001)
     channel.put([Message(2)])
     assert [each.offset for each in await first] == [1, 2]
+
+
+async def test_the_bytes_that_wait_are_those_of_the_records_in_the_queue() -> None:
+    channel = Channel()
+    channel.put([Message(1), Message(2, value=None), Message(3, value=b"1")])
+    assert waiting_bytes(SimpleNamespace(channel=channel)) == 6

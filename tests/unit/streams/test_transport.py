@@ -231,3 +231,16 @@ async def test_the_last_record_that_was_fetched_is_known_of_each_partition(consu
     consumer.resume_partitions({STATE, EVENT})
     await fetch(consumer, client)
     assert consumer._thread.last_fetched == {STATE: 4, EVENT: 4}
+
+
+async def test_nothing_is_fetched_while_many_bytes_wait_to_be_applied(
+    consumer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client()
+    consumer.resume_partitions({EVENT})
+    monkeypatch.setattr(transport, "BUFFER_FULL_PAUSE_S", 0.0)
+    waiting = transport.MAX_BUFFERED_BYTES + 1
+    monkeypatch.setattr(consumer._thread.transport, "buffered_bytes", lambda: waiting)
+    assert await fetch(consumer, client) == {}
+    waiting = transport.MAX_BUFFERED_BYTES
+    assert (await fetch(consumer, client)).keys() == {EVENT}
