@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -325,10 +326,10 @@ def test_two_trackers_answer_for_each_others_jobs_and_the_one_that_is_left_for_a
     jobs = [new_id() for _ in range(40)]
     writer.write([event for job_id in jobs for event in life(job_id, None)])
     # A request that one of them forwards to the other carries the token.
-    token = {"MILLSTREAM_TRACKER__TOKEN": "s3cret"}
+    token = "s3cret"
     with (
-        RunningTracker(kafka.bootstrap, topics, tmp_path, **token) as first,
-        RunningTracker(kafka.bootstrap, topics, tmp_path, **token) as second,
+        RunningTracker(kafka.bootstrap, topics, tmp_path, MILLSTREAM_TRACKER__TOKEN=token) as first,
+        RunningTracker(kafka.bootstrap, topics, tmp_path, MILLSTREAM_TRACKER__TOKEN=token) as second,
     ):
         assert httpx.get(f"http://127.0.0.1:{first.port}/jobs/{jobs[0]}", timeout=5).status_code == 401
         # Each state is written by the owner of the job now, for half of them another tracker than at the start.
