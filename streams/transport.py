@@ -193,6 +193,9 @@ class TrackerConsumer(driver.Consumer):
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """No records are at the offsets from the first up to, but without, the second."""
+        if cast(TrackerTransport, self.transport).is_held(tp.partition):
+            # Nothing behind it is acknowledged, so it would be kept for ever.
+            return
         await super()._add_gap(tp, offset_from, offset_to - 1)
 
 
@@ -208,10 +211,11 @@ class _Producer(driver.Producer):
 class TrackerTransport(driver.Transport):
     """Faust's transport with consumers that read only committed records and drop none. `on_offset_reset`: see
     `OffsetResets`. `buffered_bytes`: how many bytes of records wait in the queue of events; the client's thread calls
-    it."""
+    it. `is_held`: whether nothing more of a partition of events is acknowledged."""
 
     on_offset_reset: Callable[[str, int, int], None]
     buffered_bytes: Callable[[], int] = staticmethod(lambda: 0)
+    is_held: Callable[[int], bool] = staticmethod(lambda partition: False)
     Consumer = TrackerConsumer
     Producer = _Producer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from millstream.local.broker import Broker
@@ -228,23 +228,47 @@ def test_the_second_reader_finds_what_is_committed_and_not_read_and_nothing_else
     assert reader.unread(beginning) == {}
 
 
-def test_it_stops_at_an_event_of_a_newer_release_until_it_is_upgraded(
+def test_an_event_of_a_newer_release_stops_nothing_and_nothing_behind_it_is_acknowledged(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
-    before, after = new_id(), new_id()
+    before, newer, after = new_id(), new_id(), [new_id() for _ in range(20)]
     writer.write(life(before))
+    plain = Producer(KafkaConnection(kafka.bootstrap).producer())
+    placed: list[tuple[int, int]] = []
     with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
         eventually(lambda: committed(kafka.bootstrap, topics), lambda offsets: offsets >= 3)
-        writer.write([], garbage=b"\0" + (999).to_bytes(4) + b"what a newer release writes")
-        eventually(lambda: tracker.get("/health"), lambda answer: answer is not None and answer.status_code == 503)
-        assert "schema id 999" in tracker.json("/health")["event_of_newer_release"]
-        writer.write(life(after))
-        assert tracker.json(f"/jobs/{before}")["state"] == "succeeded"
-        assert tracker.json("/counts")["unreadable"] == 0
+        plain.produce(
+            topics.events,
+            b"\0" + (999).to_bytes(4) + b"what a newer release writes",
+            newer.encode(),
+            on_delivery=lambda _, message: placed.append((message.partition(), message.offset())),
+        )
+        plain.flush(30)
+        told = eventually(lambda: tracker.json("/health"), lambda found: "event_of_newer_release" in found)
+        assert "schema id 999" in told["event_of_newer_release"]
+        for job_id in after:
+            writer.write(life(job_id))
+        eventually(tracker.finished, lambda count: count == 21)
+        assert tracker.json("/counts")["unreadable"] == 0, "a newer tracker can read it"
         assert tracker.process.tail.count("event_of_newer_release") == 1
-    assert tracker.process.returncode == 0
-    # Neither this event nor any behind it was acknowledged.
-    assert committed(kafka.bootstrap, topics) <= 4
+        ((held, offset),) = placed
+        # The other partitions are acknowledged: all but the marker behind the last event of each.
+        eventually(lambda: _lag_of_commits(kafka.bootstrap, topics, held), lambda lag: lag <= 3)
+    assert tracker.process.returncode == 0, "its stop waits for nothing"
+    assert committed(kafka.bootstrap, topics, [held]) <= offset
+    with tracker:
+        # The next one reads the event again, as that of the newer release will.
+        eventually(lambda: tracker.json("/health"), lambda found: "event_of_newer_release" in found)
+        assert (tracker.finished(), tracker.json("/counts")["duplicate_outcomes"]) == (21, 0)
+
+
+def _lag_of_commits(bootstrap: str, topics: TopicCatalogue, but: int) -> int:
+    """How many offsets lie behind those that the tracker's group has committed, in all partitions but one."""
+    consumer = Consumer(KafkaConnection(bootstrap).consumer("reader"))
+    others = [number for number in range(4) if number != but]
+    ends = sum(consumer.get_watermark_offsets(TopicPartition(topics.events, each), 10)[1] for each in others)
+    consumer.close()
+    return ends - committed(bootstrap, topics, others)
 
 
 def test_states_stay_right_over_restarts_when_events_and_states_get_more_partitions(

@@ -85,3 +85,16 @@ async def test_the_bytes_that_wait_are_those_of_the_records_in_the_queue() -> No
     channel = Channel()
     channel.put([Message(1), Message(2, value=None), Message(3, value=b"1")])
     assert waiting_bytes(SimpleNamespace(channel=channel)) == 6
+
+
+async def test_what_is_removed_from_a_batch_is_not_acknowledged_and_nothing_waits_for_it() -> None:
+    channel, subject = Channel(), app()
+    done, held, later = (Message(offset) for offset in range(3))
+    channel.put([done, held])
+    taking = batches(subject, SimpleNamespace(channel=channel), 10, 0.001)
+    batch = await anext(taking)
+    batch.remove(held)
+    channel.put([later])
+    await anext(taking)
+    assert (done.acked, held.acked) == (True, False)
+    assert subject.consumer._unacked_messages == {later}, "a stop or a rebalance would wait for ever"
