@@ -234,7 +234,7 @@ def test_an_event_of_a_newer_release_stops_nothing_and_nothing_behind_it_is_ackn
     before, newer, after = new_id(), new_id(), [new_id() for _ in range(20)]
     writer.write(life(before))
     plain = Producer(KafkaConnection(kafka.bootstrap).producer())
-    placed: list[tuple[int, int]] = []
+    placed: list[Any] = []
     with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
         eventually(lambda: committed(kafka.bootstrap, topics), lambda offsets: offsets >= 3)
         plain.produce(
