@@ -46,12 +46,12 @@ def main() -> None:
             topics = TopicCatalogue("bench.")
             apply_topics(KafkaConnection(broker.bootstrap), topics)
             with harness.step("starting without events", 1):
-                empty = Tracker(broker.bootstrap, topics, Path(folder))
+                empty = TrackerProcess(broker.bootstrap, topics, Path(folder))
                 start_bytes = empty.memory_once_ready()
                 empty.stop()
             with harness.step("producing", rows) as advance:
                 produce(broker.bootstrap, topics, rows, advance)
-            tracker = Tracker(broker.bootstrap, topics, Path(folder))
+            tracker = TrackerProcess(broker.bootstrap, topics, Path(folder))
             try:
                 with harness.step("tracking", rows) as advance:
                     seconds, cpu_s, timed = tracker.follow(rows, advance)
@@ -77,7 +77,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", type=int, help="how many events (default: 600,000; 60,000 with --quick)")
 
 
-class Tracker:
+class TrackerProcess:
     """`millstream tracker` as a process."""
 
     def __init__(self, bootstrap: str, topics: TopicCatalogue, folder: Path) -> None:

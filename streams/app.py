@@ -1,11 +1,9 @@
 """The Faust application around the tracker."""
 
-import asyncio
 import os
 import socket
 import sys
 import time
-from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, NoReturn, cast
 
@@ -20,7 +18,7 @@ from millstream.schemas.denial import RIGHTS
 from millstream.schemas.topics import MAX_RECORD_BYTES
 from millstream.streams.config import TrackerConfig
 from millstream.streams.credentials import credentials
-from millstream.streams.event_batches import batches
+from millstream.streams.event_batches import batches, waiting_bytes
 from millstream.streams.http_api import HttpApi, IdleConnections, NoOwner
 from millstream.streams.lag import Behind, Lag
 from millstream.streams.log_limit import LIBRARY_LOGGER
@@ -42,9 +40,6 @@ IDLE_CHECK_S = 1.0
 SESSION_S = 6.0
 WRITE_BYTES = 256 * 1024
 """Bytes of the states that are written to a partition at once."""
-
-NEWER_EVENT_LOG_S = 60.0
-"""Seconds between two lines that say why the tracker has stopped to read."""
 
 
 class _App(faust.App):
@@ -96,9 +91,9 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
     table = _states_table(app, topics)
     placement = _Placement(app, topics.states)
     tracker = Tracker(table, placement, codec, config.retention_s)
-    cast(TrackerTransport, app.transport).on_offset_reset = partial(_note_offset_reset, tracker, topics.events)
+    _connect(cast(TrackerTransport, app.transport), tracker, topics.events)
     second = SecondReader(connection, app.conf.id, topics.events)
-    lag = Lag()
+    lag, idle = Lag(), IdleConnections()
     stall_detector, recovery_watch = StallDetector(second.unread), RecoveryWatch(second.kafka_answers)
 
     @app.agent(events, concurrency=1, name="track")
@@ -106,6 +101,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         # Faust may commit past an unfinished message when several finish out of order; one batch at a time has no
         # such order, and a batch is acknowledged when the next one is asked for.
         await placement.load()
+        cast(Any, app.transport).buffered_bytes = partial(waiting_bytes, stream)
         async for batch in batches(app, stream, config.batch, config.batch_within_s):
             try:
                 await tracker.apply_batch(batch)
@@ -116,10 +112,9 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
                 # for a batch that is never acknowledged. The next tracker reads the batch again.
                 log.critical("batch_not_written", action="the tracker ends", exc_info=True)
                 _end()
-            if tracker.newer_event:
-                await _stop_reading(app, tracker)
             stall_detector.processed(batch)
             lag.applied(batch)
+            batch[:] = [message for message in batch if not tracker.holds(message)]
 
     @table.on_recover
     async def recovered() -> None:
@@ -133,7 +128,8 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
 
     @app.timer(CHECK_INTERVAL_S)  # type: ignore[untyped-decorator]
     async def check_for_stall() -> None:
-        reading = tracker.recovered and not app.rebalancing and not tracker.newer_event
+        tracker.report_newer()
+        reading = tracker.recovered and not app.rebalancing
         unread = await stall_detector.check(_owned(app, topics.events) if reading else ())
         if unread:
             # Whatever keeps the tracker from reading, its health does not show it; the next process starts afresh.
@@ -141,7 +137,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
             _end()
         # Offsets that Faust does not know yet are None.
         progress = app.rebalancing, dict(cast(Any, app.tables).recovery.active_offsets), tracker.jobs
-        if await recovery_watch.check(reading or bool(tracker.newer_event), progress):
+        if await recovery_watch.check(reading, progress):
             log.critical("recovery_stalled", rebalancing=app.rebalancing, action="the tracker ends")
             _end()
 
@@ -149,8 +145,6 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
         consumer = cast(TrackerConsumer, app.consumer)
         owned = [tp for tp in app.assignor.assigned_actives() if tp.topic == topics.events]
         return lag.measure({tp.partition: consumer.known_position(tp) for tp in owned}, time.time())
-
-    idle = IdleConnections()
 
     @app.timer(IDLE_CHECK_S)  # type: ignore[untyped-decorator]
     async def look_after_connections() -> None:
@@ -240,21 +234,6 @@ def _partitions(topics: TopicCatalogue, name: str) -> int:
     return next(topic.partitions for topic in topics if topic.name == name)
 
 
-async def _stop_reading(app: faust.App, tracker: Tracker) -> NoReturn:
-    """Acknowledge nothing more, so that the tracker of a newer release reads the event, and go on giving answers until
-    the process is stopped. After a rebalance it starts anew: others may own the event's partition by then."""
-    said_at = float("-inf")
-    # A stop of the application cancels this task.
-    with suppress(asyncio.CancelledError):
-        while not app.should_stop and not app.rebalancing:
-            if time.monotonic() - said_at >= NEWER_EVENT_LOG_S:
-                said_at = time.monotonic()
-                log.error("event_of_newer_release", where=tracker.newer_event, action="upgrade the tracker")
-            await asyncio.sleep(0.2)
-    # Faust's regular stop waits for ever for a batch that is not acknowledged.
-    _end(EXIT_STALLED if app.rebalancing else 0)
-
-
 def _end_without_right(connection: KafkaConnection, topic: str, error: Exception) -> NoReturn:
     """Say which right Kafka refuses, and end."""
     log.critical(
@@ -273,6 +252,12 @@ def _end(code: int = EXIT_STALLED) -> NoReturn:
     """End at once, so that the supervisor restarts the tracker after the last acknowledged batch."""
     sys.stdout.flush()
     os._exit(code)
+
+
+def _connect(transport: TrackerTransport, tracker: Tracker, events: str) -> None:
+    """Tell the tracker of offsets that do not exist any more, and the transport what is not acknowledged."""
+    transport.on_offset_reset = partial(_note_offset_reset, tracker, events)
+    transport.is_held = lambda partition: partition in tracker.newer
 
 
 def _note_offset_reset(tracker: Tracker, events: str, topic: str, partition: int, offset: int) -> None:

@@ -12,9 +12,17 @@ from typing import Any, cast
 import faust
 
 
+def waiting_bytes(stream: Any) -> int:
+    """The bytes of the records in the stream's queue. May be called by any thread."""
+    # One step of the interpreter, during which no other thread changes the queue.
+    waiting = list(stream.channel.queue._queue)
+    return sum(len(event.message.value or b"") for event in waiting)
+
+
 async def batches(app: faust.App, stream: Any, most: int, within_s: float) -> AsyncIterator[list[Any]]:
     """The stream's records, at most so many at a time; a batch that is not full at once waits `within_s` seconds for
-    others. Those of a batch are acknowledged when the next one is asked for."""
+    others. Those of a batch are acknowledged when the next one is asked for, but for what was removed from the list: it
+    is read again after a restart or a rebalance, if nothing behind it in its partition is acknowledged either."""
     channel = aiter(stream.channel)
     queue = channel.queue
     while True:
@@ -29,9 +37,11 @@ async def batches(app: faust.App, stream: Any, most: int, within_s: float) -> As
             message.tracked = True
             consumer._unacked_messages.add(message)
         if current:
+            taken_in = list(current)
             yield current
             for message in current:
                 message.ack(consumer)
+            consumer._unacked_messages.difference_update(taken_in)
 
 
 def _is_current(app: faust.App, message: Any) -> bool:

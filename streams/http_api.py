@@ -151,11 +151,10 @@ class HttpApi:
         )
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
-        """200 once the table is recovered; 503 before, and when an event of a newer release has stopped the tracker."""
-        if self._tracker.newer_event:
-            return _json({"ready": False, "event_of_newer_release": self._tracker.newer_event, **self._lag()}, 503)
-        ready = self._is_ready()
-        return _json({"ready": ready, **self._lag()}, 200 if ready else 503)
+        """200 once the table is recovered, 503 before."""
+        ready, newer = self._is_ready(), self._tracker.newer_event
+        found = {"ready": ready, **self._lag()} | ({"event_of_newer_release": newer} if newer else {})
+        return _json(found, 200 if ready else 503)
 
     def _lag(self) -> dict[str, Any]:
         behind = self._behind() if self._is_ready() else None

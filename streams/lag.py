@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 
-class Position(NamedTuple):
+class ReadPosition(NamedTuple):
     """What a client knows of a partition that it reads. `fetched`: the offset that it asks for next; `end`: the first
-    one that is not committed yet; `delivered`: the last record that it handed over, None before the first;
-    `committed`: the offset that the group goes on at."""
+    one that is not committed yet; `last`: the last record that it has fetched, None before the first; `committed`: the
+    offset that the group goes on at."""
 
     fetched: int
     end: int
-    delivered: int | None
+    last: int | None
     committed: int | None
 
 
@@ -36,7 +36,7 @@ class Lag:
         for message in messages:
             self._applied[message.partition] = (message.offset + 1, message.timestamp)
 
-    def measure(self, positions: Mapping[int, Position | None], now: float) -> Behind | None:
+    def measure(self, positions: Mapping[int, ReadPosition | None], now: float) -> Behind | None:
         """How far behind the tracker is in these partitions, which it owns; None while one of them is not known."""
         records, seconds, known = 0, 0.0, True
         for partition, position in positions.items():
@@ -44,7 +44,8 @@ class Lag:
                 known = False
                 continue
             following, written_at = self._applied.get(partition, (position.committed or 0, None))
-            all_applied = position.delivered is None or position.delivered < following
+            # A last record beyond the end is of a topic that was deleted and made again.
+            all_applied = position.last is None or position.last < following or position.last >= position.end
             if position.fetched >= position.end and all_applied:
                 # What lies between is no event: markers, and events of transactions that were aborted.
                 self._level_at[partition] = now

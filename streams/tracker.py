@@ -30,6 +30,9 @@ TURN = 500
 LINES_S = 10.0
 """Seconds between two lines of one kind about records: each record of a tenant could cause one."""
 
+NEWER_LINES_S = 60.0
+"""Seconds between two lines that say that the tracker must be upgraded."""
+
 REGISTRY_RETRY_S = 1.0
 """Seconds between two questions to a Schema Registry that does not answer."""
 
@@ -49,7 +52,9 @@ class Placement(Protocol):
 class Tracker:
     """The table's contents and counters. One event loop owns it.
 
-    `newer_event`: where the tracker has stopped, because a newer release wrote the event there; empty while it reads.
+    `newer`: by partition, the offset of the first event that a newer release wrote. A tracker of that release reads it
+    again, and everything behind it in its partition, which is applied here but not to be acknowledged.
+    `newer_event`: where the first of them is; empty without one.
     """
 
     def __init__(self, table: StateTable, placement: Placement, codec: Codec, retention_s: float) -> None:
@@ -61,6 +66,7 @@ class Tracker:
         self.reused_attempts = 0
         self.offset_resets = 0
         self.newer_event = ""
+        self.newer: dict[int, int] = {}
         self.by_state: Counter[State] = Counter()
         self._table = table
         self._placement = placement
@@ -70,6 +76,7 @@ class Tracker:
         self._reader = EventReader(codec)
         self._codec = StateCodec(codec)
         self._lines = LineRate(LINES_S)
+        self._newer_lines = LineRate(NEWER_LINES_S)
 
     def state(self, job_id: str) -> JobState | None:
         value = self._table.states.data.get(job_id.encode())
@@ -97,8 +104,7 @@ class Tracker:
     async def apply_batch(self, messages: Iterable[Any]) -> None:
         """Apply a batch of records; returns when Kafka has acknowledged every change of the table.
 
-        What is no event is counted and left out. An event of a newer release is not applied and sets `newer_event`: the
-        batch must then be read again by a tracker that can read it.
+        What is no event is counted and left out. An event of a newer release is noted in `newer`.
         """
         by_job: dict[str, list[Event]] = {}
         partitions: dict[str, int] = {}
@@ -117,10 +123,26 @@ class Tracker:
         ]
         await self._table.write_changes(writes)
 
+    def holds(self, message: Any) -> bool:
+        """Whether the record must not be acknowledged, because a tracker of a newer release has to read it."""
+        first = self.newer.get(message.partition)
+        return first is not None and bool(message.offset >= first)
+
+    def report_newer(self) -> None:
+        """Log once a minute that a tracker of a newer release is needed."""
+        if self.newer_event and self._newer_lines.admit("event_of_newer_release") is not None:
+            log.error(
+                "event_of_newer_release",
+                where=self.newer_event,
+                partitions=sorted(self.newer),
+                action="upgrade the tracker; it reads these partitions again from there",
+            )
+
     async def restore(self) -> None:
         """Load the table's contents after it was recovered from its changelog; returns when Kafka has acknowledged what
         had to be moved."""
         self.recovered = False
+        self.newer, self.newer_event = {}, ""
         self._finished.clear()
         self.by_state.clear()
         store, owned, moves = self._table.states, self._placement.owned(), list[Change]()
@@ -244,9 +266,7 @@ class Tracker:
             self._report("event_rejected", **_where(message), reason=str(error))
         except DecodeError as error:
             if isinstance(error.__cause__, NewerSchema):
-                self.newer_event = self.newer_event or (
-                    f"{message.topic}[{message.partition}] {message.offset}: {error}"
-                )
+                self._note_newer(message, str(error))
             else:
                 self.unreadable += 1
                 self._report("event_unreadable", **_where(message), reason=str(error))
@@ -254,6 +274,11 @@ class Tracker:
             by_job.setdefault(event.job_id, []).append(event)
             partitions[event.job_id] = message.partition
         return True
+
+    def _note_newer(self, message: Any, reason: str) -> None:
+        self.newer.setdefault(message.partition, message.offset)
+        self.newer_event = self.newer_event or f"{message.topic}[{message.partition}] {message.offset}: {reason}"
+        self.report_newer()
 
     def _report(self, kind: str, **fields: Any) -> None:
         left_out = self._lines.admit(kind)

@@ -32,13 +32,19 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, cast
 
 from faust.transport.drivers import aiokafka as driver
+from mode.services import WaitResults
 from mode.utils.queues import FlowControlEvent
 
-from millstream.streams.lag import Position
+from millstream.streams.lag import ReadPosition
 from millstream.streams.log_limit import LIBRARY_LOGGER
 
 METADATA_PAUSE_S = 0.1
 """The shortest time between two requests for the cluster's metadata."""
+
+MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+"""Bytes of events that wait to be applied above which nothing more is fetched. Faust counts records, of 3 MiB each."""
+
+BUFFER_FULL_PAUSE_S = 0.02
 
 _RESET_TEXT = "Fetch offset %s is out of range for partition %s, resetting offset"
 
@@ -81,6 +87,11 @@ def pause_between_metadata_requests(client: Any) -> None:
 class _Thread(driver.AIOKafkaConsumerThread):
     logger = LIBRARY_LOGGER
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.last_fetched: dict[Any, int] = {}
+        """The offset of the last record that was fetched of each partition."""
+
     async def on_start(self) -> None:
         OffsetResets(cast(TrackerTransport, self.transport).on_offset_reset).install()
         await super().on_start()
@@ -103,10 +114,14 @@ class _Thread(driver.AIOKafkaConsumerThread):
         is recovered, the client returns records of every partition. Between its return and the seek the thread does
         nothing else, so no record can slip through.
         """
+        if cast(TrackerTransport, self.transport).buffered_bytes() > MAX_BUFFERED_BYTES:
+            await asyncio.sleep(BUFFER_FULL_PAUSE_S)
+            return {}
         fetched: Any = await super()._fetch_records(consumer, active_partitions, *args, **kwargs)
         wanted = set(active_partitions) if self.consumer.flow_active else set()
         for partition in fetched.keys() - wanted:
             consumer.seek(partition, fetched.pop(partition)[0].offset)
+        self.last_fetched.update({partition: records[-1].offset for partition, records in fetched.items() if records})
         return fetched
 
 
@@ -139,16 +154,18 @@ class TrackerConsumer(driver.Consumer):
     async def wait_first(self, *coroutines: Any, **options: Any) -> Any:
         """As Faust's, but what is delivered without waiting takes no task. Faust's loop over the records calls this
         with the delivery of a record and with what waits for the flow to be suspended."""
-        delivery, *others = coroutines
-        if asyncio.iscoroutine(delivery):
-            try:
-                waits_for = delivery.send(None)
-            except StopIteration:
-                for each in others:
-                    each.close()
-                return None
-            delivery = _Begun(delivery, waits_for)
-        return await super().wait_first(delivery, *others, **options)
+        if len(coroutines) != 2 or options or not all(map(asyncio.iscoroutine, coroutines)):
+            return await super().wait_first(*coroutines, **options)
+        delivery, suspension = coroutines
+        try:
+            waits_for = delivery.send(None)
+        except StopIteration:
+            suspension.close()
+            return WaitResults([delivery], [None], False)
+        except BaseException:
+            suspension.close()
+            raise
+        return await super().wait_first(_Begun(delivery, waits_for), suspension)
 
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -161,7 +178,7 @@ class TrackerConsumer(driver.Consumer):
         self.stop_flow()
         await super().on_partitions_assigned(assigned, generation_id)
 
-    def known_position(self, tp: Any) -> Position | None:
+    def known_position(self, tp: Any) -> ReadPosition | None:
         """Where the client stands in a partition; None while it does not know. The client's thread changes the numbers
         meanwhile, so they are those of about now."""
         client = self._thread._consumer
@@ -170,10 +187,15 @@ class TrackerConsumer(driver.Consumer):
         state = None if assignment is None else assignment.state_value(tp)
         if state is None or state.lso is None or not state.has_valid_position:
             return None
-        return Position(state.position, state.lso, self._read_offset.get(tp), self._committed_offset.get(tp))
+        return ReadPosition(
+            state.position, state.lso, cast(_Thread, self._thread).last_fetched.get(tp), self._committed_offset.get(tp)
+        )
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """No records are at the offsets from the first up to, but without, the second."""
+        if cast(TrackerTransport, self.transport).is_held(tp.partition):
+            # Nothing behind it is acknowledged, so it would be kept for ever.
+            return
         await super()._add_gap(tp, offset_from, offset_to - 1)
 
 
@@ -188,9 +210,12 @@ class _Producer(driver.Producer):
 
 class TrackerTransport(driver.Transport):
     """Faust's transport with consumers that read only committed records and drop none. `on_offset_reset`: see
-    `OffsetResets`."""
+    `OffsetResets`. `buffered_bytes`: how many bytes of records wait in the queue of events; the client's thread calls
+    it. `is_held`: whether nothing more of a partition of events is acknowledged."""
 
     on_offset_reset: Callable[[str, int, int], None]
+    buffered_bytes: Callable[[], int] = staticmethod(lambda: 0)
+    is_held: Callable[[int], bool] = staticmethod(lambda partition: False)
     Consumer = TrackerConsumer
     Producer = _Producer
 

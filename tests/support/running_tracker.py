@@ -29,6 +29,8 @@ class RunningTracker:
         **settings: str,
     ) -> None:
         self.port = free_port()
+        token = settings.get("MILLSTREAM_TRACKER__TOKEN", "")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._folder = folder
         self._command = [sys.executable, "-m", program, "tracker"]
         self._environment = {
@@ -74,7 +76,7 @@ class RunningTracker:
     def get(self, path: str) -> httpx.Response | None:
         assert self.process.is_alive(), self.process.tail
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=self._headers, timeout=5)
         except httpx.HTTPError:
             return None
 

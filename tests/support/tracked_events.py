@@ -1,5 +1,6 @@
 """Events of jobs for a tracker to read."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,10 +32,10 @@ def life(job_id: str, end: EventKind | None = EventKind.SUCCEEDED) -> list[JobEv
     return events
 
 
-def committed(bootstrap: str, topics: TopicCatalogue) -> int:
-    """The sum of the offsets that the tracker's group has committed."""
+def committed(bootstrap: str, topics: TopicCatalogue, partitions: Iterable[int] = range(4)) -> int:
+    """The sum of the offsets that the tracker's group has committed in these partitions."""
     consumer = Consumer(KafkaConnection(bootstrap).consumer(f"{topics.prefix}tracker"))
-    offsets = consumer.committed([TopicPartition(topics.events, number) for number in range(4)], 10)
+    offsets = consumer.committed([TopicPartition(topics.events, number) for number in partitions], 10)
     consumer.close()
     return sum(max(each.offset, 0) for each in offsets)
 

@@ -1,3 +1,5 @@
+"""What the tests of the tracker share."""
+
 from collections.abc import Iterator
 
 import pytest

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, TopicPartition
+import httpx
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from millstream.announced_schemas import REFRESH_S
@@ -76,15 +77,19 @@ def test_aborted_doubled_and_unreadable_events_change_nothing(
     writer.write([*events, *events], garbage=b"not an event")
     writer.write(events, garbage=b"\x00\x00\x00\x00\x02\xff\xff")
     with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
-        eventually(lambda: tracker.json("/counts").get("events"), lambda count: count == 11)
-        assert tracker.json("/counts") == {
+        counts = eventually(lambda: tracker.json("/counts"), lambda found: found.get("records_behind") == 0)
+        assert counts == {
             "states": {"succeeded": 1},
             "jobs": 1,
             "events": 11,
             "duplicate_outcomes": 0,
             "reused_attempts": 0,
             "unreadable": 2,
+            "rejected": 0,
             "offset_resets": 0,
+            # Behind the last event of a partition are only the markers of transactions.
+            "records_behind": 0,
+            "seconds_behind": 0.0,
         }
         assert tracker.json(f"/jobs/{doubled}")["executions"] == 1
         assert tracker.get(f"/jobs/{aborted}").status_code == 404  # type: ignore[union-attr]
@@ -226,27 +231,51 @@ def test_the_second_reader_finds_what_is_committed_and_not_read_and_nothing_else
     assert reader.unread(beginning) == {}
 
 
-def test_it_passes_over_an_event_with_a_made_up_schema_id_and_stops_at_one_of_a_newer_release_until_it_is_upgraded(
+def test_an_event_of_a_newer_release_stops_nothing_and_nothing_behind_it_is_acknowledged(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
-    before, after = new_id(), new_id()
+    before, newer, after = new_id(), new_id(), [new_id() for _ in range(20)]
     writer.write([], garbage=b"\0" + (999).to_bytes(4) + b"what somebody made up")
     writer.write(life(before))
+    plain = Producer(KafkaConnection(kafka.bootstrap).producer())
+    placed: list[Any] = []
     with RunningTracker(kafka.bootstrap, topics, tmp_path) as tracker:
         eventually(lambda: committed(kafka.bootstrap, topics), lambda offsets: offsets >= 4)
-        assert tracker.json("/counts")["unreadable"] == 1
+        assert tracker.json("/counts")["unreadable"] == 1, "no release has announced the schema"
         write_records(KafkaConnection(kafka.bootstrap), topics, {ANNOUNCEMENT_KEY + b"999": b"999"})
         time.sleep(REFRESH_S)
-        writer.write([], garbage=b"\0" + (999).to_bytes(4) + b"what a newer release writes")
-        eventually(lambda: tracker.get("/health"), lambda answer: answer is not None and answer.status_code == 503)
-        assert "schema id 999" in tracker.json("/health")["event_of_newer_release"]
-        writer.write(life(after))
-        assert tracker.json(f"/jobs/{before}")["state"] == "succeeded"
-        assert tracker.json("/counts")["unreadable"] == 1
+        plain.produce(
+            topics.events,
+            b"\0" + (999).to_bytes(4) + b"what a newer release writes",
+            newer.encode(),
+            on_delivery=lambda _, message: placed.append((message.partition(), message.offset())),
+        )
+        plain.flush(30)
+        told = eventually(lambda: tracker.json("/health"), lambda found: "event_of_newer_release" in found)
+        assert "schema id 999" in told["event_of_newer_release"]
+        for job_id in after:
+            writer.write(life(job_id))
+        eventually(tracker.finished, lambda count: count == 21)
+        assert tracker.json("/counts")["unreadable"] == 1, "a newer tracker can read it"
         assert tracker.process.tail.count("event_of_newer_release") == 1
-    assert tracker.process.returncode == 0
-    # Neither this event nor any behind it was acknowledged.
-    assert committed(kafka.bootstrap, topics) <= 5
+        ((held, offset),) = placed
+        # The other partitions are acknowledged: all but the marker behind the last event of each.
+        eventually(lambda: _lag_of_commits(kafka.bootstrap, topics, held), lambda lag: lag <= 3)
+    assert tracker.process.returncode == 0, "its stop waits for nothing"
+    assert committed(kafka.bootstrap, topics, [held]) <= offset
+    with tracker:
+        # The next one reads the event again, as that of the newer release will.
+        eventually(lambda: tracker.json("/health"), lambda found: "event_of_newer_release" in found)
+        assert (tracker.finished(), tracker.json("/counts")["duplicate_outcomes"]) == (21, 0)
+
+
+def _lag_of_commits(bootstrap: str, topics: TopicCatalogue, but: int) -> int:
+    """How many offsets lie behind those that the tracker's group has committed, in all partitions but one."""
+    consumer = Consumer(KafkaConnection(bootstrap).consumer("reader"))
+    others = [number for number in range(4) if number != but]
+    ends = sum(consumer.get_watermark_offsets(TopicPartition(topics.events, each), 10)[1] for each in others)
+    consumer.close()
+    return ends - committed(bootstrap, topics, others)
 
 
 def test_states_stay_right_over_restarts_when_events_and_states_get_more_partitions(
@@ -327,10 +356,13 @@ def test_two_trackers_answer_for_each_others_jobs_and_the_one_that_is_left_for_a
 ) -> None:
     jobs = [new_id() for _ in range(40)]
     writer.write([event for job_id in jobs for event in life(job_id, None)])
+    # A request that one of them forwards to the other carries the token.
+    token = "s3cret"
     with (
-        RunningTracker(kafka.bootstrap, topics, tmp_path) as first,
-        RunningTracker(kafka.bootstrap, topics, tmp_path) as second,
+        RunningTracker(kafka.bootstrap, topics, tmp_path, MILLSTREAM_TRACKER__TOKEN=token) as first,
+        RunningTracker(kafka.bootstrap, topics, tmp_path, MILLSTREAM_TRACKER__TOKEN=token) as second,
     ):
+        assert httpx.get(f"http://127.0.0.1:{first.port}/jobs/{jobs[0]}", timeout=5).status_code == 401
         # Each state is written by the owner of the job now, for half of them another tracker than at the start.
         writer.write([event for job_id in jobs for event in life(job_id)])
         eventually(lambda: first.finished() + second.finished(), lambda count: count == len(jobs))

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from millstream.streams.config import TrackerConfig
 from tests.support.paths import ROOT
 
 COMPOSE = ROOT / "docker-compose.yml"
@@ -57,3 +58,11 @@ def test_kafka_writes_to_its_volume() -> None:
 def test_a_worker_is_not_process_1_of_its_container() -> None:
     services = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]
     assert all(services[name]["init"] is True for name in ("worker", "sink", "tracker"))
+
+
+def test_the_tracker_that_other_containers_reach_has_a_token_and_so_has_who_asks_it() -> None:
+    services = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]
+    listening = services["tracker"]["environment"]
+    config = TrackerConfig(host=listening["MILLSTREAM_TRACKER__HOST"], token=listening["MILLSTREAM_TRACKER__TOKEN"])
+    assert config.http_guard().refusal({}) is not None
+    assert services["worker"]["environment"]["MILLSTREAM_TRACKER__TOKEN"] == listening["MILLSTREAM_TRACKER__TOKEN"]

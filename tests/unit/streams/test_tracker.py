@@ -35,7 +35,7 @@ def newer(value: bytes) -> bytes:
     return b"\0" + struct.pack(">I", 999) + value[5:]
 
 
-async def test_it_stops_at_an_event_of_a_newer_release_and_applies_the_others_that_it_has_read() -> None:
+async def test_what_lies_behind_an_event_of_a_newer_release_is_applied_and_not_acknowledged() -> None:
     tracker, known, job_id = tracker_of(Table()), new_id(), new_id()
     await tracker.apply_batch(
         [
@@ -47,6 +47,13 @@ async def test_it_stops_at_an_event_of_a_newer_release_and_applies_the_others_th
     assert "events[3] 17" in tracker.newer_event and "999" in tracker.newer_event
     assert tracker.unreadable == 0, "a newer tracker can read it"
     assert {tracker.state(each).state for each in (job_id, known)} == {State.RUNNING}  # type: ignore[union-attr]
+    held = {(3, 16): False, (3, 17): True, (3, 18): True, (0, 99): False}
+    assert {place: tracker.holds(message(b"", *place)) for place in held} == held
+    late = new_id()
+    await tracker.apply_batch([message(event(late, EventKind.SUCCEEDED), partition=3, offset=18)])
+    assert tracker.state(late).state is State.SUCCEEDED  # type: ignore[union-attr]
+    await tracker.restore()
+    assert (tracker.newer, tracker.newer_event) == ({}, ""), "after a rebalance the event is read again, or by others"
 
 
 async def test_an_id_that_is_not_of_a_newer_release_is_unreadable_and_stops_nothing() -> None:

@@ -173,3 +173,74 @@ def test_an_offset_that_is_out_of_range_is_reported_and_other_lines_of_level_inf
         fetcher.setLevel(logging.NOTSET)
     assert reported == [("events", 3, 7)]
     assert [record.message for record in caplog.records if record.name == fetcher.name] == ["a warning"]
+
+
+async def test_a_record_that_is_delivered_without_waiting_takes_no_task(consumer: Any) -> None:
+    delivered: list[int] = []
+
+    async def deliver() -> None:
+        delivered.append(len(asyncio.all_tasks()))
+
+    async def suspended() -> None:
+        raise AssertionError("nobody waits for it")
+
+    tasks = len(asyncio.all_tasks())
+    done = await consumer.wait_first(deliver(), suspended())
+    assert delivered == [tasks] and not done.stopped
+
+
+async def test_a_delivery_that_waits_goes_on_or_is_given_up_when_the_flow_is_suspended(consumer: Any) -> None:
+    room, suspension, ended = asyncio.Event(), asyncio.Event(), []
+
+    async def deliver() -> None:
+        try:
+            await asyncio.sleep(0)
+            await room.wait()
+            ended.append("delivered")
+        except asyncio.CancelledError:
+            ended.append("given up")
+            raise
+
+    waiting = asyncio.create_task(consumer.wait_first(deliver(), suspension.wait()))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    room.set()
+    await waiting
+    room.clear()
+    waiting = asyncio.create_task(consumer.wait_first(deliver(), suspension.wait()))
+    await asyncio.sleep(0.01)
+    suspension.set()
+    await waiting
+    await asyncio.sleep(0)
+    assert ended == ["delivered", "given up"]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3])
+async def test_a_delivery_that_fails_is_not_swallowed(consumer: Any, turns: int) -> None:
+    async def deliver() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        raise RuntimeError("no such channel")
+
+    with pytest.raises(RuntimeError, match="no such channel"):
+        await consumer.wait_first(deliver(), asyncio.Event().wait())
+
+
+async def test_the_last_record_that_was_fetched_is_known_of_each_partition(consumer: Any) -> None:
+    client = Client()
+    consumer.resume_partitions({STATE, EVENT})
+    await fetch(consumer, client)
+    assert consumer._thread.last_fetched == {STATE: 4, EVENT: 4}
+
+
+async def test_nothing_is_fetched_while_many_bytes_wait_to_be_applied(
+    consumer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client()
+    consumer.resume_partitions({EVENT})
+    monkeypatch.setattr(transport, "BUFFER_FULL_PAUSE_S", 0.0)
+    waiting = transport.MAX_BUFFERED_BYTES + 1
+    monkeypatch.setattr(consumer._thread.transport, "buffered_bytes", lambda: waiting)
+    assert await fetch(consumer, client) == {}
+    waiting = transport.MAX_BUFFERED_BYTES
+    assert (await fetch(consumer, client)).keys() == {EVENT}
