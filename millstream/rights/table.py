@@ -172,7 +172,7 @@ ROWS: tuple[Row, ...] = (
         "<prefix>jobs.commands",
         "literal",
         ("Read",),
-        "the tracker ends at an event with a schema id that it does not know",
+        "the tracker waits at an event with a schema id that it does not know",
     ),
     Row(
         "operator",
