@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 PREFIX = "MILLSTREAM_"
-NOT_SETTINGS = {"MILLSTREAM_CONFIG", "MILLSTREAM_SUPERVISED"}
+NOT_SETTINGS = {"MILLSTREAM_CONFIG", "MILLSTREAM_EMBEDDED_PASSWORD", "MILLSTREAM_SUPERVISED"}
 OF_OTHERS = ("MILLSTREAM_TEST_", "MILLSTREAM_GRAFANA_")
 """Variables of the tests and of the Grafana data source."""
 

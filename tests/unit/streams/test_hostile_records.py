@@ -311,7 +311,10 @@ def test_labels_that_a_producer_may_send_are_kept_as_they_are() -> None:
     assert MAX_LABEL_BYTES <= bounds.MAX_LABELS
 
 
-@pytest.mark.parametrize("impossible", [2**62, NOW + 2 * DAY, -1, -(2**62)])
+TIMES = ["far ahead", "two days ahead", "before 1970", "far back"]
+
+
+@pytest.mark.parametrize("impossible", [2**62, NOW + 2 * DAY, -1, -(2**62)], ids=TIMES)
 def test_a_submission_at_an_impossible_time_neither_hides_nor_blocks_the_real_one(impossible: int) -> None:
     forged = READER.read(encoded(submitted_at=impossible, kind="failed", final=True, event_id=new_id()), NOW)
     real = READER.read(encoded(kind="succeeded", final=True, attempt=2, execution_id=new_id()), NOW)
@@ -322,7 +325,7 @@ def test_a_submission_at_an_impossible_time_neither_hides_nor_blocks_the_real_on
     assert (alone["state"], alone["submitted_at"]) == (State.FAILED, 0), "a producer without a clock still has its jobs"
 
 
-@pytest.mark.parametrize("impossible", [2**62, NOW + 2 * DAY, -1])
+@pytest.mark.parametrize("impossible", [2**62, NOW + 2 * DAY, -1], ids=TIMES[:3])
 def test_a_job_that_finished_at_an_impossible_time_is_evicted_with_those_of_its_append(impossible: int) -> None:
     table = Table()
     subject = tracker_of(table, retention_s=0.001)

@@ -235,7 +235,11 @@ def test_a_command_under_the_key_of_another_is_refused() -> None:
     assert given.apply().quotas.wait("tenant", "globex", 0.0) == 0
 
 
-@pytest.mark.parametrize("key", [b"tenant:acme:set_quota", f"job:{new_id()}:cancel_job".encode(), b"k" * 5_000])
+@pytest.mark.parametrize(
+    "key",
+    [b"tenant:acme:set_quota", f"job:{new_id()}:cancel_job".encode(), b"k" * 5_000],
+    ids=["quota", "cancellation", "no command"],
+)
 def test_a_command_that_is_too_large_is_refused(key: bytes) -> None:
     given = CaughtUp()
     with pytest.raises(DecodeError, match=r"a command of .* bytes, the most are 4,096"):
