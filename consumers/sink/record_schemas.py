@@ -40,6 +40,7 @@ class RecordSchemas:
         # Asking a registry may block for long; this thread starts when it is first needed.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sink-schemas")
         self._asked: dict[bytes, tuple[float, Future[AvroFile]]] = {}
+        self._unannounced: set[bytes] = set()
 
     def file(self, header: bytes) -> AvroFile:
         """Makes data files of the records with this header.
@@ -86,10 +87,11 @@ class RecordSchemas:
         except (NewerSchema, RegistryUnavailable) as error:
             return str(error)
         except TimeoutError:
-            return "the Schema Registry has not answered yet"
+            return None if header in self._unannounced else "the Schema Registry has not answered yet"
         except UnannouncedSchema:
-            # A release may announce it later.
-            pass
+            # It is asked again, because a release may announce it later; until the next answer this one counts.
+            self._unannounced.add(header)
+            return None
         except (DecodeError, UnknownSchema):
             if len(self._refused) >= MOST_REFUSED:
                 self._refused.clear()

@@ -28,12 +28,20 @@ def running(sink: Sink) -> Iterator[Sink]:
 
 
 def sink_process(
-    bootstrap: str, topics: TopicCatalogue, clickhouse_url: str, folder: Path, *, release: Path = ROOT, **settings: str
+    bootstrap: str,
+    topics: TopicCatalogue,
+    clickhouse_url: str,
+    folder: Path,
+    *,
+    release: Path = ROOT,
+    log: Path | None = None,
+    **settings: str,
 ) -> ChildProcess:
-    """`millstream sink` of the release in this folder, not started yet."""
+    """`millstream sink` of the release in this folder, not started yet. `log`: the file that its lines are added to."""
     return ChildProcess(
         [sys.executable, "-m", "millstream", "sink"],
         cwd=folder,
+        log=log,
         env={
             **os.environ,
             "PYTHONPATH": str(release),

@@ -67,7 +67,8 @@ class ScriptedRegistry(PinnedRegistry):
     """A registry of a release that learns of a schema, or of one that does not answer."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(lambda: 0 if self.unannounced else NEWER_ID)
+        self.unannounced = False
         self.knows_newer = False
         self.away = False
         self.answers = threading.Event()

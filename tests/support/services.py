@@ -31,14 +31,16 @@ class Services:
 
     def __enter__(self) -> Self:
         self.clickhouse.start()
-        self.client = connect(self.clickhouse.url, database=DATABASE)
+        self.client = connect(self.clickhouse.url, database=DATABASE, password=self.clickhouse.password)
         migrate(self.client, DATABASE)
         self.sink = sink_process(
             self._bootstrap,
             self._topics,
             self.clickhouse.url,
             self._folder,
+            log=self._folder / "sink.log",
             MILLSTREAM_CLICKHOUSE__DATABASE=DATABASE,
+            MILLSTREAM_CLICKHOUSE__PASSWORD=self.clickhouse.password,
             MILLSTREAM_SINK__HEALTH_PORT=str(self._health_port),
         )
         self.sink.start()

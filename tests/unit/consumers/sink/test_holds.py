@@ -8,8 +8,9 @@ from confluent_kafka import KafkaError, TopicPartition
 from millstream.consumers.sink import holds as holds_module
 from millstream.consumers.sink import reading as reading_module
 from millstream.consumers.sink import record_schemas as record_schemas_module
+from millstream.consumers.sink.record_schemas import RecordSchemas
 from tests.support.scripted_group import ScriptedMessage
-from tests.support.scripted_sink import EVENT, NEWER, NEWER_ID, TOPIC, Parts
+from tests.support.scripted_sink import EVENT, NEWER, NEWER_ID, TOPIC, Parts, ScriptedRegistry
 from tests.support.waiting import until
 
 
@@ -152,6 +153,23 @@ def test_bytes_that_are_no_header_wait_for_no_registry(monkeypatch: pytest.Monke
     parts.arrive_values(0, 0, [b"", b"\0\0", b"\xa2 no magic byte"])
     parts.inserted(1)
     assert parts.writer.written == [(0, 0, 3)] and parts.status.held == {}
+
+
+def test_an_unannounced_schema_holds_no_partition_while_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = ScriptedRegistry()
+    registry.unannounced = True
+    schemas = RecordSchemas(registry, "JobEvent")
+    header = NEWER[:5]
+    until(lambda: schemas.unreadable([header]) == {})
+    monkeypatch.setattr(record_schemas_module, "ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr(record_schemas_module, "ANSWER_WITHIN_S", 0.0)
+    registry.answers.clear()
+    assert schemas.unreadable([header]) == {}, "the last answer counts until the next one"
+    registry.unannounced = False
+    registry.answers.set()
+    monkeypatch.setattr(record_schemas_module, "ANSWER_WITHIN_S", 10.0)
+    until(lambda: "a newer release" in schemas.unreadable([header]).get(header, ""))
+    schemas.close()
 
 
 def test_a_warning_a_minute_names_topic_partition_offset_and_schema(monkeypatch: pytest.MonkeyPatch) -> None:
