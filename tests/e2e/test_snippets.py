@@ -32,7 +32,7 @@ ELSEWHERE = {
     "on-call.md": "tests/integration/analytics/rca/test_on_call_guide.py",
 }
 CHECKED = {"sh", "python", "toml"}
-NOT_CODE = {"", "mermaid", "ini", "properties"}
+NOT_CODE = {"", "mermaid", "ini", "properties", "yaml"}
 """Output, diagrams, and files of other programs."""
 
 BLOCK = re.compile(

@@ -122,10 +122,18 @@ class Engine:
         tables of an earlier release stays, as they could not be moved safely."""
         if self._ask("SELECT engine FROM system.databases WHERE name = 'default'").strip() != "Overlay":
             return
-        made = (Path(self._path) / "metadata" / "default.sql").exists()
-        if made or not self._ask("SELECT name FROM system.tables WHERE database = 'default'").split():
-            self._ask("DETACH DATABASE default")
-            self._ask("ATTACH DATABASE default" if made else "CREATE DATABASE default ENGINE = Atomic")
+        metadata = Path(self._path) / "metadata"
+        replaced = metadata / "default.sql"
+        if not replaced.exists() and self._ask("SELECT name FROM system.tables WHERE database = 'default'").split():
+            return
+        self._ask("DETACH DATABASE default")
+        if (metadata / "default").exists():
+            self._ask("ATTACH DATABASE default")
+            return
+        # The engine keeps no folder of a database without tables, and then cannot attach it any more.
+        for left in (replaced, metadata / "default"):
+            left.unlink(missing_ok=True)
+        self._ask("CREATE DATABASE default ENGINE = Atomic")
 
     def close(self) -> None:
         self._keeper.close()

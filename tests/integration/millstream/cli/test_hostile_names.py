@@ -104,7 +104,7 @@ def run(
 
 
 def test_nothing_but_text_reaches_the_terminal(run: Run, job_id: str) -> None:
-    last = "15m"
+    last = "2h"
     report = run("report", "--last", last)
     assert "[/nonsense]" in report and r"\x1b]0;TITLE" in report
     assert "[/nonsense]" in run("job", "show", job_id)
@@ -115,7 +115,7 @@ def test_nothing_but_text_reaches_the_terminal(run: Run, job_id: str) -> None:
     run("rca", "explain", "--since", f"{NOW - timedelta(minutes=15):%Y-%m-%dT%H:%M:%S}")
     run("rca", "incidents", "--last", "1d")
     run("rca", "bottleneck", "--last", last)
-    assert "[/nonsense]" in run("rca", "deploys", "--last", "30m")
+    assert "[/nonsense]" in run("rca", "deploys", "--last", "2h")
     run("rca", "noisy-neighbours", "--last", last)
     run("rca", "compare", f"tenant={TEXTS[0]}", "tenant=[/nonsense]", "--last", last)
     begin, end = (f"{NOW - timedelta(minutes=each):%Y-%m-%dT%H:%M:%S}" for each in (60, 0))
@@ -146,9 +146,9 @@ def test_no_file_that_is_written_holds_more_than_text(run: Run, job_id: str, tmp
     worst = max(incidents, key=lambda each: each["score"])["incident_id"]
     for command in (
         ("explain", "--since", since),
-        ("errors", "--last", "15m"),
+        ("errors", "--last", "2h"),
         ("job", job_id),
-        ("deploys", "--last", "30m"),
+        ("deploys", "--last", "2h"),
         ("report", "--incident", worst),
     ):
         run("rca", *command, "--html", str(file))

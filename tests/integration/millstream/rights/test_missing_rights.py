@@ -319,7 +319,7 @@ def accepted(jobs: JobClient) -> bool:
 @pytest.mark.parametrize(
     ("user", "command", "resource"),
     [
-        ("sink", ("commands", "list"), "Read topic {0}jobs.commands"),
+        ("producer", ("commands", "list"), "Read topic {0}jobs.commands"),
         ("sink", ("commands", "pause", "tenant", "x"), "Write topic {0}jobs.commands"),
         ("producer", ("topics", "list"), "DescribeConfigs topic {0}jobs."),
     ],

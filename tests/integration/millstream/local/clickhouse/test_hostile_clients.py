@@ -193,6 +193,17 @@ def test_tables_of_the_default_database_survive_a_restart(tmp_path: Path) -> Non
             assert httpx.post(server.url, content="SELECT count() FROM t").text == f"{start + 1}\n"
 
 
+def test_it_starts_again_when_the_default_database_has_no_tables(tmp_path: Path) -> None:
+    server = EmbeddedClickHouse(tmp_path, password="")
+    server.start()
+    httpx.post(server.url, content="CREATE DATABASE other").raise_for_status()
+    for end in (server.stop, server.kill, server.stop):
+        end()
+        server.start()
+        assert httpx.post(server.url, content="EXISTS DATABASE other").text == "1\n"
+    server.stop()
+
+
 def test_the_kernel_confines_the_process_where_it_can(tmp_path: Path) -> None:
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
