@@ -26,11 +26,11 @@ async def batches(app: faust.App, stream: Any, most: int, within_s: float) -> As
     channel = aiter(stream.channel)
     queue = channel.queue
     while True:
-        taken = [await queue.get()]
-        if queue.qsize() < most - 1:
-            await asyncio.sleep(within_s)
-        while len(taken) < most and not queue.empty():
-            taken.append(queue.get_nowait())
+        try:
+            taken = await _take(queue, most, within_s)
+        except StopAsyncIteration:
+            # Faust throws it into the queue of a stream that it stops.
+            return
         current = [event.message for event in taken if _is_current(app, event.message)]
         consumer = cast(Any, app.consumer)
         for message in current:
@@ -42,6 +42,15 @@ async def batches(app: faust.App, stream: Any, most: int, within_s: float) -> As
             for message in current:
                 message.ack(consumer)
             consumer._unacked_messages.difference_update(taken_in)
+
+
+async def _take(queue: Any, most: int, within_s: float) -> list[Any]:
+    taken = [await queue.get()]
+    if queue.qsize() < most - 1:
+        await asyncio.sleep(within_s)
+    while len(taken) < most and not queue.empty():
+        taken.append(queue.get_nowait())
+    return taken
 
 
 def _is_current(app: faust.App, message: Any) -> bool:

@@ -98,3 +98,17 @@ async def test_what_is_removed_from_a_batch_is_not_acknowledged_and_nothing_wait
     await anext(taking)
     assert (done.acked, held.acked) == (True, False)
     assert subject.consumer._unacked_messages == {later}, "a stop or a rebalance would wait for ever"
+
+
+async def test_a_stream_that_is_stopped_ends_without_an_error_and_acknowledges_nothing_that_waits() -> None:
+    channel, subject = Channel(), app()
+    channel.queue = cast(Any, Stopped())
+    assert [batch async for batch in batches(subject, SimpleNamespace(channel=channel), 10, 0.001)] == []
+    assert subject.consumer._unacked_messages == set()
+
+
+class Stopped:
+    """The queue of a stream that Faust stops."""
+
+    async def get(self) -> Any:
+        raise StopAsyncIteration
