@@ -4,6 +4,7 @@ What a record, a broker or a client causes can happen thousands of times a secon
 most once in an interval, with the number of those left out.
 """
 
+import math
 import threading
 import time
 from collections import Counter
@@ -14,13 +15,22 @@ MOST_KINDS = 1_000
 
 
 class LineRate:
-    """Decides for each line whether it is written. Thread-safe."""
+    """Decides for each line whether it is written. Thread-safe.
 
-    def __init__(self, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    `interval_s`: the shortest time between two lines of a kind, in seconds. `most`: lines of all kinds together in that
+    time, for kinds that others make up; no limit when None.
+    """
+
+    def __init__(
+        self, interval_s: float, clock: Callable[[], float] = time.monotonic, *, most: int | None = None
+    ) -> None:
         self._interval_s = interval_s
         self._clock = clock
+        self._most = math.inf if most is None else most
         self._written_at: dict[Hashable, float] = {}
         self._left_out: Counter[Hashable] = Counter()
+        self._since = float("-inf")
+        self._written = 0
         self._counting = threading.Lock()
 
     def admit(self, kind: Hashable) -> int | None:
@@ -28,11 +38,16 @@ class LineRate:
         too."""
         with self._counting:
             now = self._clock()
-            if now - self._written_at.get(kind, float("-inf")) < self._interval_s:
-                self._left_out[kind] += 1
+            if now - self._since >= self._interval_s:
+                self._since, self._written = now, 0
+            soon = now - self._written_at.get(kind, float("-inf")) < self._interval_s
+            if soon or self._written >= self._most:
+                if kind in self._left_out or len(self._left_out) < MOST_KINDS:
+                    self._left_out[kind] += 1
                 return None
             if len(self._written_at) >= MOST_KINDS:
                 self._written_at.clear()
                 self._left_out.clear()
             self._written_at[kind] = now
+            self._written += 1
             return self._left_out.pop(kind, 0)

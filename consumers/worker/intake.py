@@ -15,7 +15,6 @@ from millstream.consumers.kafka.changed_log import LOG_CHANGED
 from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.group_member import GroupMember
 from millstream.consumers.kafka.transaction import ProducerLost
-from millstream.consumers.line_limit import LineLimit
 from millstream.consumers.worker.commit_loop import CommitLoop
 from millstream.consumers.worker.deferred_partitions import DeferredPartitions, is_of_newer_release
 from millstream.consumers.worker.execution.execution import Execution
@@ -23,6 +22,7 @@ from millstream.consumers.worker.in_flight import InFlightJobs
 from millstream.consumers.worker.look_ahead import LookAhead
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
 from millstream.consumers.worker.newer_records import HeldRecord, NewerRecords, is_unannounced
+from millstream.line_rate import LineRate
 from millstream.schemas import DecodeError, ReadRequest, RegistryUnavailable, RequestReader
 
 log = structlog.get_logger(__name__)
@@ -76,7 +76,7 @@ class Intake:
         self._on_log_changed = on_log_changed
         self._deferred = DeferredPartitions()
         self._newer = NewerRecords(newer_grace_s)
-        self._lines = LineLimit()
+        self._lines = LineRate(1.0, most=10)
         self._ahead = LookAhead(requests, in_flight.admission)
         self._full_since: float | None = None
         self._busiest = members[0]

@@ -12,11 +12,11 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, Messag
 
 from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.topic_tail import TopicTail
-from millstream.consumers.line_limit import LineLimit
 from millstream.consumers.worker.coordination.background_thread import BackgroundThread
 from millstream.consumers.worker.coordination.commands import ActiveCommands
 from millstream.consumers.worker.coordination.new_partitions import NewPartitions
 from millstream.consumers.worker.coordination.worker_watch import WorkerWatch
+from millstream.line_rate import LineRate
 from millstream.schemas import DecodeError, RegistryUnavailable, TopicCatalogue
 from millstream.schemas.partition_growth import GROWTH_KEY
 from millstream.schemas.registry import ANNOUNCEMENT_KEY
@@ -54,7 +54,7 @@ class CoordinationListener(BackgroundThread):
         self._new_partitions = new_partitions
         self._denied = denied
         self._on_rejected = on_rejected
-        self._lines = LineLimit()
+        self._lines = LineRate(1.0, most=10)
 
     def _run(self) -> None:
         starts = [

@@ -2,8 +2,8 @@
 
 import structlog
 
-from millstream.consumers.line_limit import LineLimit
 from millstream.consumers.worker.execution.execution import Execution
+from millstream.line_rate import LineRate
 from millstream.schemas import EventKind
 
 log = structlog.get_logger(__name__)
@@ -16,8 +16,8 @@ class FailureLog:
     Level `error` for the last attempt of a job, `warning` before.
     """
 
-    def __init__(self, limit: LineLimit | None = None) -> None:
-        self._limit = limit or LineLimit()
+    def __init__(self, limit: LineRate | None = None) -> None:
+        self._limit = limit or LineRate(1.0, most=10)
 
     def ended(self, execution: Execution) -> None:
         """Log an attempt, if it failed or timed out."""

@@ -11,7 +11,7 @@ import structlog
 
 from millstream.consumers.dead_letters import KEY_LIMIT, dead_letter, shortened
 from millstream.consumers.kafka.outgoing import OutgoingRecord
-from millstream.consumers.line_limit import LineLimit
+from millstream.line_rate import LineRate
 from millstream.schemas import Codec, DeadLetter, DeadReason, EventKind, JobEvent, JobRequest, TopicCatalogue
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ class Oversized:
         self._topics = topics
         self._codec = codec
         self._worker_id = worker_id
-        self._lines = LineLimit()
+        self._lines = LineRate(1.0, most=10)
 
     def fitting(self, records: Sequence[OutgoingRecord], too_large: Sequence[OutgoingRecord]) -> list[OutgoingRecord]:
         """`records`, with a replacement for each that is as large as one of its topic in `too_large`."""

@@ -21,6 +21,23 @@ def test_many_kinds_take_bounded_memory() -> None:
     assert len(rate._written_at) <= MOST_KINDS
 
 
+def test_all_kinds_together_are_limited_where_others_make_them_up() -> None:
+    now = [100.0]
+    rate = LineRate(1.0, lambda: now[0], most=10)
+    for _ in range(2):
+        assert sum(rate.admit(kind) is not None for kind in range(100)) == 10
+        now[0] += 1
+
+
+def test_kinds_without_end_do_not_fill_the_memory_of_a_limit_on_all() -> None:
+    now = [100.0]
+    rate = LineRate(1.0, lambda: now[0], most=10)
+    for kind in range(20 * MOST_KINDS):
+        rate.admit(kind)
+        now[0] += 0.01
+    assert len(rate._written_at) + len(rate._left_out) < 3 * MOST_KINDS
+
+
 def test_no_line_of_many_threads_is_lost_from_the_count() -> None:
     now = [0.0]
     rate = LineRate(10.0, lambda: now[0])

@@ -6,11 +6,11 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from millstream.consumers.kafka.assignment import Assignment
-from millstream.consumers.line_limit import LineLimit
 from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.monitoring.failure_log import FailureLog
+from millstream.line_rate import LineRate
 from millstream.schemas import Codec, JobRequest, RequestReader
 
 CODEC = Codec()
@@ -43,7 +43,7 @@ def lost() -> None:
 
 
 def logged(*executions: Execution) -> list[Any]:
-    log = FailureLog(LineLimit(clock=lambda: 0.0))
+    log = FailureLog(LineRate(1.0, lambda: 0.0, most=10))
     with capture_logs() as lines:
         for each in executions:
             log.ended(each)
