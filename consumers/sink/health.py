@@ -1,25 +1,18 @@
 """The endpoints `/ready`, `/live` and `/metrics` of a process of sinks."""
 
-import threading
 import time
-from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterable, Mapping
+from wsgiref.types import StartResponse, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from millstream.consumers.sink.metrics import SinkMetrics
 from millstream.consumers.sink.status import SinkStatus
-from millstream.listening import HttpGuard, PortTaken
+from millstream.listening import HttpGuard
+from millstream.probe_server import ProbeServer
 
-PROBES = ("/ready", "/live")
 STUCK_AFTER_S = 60.0
 FAILING_AFTER_S = 10.0
-REQUEST_TIMEOUT_S = 5.0
-"""How long a client may stay connected without sending its request."""
-
-Answer = tuple[int, str, bytes]
-"""HTTP status, content type and body."""
 
 
 class SinkHealth:
@@ -37,21 +30,23 @@ class SinkHealth:
         """The sinks run from now on; by their topics. `ping` says whether ClickHouse answers."""
         self._statuses, self._ping = statuses, ping
 
-    def answer(self, path: str) -> Answer:
-        """The answer to a GET."""
+    def pages(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        """The answer to a request."""
+        path, now = environ.get("PATH_INFO", ""), time.monotonic()
         if path == "/metrics":
             registry = CollectorRegistry()
             registry.register(SinkMetrics(self._statuses))
-            return 200, CONTENT_TYPE_LATEST, generate_latest(registry)
-        now = time.monotonic()
+            answer: Iterable[bytes] = make_wsgi_app(registry)(environ, start)
+            return answer
         if path == "/ready":
             problems = self._not_ready(now)
         elif path == "/live":
             problems = not_live(self._statuses, now)
         else:
-            return 404, "text/plain", b"not found; the endpoints are /ready, /live and /metrics\n"
-        lines = problems or ["running"]
-        return (503 if problems else 200), "text/plain; charset=utf-8", "".join(f"{line}\n" for line in lines).encode()
+            start("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"not found; the endpoints are /ready, /live and /metrics\n"]
+        start("503 Service Unavailable" if problems else "200 OK", [("Content-Type", "text/plain; charset=utf-8")])
+        return ["".join(f"{line}\n" for line in problems or ["running"]).encode()]
 
     def _not_ready(self, now: float) -> list[str]:
         if self._ping is None:
@@ -84,37 +79,6 @@ def not_live(statuses: Mapping[str, SinkStatus], now: float) -> list[str]:
     ]
 
 
-def serve_health(host: str, port: int, health: SinkHealth, guard: HttpGuard | None = None) -> None:
-    """Serve for as long as the process lives; not at all when `port` is 0. `guard`: who may read the metrics; the
-    probes are answered to everybody whom it does not take for a web page. Raises `PortTaken`."""
-    if not port:
-        return
-
-    class Handler(BaseHTTPRequestHandler):
-        timeout = REQUEST_TIMEOUT_S
-
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            sent = {name: self.headers[name] for name in ("Host", "Origin", "Authorization") if name in self.headers}
-            refused = guard.refusal(sent, is_probe=path in PROBES) if guard is not None else None
-            if refused is None:
-                status, kind, body = health.answer(path)
-            else:
-                status, kind, body = refused[0], "text/plain; charset=utf-8", f"{refused[1]}\n".encode()
-            self.send_response(status)
-            if status == 401:
-                self.send_header("WWW-Authenticate", "Bearer")
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Probes arrive every second and are not logged."""
-
-    try:
-        server = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
-        raise PortTaken(("sink.health_host", "sink.health_port"), host, port, error) from error
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="millstream-sink-health", daemon=True).start()
+def health_server(host: str, port: int, health: SinkHealth, guard: HttpGuard | None = None) -> ProbeServer:
+    """The server of the endpoints, not started yet."""
+    return ProbeServer(host, port, health.pages, guard, ("sink.health_host", "sink.health_port"))

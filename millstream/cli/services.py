@@ -15,7 +15,7 @@ from millstream.cli.rewind import rewind_command
 from millstream.cli.service import log_as, on_stop_signals, require_port
 from millstream.clickhouse import connect
 from millstream.consumers.sink.all_sinks import all_sinks, run_together
-from millstream.consumers.sink.health import SinkHealth, serve_health
+from millstream.consumers.sink.health import SinkHealth, health_server
 from millstream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -57,13 +57,13 @@ def run_sink(
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     health = SinkHealth()
-    serve_health(settings.sink.health_host, settings.sink.health_port, health, guard)
-    client = _wait_for_clickhouse(settings, stop)
-    if client is not None:
-        sinks = all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink)
-        statuses = {each.topic: each.status for each in sinks}
-        health.started(statuses, client.ping)
-        run_together(sinks, stop)
+    with health_server(settings.sink.health_host, settings.sink.health_port, health, guard):
+        client = _wait_for_clickhouse(settings, stop)
+        if client is not None:
+            sinks = all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink)
+            statuses = {each.topic: each.status for each in sinks}
+            health.started(statuses, client.ping)
+            run_together(sinks, stop)
 
 
 def _wait_for_clickhouse(settings: Settings, stop: threading.Event) -> Client | None:

@@ -4,6 +4,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 
 import pytest
 
@@ -11,9 +12,9 @@ from millstream.consumers.sink.health import (
     FAILING_AFTER_S,
     STUCK_AFTER_S,
     SinkHealth,
+    health_server,
     not_live,
     not_ready,
-    serve_health,
 )
 from millstream.consumers.sink.status import SinkStatus
 from millstream.listening import PortTaken
@@ -51,11 +52,11 @@ def test_a_sink_whose_poll_thread_hangs_is_not_live() -> None:
     assert not_live({TOPIC: status}, time.monotonic()) == []
 
 
-def test_the_endpoints_answer_from_before_clickhouse_does() -> None:
+def test_the_endpoints_answer_from_before_clickhouse_does(stack: ExitStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     health = SinkHealth()
-    serve_health("127.0.0.1", port, health)
+    stack.enter_context(health_server("127.0.0.1", port, health))
 
     def get(path: str) -> tuple[int, str]:
         try:
@@ -74,4 +75,4 @@ def test_the_endpoints_answer_from_before_clickhouse_does() -> None:
     assert 'millstream_sink_rows_inserted_total{topic="jobs.events"} 0.0' in get("/metrics")[1]
     assert get("/nonsense")[0] == 404
     with pytest.raises(PortTaken):
-        serve_health("127.0.0.1", port, health)
+        stack.enter_context(health_server("127.0.0.1", port, health))
