@@ -8,6 +8,7 @@ which an attacker's own name server may have pointed at this machine.
 import hmac
 import ipaddress
 import os
+import socket
 from collections.abc import Container, Iterable, Mapping
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -26,6 +27,20 @@ class PortTaken(RuntimeError):
         # The text of the error itself repeats the address.
         reason = os.strerror(error.errno) if error.errno else str(error)
         super().__init__(f"{', '.join(settings)}: {host}:{port}: {reason}")
+
+
+def require_port(settings: tuple[str, str], host: str, port: int) -> None:
+    """Raise `PortTaken` when a service could not listen there now; port 0 is always good."""
+    if not port:
+        return
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As servers do: a connection in TIME_WAIT does not block the port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise PortTaken(settings, host, port, error) from error
 
 
 def is_loopback(host: str) -> bool:

@@ -12,7 +12,7 @@ from millstream import settings as settings_module
 from millstream.analytics import ClickHouseUnavailable, pending
 from millstream.cli.kafka_access import check_service
 from millstream.cli.rewind import rewind_command
-from millstream.cli.service import log_as, on_stop_signals, require_port
+from millstream.cli.service import log_as, on_stop_signals
 from millstream.clickhouse import connect
 from millstream.consumers.sink.all_sinks import all_sinks, run_together
 from millstream.consumers.sink.health import SinkHealth, health_server
@@ -30,7 +30,6 @@ def tracker() -> None:
 
     settings = settings_module.load()
     log_as(settings, "tracker")
-    require_port("tracker.port", settings.tracker.host, settings.tracker.port)
     check_service(settings, "tracker")
     app = build_app(settings.connection, settings.catalogue, settings.codec, settings.tracker)
     run_tracker(app)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from millstream import settings as settings_module
-from millstream.cli.service import log_as, on_stop_signals, require_port
+from millstream.cli.service import log_as, on_stop_signals
+from millstream.listening import require_port
 from millstream.settings import Settings
 from millstream.telemetry import configure_logging
 
@@ -95,7 +96,6 @@ def _execute(
     jobs = load_handlers(app)
     service = config.worker_id or "worker"
     log_as(settings, service, job_fields)
-    require_port("worker.health_port", config.health_host, config.health_port)
     set_up_child = partial(
         configure_logging, settings.log_format, settings.log_level, settings.redaction, job_fields, service=service
     )
@@ -130,7 +130,7 @@ def _supervise(settings: Settings, config: "WorkerConfig", app: list[str], proce
     _check(settings, config)
     names = [f"{base}-{number}" for number in range(processes)]
     for number in range(processes if config.health_port else 0):
-        require_port("worker.health_port", config.health_host, config.health_port + number)
+        require_port(("worker.health_host", "worker.health_port"), config.health_host, config.health_port + number)
 
     def command(name: str) -> tuple[list[str], dict[str, str]]:
         argv = [sys.executable, "-m", "millstream", "worker", *app, "--name", name]

@@ -1,8 +1,10 @@
 """Who may ask a server of a service: whoever has the token; on loopback any program, and no web page."""
 
+import socket
+
 import pytest
 
-from millstream.listening import HttpGuard, UnprotectedListener, is_loopback
+from millstream.listening import HttpGuard, PortTaken, UnprotectedListener, is_loopback, require_port
 
 SETTINGS = ("worker.health_host", "worker.metrics_token", "worker.metrics_open")
 
@@ -38,3 +40,15 @@ def test_only_the_very_token_is_accepted(given: str) -> None:
 def test_a_name_of_elsewhere_and_a_broken_one_are_refused(host: str) -> None:
     refused = HttpGuard("127.0.0.1", "", settings=SETTINGS).refusal({"Host": host})
     assert refused is not None and refused[0] == 403
+
+
+def test_a_taken_port_is_named_with_its_settings() -> None:
+    settings = ("tracker.host", "tracker.port")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"tracker.port: 127.0.0.1:{port}"):
+            require_port(settings, "127.0.0.1", port)
+    require_port(settings, "127.0.0.1", port)
+    require_port(settings, "127.0.0.1", 0)

@@ -2,13 +2,11 @@
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
 
 import pytest
 
-from millstream.cli.failure import Failure
-from millstream.cli.service import ONE_STOP_S, on_stop_signals, once_in, require_port
+from millstream.cli.service import ONE_STOP_S, on_stop_signals, once_in
 
 
 @pytest.fixture
@@ -34,16 +32,3 @@ def test_a_signal_two_seconds_after_one_that_counted_counts() -> None:
     stop = once_in(ONE_STOP_S, lambda: calls.append(1), lambda: next(times))
     counted = [stop() or len(calls) for _ in arriving]
     assert counted == [1, 1, 1, 2, 2, 3]
-
-
-def test_a_taken_port_is_named_with_its_setting_before_the_service_starts() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(Failure, match=f"tracker.port: cannot listen on 127.0.0.1:{port}") as raised:
-            require_port("tracker.port", "127.0.0.1", port)
-    assert raised.value.code == 2
-    assert "MILLSTREAM_TRACKER__PORT" in raised.value.hint
-    require_port("tracker.port", "127.0.0.1", port)
-    require_port("tracker.port", "127.0.0.1", 0)
