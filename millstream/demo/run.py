@@ -41,6 +41,9 @@ READY_WITHIN_S = 60.0
 STOP_GRACE_S = 10.0
 INSTANCE_TYPES = ("m6i.large", "c6i.xlarge")
 
+PLANNED = ("job_failed",)
+"""What workers say of the failures that the demo plans."""
+
 
 @dataclass(frozen=True)
 class DemoPlan:
@@ -139,7 +142,7 @@ class Demo:
         return result
 
     def _services(self, stack: LocalStack) -> list[RunningService]:
-        log = ServiceLog(self._err, least_level="warning")
+        log = ServiceLog(self._err, least_level="warning", expected=PLANNED)
         services = [
             Service(
                 f"worker-{number}",

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from millstream.visible import visible
 
 COLOURS = ("cyan", "magenta", "green", "blue", "yellow", "bright_cyan", "bright_magenta", "bright_green")
 LEVEL_STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red"}
+TRACEBACK = "exception"
 STANDARD_FIELDS = {"event", "level", "timestamp", "service"}
 
 
@@ -86,10 +87,12 @@ def stop_all(running: Sequence[RunningService], grace_s: float) -> None:
 
 
 class ServiceLog:
-    """One log for all services: a coloured column with the service's name, then its line. Thread-safe."""
+    """One log for all services: a coloured column with the service's name, then its line, and a traceback below it.
+    Thread-safe. `expected`: events that are not shown."""
 
-    def __init__(self, console: Console, least_level: str = "info") -> None:
+    def __init__(self, console: Console, least_level: str = "info", expected: Collection[str] = ()) -> None:
         self._console = console
+        self._expected = expected
         self._colours: dict[str, str] = {}
         self._quiet = {"debug", "info", "warning"} if least_level == "error" else set()
         if least_level == "warning":
@@ -97,15 +100,18 @@ class ServiceLog:
 
     def write(self, name: str, fields: Mapping[str, object]) -> None:
         level = str(fields.get("level", "info"))
-        if level in self._quiet:
+        if level in self._quiet or fields["event"] in self._expected:
             return
         colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
         line = Text(f"{name:>10} │ ", style=colour)
         line.append(visible(str(fields["event"])), style=LEVEL_STYLES.get(level, ""))
         for key, value in fields.items():
-            if key not in STANDARD_FIELDS:
+            if key not in STANDARD_FIELDS and key != TRACEBACK:
                 line.append(f" {visible(key)}=", style="dim")
                 line.append(visible(_short(value)))
+        if traceback := str(fields.get(TRACEBACK, "")).rstrip():
+            for each in traceback.split("\n"):
+                line.append(f"\n{'':>10} │ ", style=colour).append(visible(each), style="dim")
         self._console.print(line, soft_wrap=True)
 
 

@@ -65,3 +65,15 @@ def test_a_relayed_line_of_a_service_is_one_line() -> None:
         ServiceLog(Terminal(file=out, width=100)).write("worker-1", {"event": text, "tenant": text, text: [text]})
         line, end = out.getvalue().split("\n")
         assert line.startswith("  worker-1 │ ") and not end and not controls_in(line, but="")
+
+
+def test_a_traceback_of_a_service_is_shown_below_its_line_and_forges_no_line_of_another_service() -> None:
+    out = io.StringIO()
+    log = ServiceLog(Terminal(file=out, width=100), expected=("planned",))
+    traceback = "Traceback (most recent call last):\n  File a\nE: \x1b[2J\r  sink │ all is well"
+    log.write("worker-1", {"event": "job_failed", "exception": traceback})
+    log.write("worker-1", {"event": "planned", "exception": traceback})
+    first, *below = out.getvalue().rstrip("\n").split("\n")
+    assert first == "  worker-1 │ job_failed"
+    assert len(below) == 3 and all(line.startswith(" " * 10 + " │ ") for line in below)
+    assert not controls_in(out.getvalue())
