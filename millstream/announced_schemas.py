@@ -22,7 +22,7 @@ def announce_schemas(connection: KafkaConnection, topics: TopicCatalogue) -> Non
     """Announce the newest schema id of this release. Releases do not replace each other's announcements, so the order
     in which they write does not matter. Raises KafkaException."""
     newest = str(max(pinned_schemas())).encode()
-    write_records(connection, topics, {ANNOUNCEMENT_KEY + newest: newest})
+    write_records(connection.quiet, topics, {ANNOUNCEMENT_KEY + newest: newest})
 
 
 class AnnouncedSchemas:
