@@ -14,8 +14,13 @@ from millstream.producers.commands_topic import write_records
 from millstream.schemas import KafkaConnection, RegistryUnavailable, TopicCatalogue
 from millstream.schemas.registry import ANNOUNCEMENT_KEY, pinned_schemas
 
-REFRESH_S = 1.0
-READ_WITHIN_S = 5.0
+FIRST_ANSWER_WITHIN_S = 0.5
+"""How long the first question waits for the topic to be read; no later one waits."""
+
+IDLE_S = 60.0
+"""The topic is no longer read when nobody has asked for this long."""
+
+RETRY_S = 1.0
 
 
 def announce_schemas(connection: KafkaConnection, topics: TopicCatalogue) -> None:
@@ -26,50 +31,73 @@ def announce_schemas(connection: KafkaConnection, topics: TopicCatalogue) -> Non
 
 
 class AnnouncedSchemas:
-    """The newest schema id that any release has announced. Thread-safe."""
+    """The newest schema id that any release has announced. Thread-safe.
+
+    Whoever asks is the thread on which a service polls Kafka, so a thread of its own reads `jobs.commands`. It starts
+    at the first question: a service that meets no unknown schema needs none.
+    """
 
     def __init__(self, connection: KafkaConnection, topics: TopicCatalogue) -> None:
         self._connection = connection
         self._topic = topics.commands
         self._lock = threading.Lock()
+        self._reading = False
+        self._asked_at = float("-inf")
         self._next = OFFSET_BEGINNING
         self._newest = 0
-        self._read_at = float("-inf")
+        self._at_end = threading.Event()
+        self._problem = "not read to its end yet"
 
     def newest(self) -> int:
-        """The id, at most `REFRESH_S` seconds old; 0 when there is none. Reads what is new on `jobs.commands`, which
-        takes some 50 ms, so it is called only for a record whose schema is not known.
-
-        Raises `RegistryUnavailable` when the topic cannot be read to its end.
-        """
+        """The id, 0 when there is none. Raises `RegistryUnavailable` while the topic cannot be read."""
         with self._lock:
-            if time.monotonic() - self._read_at >= REFRESH_S:
+            self._asked_at = time.monotonic()
+            first, self._reading = not self._reading, True
+        if first:
+            threading.Thread(target=self._run, name="millstream-announced-schemas", daemon=True).start()
+        if not self._at_end.wait(FIRST_ANSWER_WITHIN_S if first else 0):
+            raise RegistryUnavailable(f"{self._topic}, read for announced schemas: {self._problem}")
+        return self._newest
+
+    def _run(self) -> None:
+        while not self._is_idle():
+            try:
                 self._read()
-                self._read_at = time.monotonic()
-            return self._newest
+                return
+            except KafkaException as error:
+                # The topic may have been made again, so that offsets of the one before mean nothing.
+                self._next, self._problem = OFFSET_BEGINNING, error.args[0].str()
+                self._at_end.clear()
+                time.sleep(RETRY_S)
 
     def _read(self) -> None:
-        consumer = Consumer(self._connection.quiet.consumer("millstream-announced-schemas", enable_partition_eof=True))
-        deadline = time.monotonic() + READ_WITHIN_S
-        cause = KafkaError(KafkaError._TIMED_OUT, f"not read within {READ_WITHIN_S:g} s")
+        """Read on until nobody asks. Raises KafkaException."""
+        settings = self._connection.quiet.consumer("millstream-announced-schemas", enable_partition_eof=True)
+        consumer = Consumer(settings)
         try:
             consumer.assign([TopicPartition(self._topic, 0, self._next)])
-            while (left_s := deadline - time.monotonic()) > 0:
-                for message in consumer.consume(10_000, min(left_s, 0.2)):
-                    error = message.error()
-                    if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                        return
-                    if error is not None:
-                        # The topic may have been made again: then what it held before does not count.
-                        self._next, cause = OFFSET_BEGINNING, error
-                        continue
+            while not self._is_idle():
+                message = consumer.poll(RETRY_S)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
                     self._note(message.key() or b"")
                     self._next = (message.offset() or 0) + 1
-        except KafkaException as error:
-            cause = error.args[0]
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    self._at_end.set()
+                else:
+                    raise KafkaException(error)
         finally:
             consumer.close()
-        raise RegistryUnavailable(f"{self._topic}, read for announced schemas: {cause.str()}")
+
+    def _is_idle(self) -> bool:
+        """Whether nobody has asked for long; the next question then starts a thread again."""
+        with self._lock:
+            if time.monotonic() - self._asked_at > IDLE_S:
+                self._reading = False
+                self._at_end.clear()
+            return not self._reading
 
     def _note(self, key: bytes) -> None:
         announced = key.removeprefix(ANNOUNCEMENT_KEY)

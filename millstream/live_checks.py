@@ -26,6 +26,7 @@ LOST_AFTER = 5
 CLOCK_SKEW_S = 2.0
 MANY_RESTARTS = 3
 FAR_BEHIND = 100_000
+SHOWN_PAUSES = 10
 """Records behind which a sink or a tracker counts as lagging: the sink's largest batch."""
 
 Position = Mapping[str, GroupPosition]
@@ -120,7 +121,7 @@ def check_commands(active: Sequence[Command]) -> Iterator[CheckResult]:
     """Pauses, which hold back jobs until somebody resumes them, and quotas."""
     pauses = [each for each in active if each.action is Action.PAUSE]
     quotas = [each for each in active if each.action is Action.SET_QUOTA]
-    for each in pauses:
+    for each in pauses[:SHOWN_PAUSES]:
         since = each.issued_at.astimezone().strftime("%Y-%m-%d %H:%M")
         reason = f": {each.reason}" if each.reason else ""
         yield CheckResult(
@@ -129,6 +130,9 @@ def check_commands(active: Sequence[Command]) -> Iterator[CheckResult]:
             f"{each.scope.value} {each.target} is paused since {since} by {each.issued_by or 'somebody'}{reason}",
             f"millstream commands resume {each.scope.value} {each.target}",
         )
+    if len(pauses) > SHOWN_PAUSES:
+        more = len(pauses) - SHOWN_PAUSES
+        yield CheckResult("commands", "warning", f"{more:,} more are paused", "millstream commands list")
     if not pauses:
         listed = [f"{each.scope.value} {each.target}" for each in quotas]
         yield CheckResult(

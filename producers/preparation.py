@@ -5,11 +5,10 @@ from itertools import chain
 from typing import NamedTuple
 
 from millstream.producers.attempt_numbers import AttemptNumbers
-from millstream.producers.request import MAX_PAYLOAD_BYTES, InvalidJob, NewJob, with_attempts
+from millstream.producers.request import MAX_ATTEMPT, MAX_PAYLOAD_BYTES, InvalidJob, NewJob, with_attempts
 from millstream.producers.tracing import current_traceparent
 from millstream.schemas import Codec, SubmissionBytes, TopicCatalogue
 from millstream.schemas.ids import new_id
-from millstream.schemas.job_request import MAX_ATTEMPTS
 
 
 class PreparedJob(NamedTuple):
@@ -129,9 +128,9 @@ class Preparation:
             attempts = self._attempts.take(job_id, first, count)
         except ValueError as error:
             raise InvalidJob(str(error)) from error
-        if attempts.stop - 1 > MAX_ATTEMPTS:
+        if attempts.start > MAX_ATTEMPT:
             self._attempts.release(job_id, attempts)
-            raise InvalidJob(f"max_attempts={count}: the next attempt of job {job_id} is {attempts.start:,}")
+            raise InvalidJob(f"job_id={job_id!r}: its next attempt is {attempts.start:,}, at most {MAX_ATTEMPT:,}")
         return attempts
 
 

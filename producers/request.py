@@ -95,8 +95,6 @@ class NewJob:
         except ValidationError as error:
             raise InvalidJob(_explain(error)) from error
         attempts = range(request.attempt, request.attempt + request.max_attempts)
-        if attempts.stop - 1 > MAX_ATTEMPTS:
-            raise InvalidJob(f"max_attempts={request.max_attempts}: at most {MAX_ATTEMPTS - request.attempt + 1:,}")
         return with_attempts(request, attempts)
 
     def _checked_attempt(self) -> int:

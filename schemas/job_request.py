@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from millstream.schemas.ids import new_id
 from millstream.schemas.record import JobId, Name, Record, Timestamp
@@ -13,8 +13,11 @@ MAX_LABELS = 32
 MAX_LABEL_BYTES = 16 * 1024
 """Bytes of all labels of a job, names and values: every event of the job carries them."""
 
-MAX_ATTEMPTS = 2**31 - 1
+MAX_INT = 2**31 - 1
 """The largest Avro `int`."""
+
+MAX_ATTEMPTS = 1_000
+"""The most attempts of one submission: a job that never succeeds must come to an end."""
 
 
 def label_bytes(labels: Mapping[str, str]) -> int:
@@ -44,13 +47,22 @@ class JobRequest(Record):
     submitted_at: Timestamp = Field(default_factory=lambda: datetime.now(UTC))
     traceparent: str = Field(default="", pattern=r"^$|^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
     labels: Labels = Field(default_factory=dict)
-    attempt: int = Field(default=1, ge=1, le=MAX_ATTEMPTS)
-    max_attempts: int = Field(default=1, ge=1, le=MAX_ATTEMPTS)
+    attempt: int = Field(default=1, ge=1, le=MAX_INT)
+    max_attempts: int = Field(default=1, ge=1, le=MAX_INT)
     not_before: Timestamp | None = None
     deadline: Timestamp | None = None
     timeout_ms: int | None = Field(default=None, ge=1)
     content_type: str = Field(default="application/json", max_length=256)
     payload: bytes = b""
+
+    @field_validator("max_attempts")
+    @classmethod
+    def _come_to_an_end(cls, last: int, info: ValidationInfo) -> int:
+        """`max_attempts` is the number of the last attempt."""
+        attempts = last - info.data.get("attempt", 1) + 1
+        if attempts > MAX_ATTEMPTS:
+            raise ValueError(f"{attempts:,} attempts, the limit is {MAX_ATTEMPTS:,}")
+        return last
 
     @property
     def record_key(self) -> bytes:

@@ -153,10 +153,12 @@ class GroupMember:
         self.consumer.pause([TopicPartition(*each.topic_partition) for each in assignments])
 
     def resume(self, assignments: Sequence[Assignment]) -> None:
-        """Fetch again. librdkafka may resume at an older position, so seek to the next unread offset."""
+        """Fetch again, from the next offset that was not taken: librdkafka may resume at an older position, and what
+        was passed is read again."""
         self.consumer.resume([TopicPartition(*each.topic_partition) for each in assignments])
         for assignment in assignments:
             self.seek(assignment, assignment.next_offset)
+            assignment.passed = False
 
     def seek(self, assignment: Assignment, offset: int) -> None:
         """Read on from `offset`. Raises `ProducerLost`, after which the worker starts over, when the client cannot."""

@@ -120,13 +120,16 @@ class Intake:
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             assert topic is not None and partition is not None and offset is not None
             assignment = assignments.get((topic, partition))
-            if assignment is None or assignment in deferred:
+            if assignment is None:
+                continue
+            if assignment in deferred:
+                assignment.passed = True
                 continue
             value = message.value()
             try:
                 read = self._requests.read(value)
             except (DecodeError, RegistryUnavailable) as problem:
-                self._put_aside(assignment, offset, message, problem, now)
+                self._put_aside(assignment, offset, message, problem)
                 continue
             if not assignment.ledger.take(offset):
                 continue
@@ -165,7 +168,8 @@ class Intake:
                     self._overflow_is_full(member, assignment) if member.overflow else full and not looks_ahead
                 )
                 pause = is_full or assignment.waiting or assignment.ledger.nearly_full or assignment in self._deferred
-                if pause != assignment.paused:
+                # What was read and not taken is read again, also where nothing was paused meanwhile.
+                if pause != assignment.paused or (assignment.passed and not pause and not self._ahead.active):
                     assignment.paused = pause
                     (pausing if pause else resuming).append(assignment)
             if pausing:
@@ -217,11 +221,13 @@ class Intake:
         offset: int,
         message: Message,
         problem: DecodeError | RegistryUnavailable,
-        now: float,
     ) -> None:
         """Wait at a record of a newer release and while the schema registry is unavailable, keep one aside that may be
         of a newer release, and give up one that is no request."""
+        # Asking the registry may have taken long.
+        now = time.monotonic()
         if isinstance(problem, RegistryUnavailable) or is_of_newer_release(problem):
+            assignment.passed = True
             self._deferred.defer(assignment, offset, problem, now)
         elif assignment.ledger.take(offset):
             key, value = message.key(), message.value()

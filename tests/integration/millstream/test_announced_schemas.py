@@ -1,5 +1,7 @@
 """A schema id that is not known is a newer release's only if a release has announced it on `jobs.commands`."""
 
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,31 +32,50 @@ def announce(connection: KafkaConnection, topics: TopicCatalogue, key: bytes, va
     write_records(connection, topics, {ANNOUNCEMENT_KEY + key: value})
 
 
+def newest(announced: AnnouncedSchemas) -> int:
+    """The newest announced id; 0 while the topic has not been read."""
+    with suppress(RegistryUnavailable):
+        return announced.newest()
+    return 0
+
+
 def test_the_newest_announced_id_counts_whoever_announced_last(
     connection: KafkaConnection, topics: TopicCatalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(announced_schemas, "REFRESH_S", 0.0)
     announced = AnnouncedSchemas(connection, topics)
-    assert announced.newest() == KNOWN, "`topics apply` announces those of its release"
+    assert eventually(lambda: newest(announced), bool) == KNOWN, "`topics apply` announces those of its release"
     announce(connection, topics, b"31")
     announce_schemas(connection, topics)
     for garbage in (b"", b"x", b"-7", b"1e9", "\u0663".encode()):
         announce(connection, topics, garbage)
-    assert announced.newest() == 31
+    eventually(lambda: newest(announced), lambda found: found == 31)
+    monkeypatch.setattr(announced_schemas, "IDLE_S", 0.0)
+    eventually(threads, lambda count: count == 0)
+    monkeypatch.undo()
+    announce(connection, topics, b"32")
+    eventually(lambda: newest(announced), lambda found: found == 32)
 
 
-def test_while_the_announcements_cannot_be_read_nothing_is_taken_for_garbage(
+def threads() -> int:
+    return sum(each.name == "millstream-announced-schemas" for each in threading.enumerate())
+
+
+def test_while_the_announcements_cannot_be_read_nothing_is_taken_for_garbage_and_only_the_first_question_waits(
     connection: KafkaConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(announced_schemas, "READ_WITHIN_S", 0.5)
+    announced = AnnouncedSchemas(connection, TopicCatalogue("no-such-prefix."))
     with pytest.raises(RegistryUnavailable, match="no-such-prefix"):
-        AnnouncedSchemas(connection, TopicCatalogue("no-such-prefix.")).newest()
+        announced.newest()
+    monkeypatch.setattr(announced_schemas, "FIRST_ANSWER_WITHIN_S", 3600.0)
+    with pytest.raises(RegistryUnavailable, match="no-such-prefix"):
+        announced.newest()
 
 
 def test_a_made_up_schema_id_is_a_dead_letter_and_holds_no_partition_up_and_an_announced_one_waits(
     connection: KafkaConnection, topics: TopicCatalogue, clickhouse: Client, tmp_path: Path
 ) -> None:
-    codec = Codec(PinnedRegistry(AnnouncedSchemas(connection, topics).newest))
+    announced = AnnouncedSchemas(connection, topics)
+    codec = Codec(PinnedRegistry(announced.newest))
     producer = Producer(connection.producer())
 
     def send(schema_id: int) -> None:
@@ -65,6 +86,7 @@ def test_a_made_up_schema_id_is_a_dead_letter_and_holds_no_partition_up_and_an_a
         send(KNOWN + 1)
         eventually(lambda: sink.status.dead_records, lambda count: count == 1)
         announce(connection, topics, str(KNOWN + 2).encode())
+        eventually(lambda: newest(announced), lambda found: found == KNOWN + 2)
         send(KNOWN + 2)
         eventually(lambda: sink.status.held.get(0, ""), lambda cause: "a newer release wrote" in cause)
         assert sink.status.dead_records == 1

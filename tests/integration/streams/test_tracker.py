@@ -11,7 +11,6 @@ import httpx
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from millstream.announced_schemas import REFRESH_S
 from millstream.local.broker import Broker
 from millstream.producers.commands_topic import write_records
 from millstream.schemas import JobState, KafkaConnection, TopicCatalogue
@@ -231,6 +230,10 @@ def test_the_second_reader_finds_what_is_committed_and_not_read_and_nothing_else
     assert reader.unread(beginning) == {}
 
 
+ANNOUNCED_WITHIN_S = 1.0
+"""`topics apply` announces a release's schemas long before a producer uses them."""
+
+
 def test_an_event_of_a_newer_release_stops_nothing_and_nothing_behind_it_is_acknowledged(
     kafka: Broker, topics: TopicCatalogue, writer: EventWriter, tmp_path: Path
 ) -> None:
@@ -243,7 +246,7 @@ def test_an_event_of_a_newer_release_stops_nothing_and_nothing_behind_it_is_ackn
         eventually(lambda: committed(kafka.bootstrap, topics), lambda offsets: offsets >= 4)
         assert tracker.json("/counts")["unreadable"] == 1, "no release has announced the schema"
         write_records(KafkaConnection(kafka.bootstrap), topics, {ANNOUNCEMENT_KEY + b"999": b"999"})
-        time.sleep(REFRESH_S)
+        time.sleep(ANNOUNCED_WITHIN_S)
         plain.produce(
             topics.events,
             b"\0" + (999).to_bytes(4) + b"what a newer release writes",

@@ -74,6 +74,14 @@ def test_a_pause_is_a_warning_with_the_command_that_ends_it() -> None:
     assert result.fix == "millstream commands resume tenant acme"
 
 
+def test_of_very_many_pauses_the_first_are_shown_and_the_others_counted() -> None:
+    results = list(
+        check_commands([Command(action=Action.PAUSE, scope=Scope.TENANT, target=f"t{n}") for n in range(30)])
+    )
+    assert len(results) == 11 and results[0].fix.endswith("resume tenant t0")
+    assert (results[-1].detail, results[-1].fix) == ("20 more are paused", "millstream commands list")
+
+
 def test_quotas_are_listed_and_are_no_warning() -> None:
     quota = Command(action=Action.SET_QUOTA, scope=Scope.JOB_TYPE, target="reports.render", max_concurrency=3)
     (result,) = check_commands([quota])

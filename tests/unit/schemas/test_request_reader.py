@@ -221,6 +221,14 @@ def test_a_label_that_a_record_repeats_is_in_events_once() -> None:
         assert read.job_part == job_part(read.request)
 
 
+def test_a_thousand_attempts_are_read_and_one_more_is_refused() -> None:
+    reader, job = RequestReader(CODEC), JobRequest(tenant="mallory", job_type="noop", attempt=7)
+    most = job.model_copy(update={"max_attempts": 1_006})
+    assert reader.read(CODEC.encode(most)).request == most
+    with pytest.raises(DecodeError, match=r"JobRequest\.max_attempts: .*1,001 attempts, the limit is 1,000"):
+        reader.read(CODEC.encode(job.model_copy(update={"max_attempts": 1_007})))
+
+
 def test_labels_of_the_most_bytes_are_read_and_one_byte_more_is_refused() -> None:
     reader = experienced()
     most = {"team": "x" * (MAX_LABEL_BYTES - 4)}

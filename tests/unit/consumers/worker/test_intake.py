@@ -181,6 +181,24 @@ def assert_held_until_readable(parts: Parts, monkeypatch: pytest.MonkeyPatch) ->
     assert [each.offset for each in parts.take(request(parts.codec), request(parts.codec), first_offset=1)] == [1, 2]
 
 
+def test_what_was_read_behind_a_record_is_read_again_however_long_the_registry_took_to_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class SlowRegistry(AbsentRegistry):
+        def schema_of(self, schema_id: int) -> Schema:
+            if schema_id not in pinned_schemas():
+                later(monkeypatch, 2 * deferred_partitions.RETRY_S)
+            return super().schema_of(schema_id)
+
+    parts = Parts(codec=Codec(SlowRegistry()))
+    parts.assign(0)
+    assert parts.take(request(parts.codec), NEWER, request(parts.codec))[1:] == []
+    later(monkeypatch, 4 * deferred_partitions.RETRY_S)
+    parts.intake.pause_or_resume()
+    assert parts.consumer.paused == set()
+    assert parts.consumer.calls[-1] == ("seek", (0, 1))
+
+
 def test_a_partition_that_was_taken_away_is_not_waited_for(without_registry: Parts) -> None:
     parts = without_registry
     parts.assign(0)
