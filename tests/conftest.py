@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -41,10 +41,23 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     yield from brokers.one_node(tmp_path_factory.mktemp("kafka"))
 
 
+CLUSTER = pytest.StashKey[ApacheKafka]()
+
+
 @pytest.fixture(scope="session")
-def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+def kafka_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """Apache Kafka, three nodes that a test may kill and start again (and leaves running)."""
-    yield from brokers.apache(tmp_path_factory.mktemp("cluster"), 3)
+    for cluster in brokers.apache(tmp_path_factory.mktemp("cluster"), 3):
+        request.session.stash[CLUSTER] = cluster
+        yield cluster
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """Stop the cluster after its group of tests: three nodes take CPU time from the other tests also while idle."""
+    yield
+    if (cluster := item.session.stash.get(CLUSTER, None)) and not (nextitem and groups.on_cluster(nextitem)):
+        cluster.stop()
 
 
 @pytest.fixture(scope="session")

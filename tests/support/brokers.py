@@ -20,7 +20,6 @@ from millstream.schemas import KafkaConnection
 BROKER_FIXTURES = {
     "kafka": "apache x1",
     "kafka_cluster": "apache x3",
-    "stock_kafka": "apache x1 stock",
     "tansu": "tansu",
 }
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
@@ -48,11 +47,11 @@ def available() -> str:
     return "brokers: " + ", ".join(offers)
 
 
-def apache(folder: Path, nodes: int, *, stock: bool = False) -> Iterator[ApacheKafka]:
+def apache(folder: Path, nodes: int) -> Iterator[ApacheKafka]:
     """A running cluster, or a skipped test."""
     if reason := missing_for_apache():
         pytest.skip(f"needs Apache Kafka: {reason}")
-    cluster = ApacheKafka(folder, nodes, stock=stock)
+    cluster = ApacheKafka(folder, nodes, light=True)
     cluster.start()
     yield cluster
     cluster.stop()

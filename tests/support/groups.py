@@ -34,14 +34,22 @@ def group(nodeid: str) -> str:
     return CLUSTER if nodeid.startswith(ON_CLUSTER) else nodeid.partition("::")[0]
 
 
+def on_cluster(item: pytest.Item) -> bool:
+    """Whether it is in the group of the cluster."""
+    return group(item.nodeid) == CLUSTER
+
+
 def arrange(items: list[pytest.Item]) -> None:
     """In a process of xdist, sort the tests by when they must start. Raises `UsageError` for a test on the cluster
     whose path does not say so: it would start a second one."""
     for item in items:
-        if CLUSTER in getattr(item, "fixturenames", ()) and group(item.nodeid) != CLUSTER:
+        if CLUSTER in getattr(item, "fixturenames", ()) and not on_cluster(item):
             raise pytest.UsageError(f"{item.nodeid} uses the cluster: add its path to tests/support/groups.py")
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: _rank(group(item.nodeid)))
+    else:
+        # The cluster is stopped after its last test.
+        items.sort(key=on_cluster, reverse=True)
 
 
 def scheduler(config: pytest.Config, log: object) -> object:
