@@ -7,7 +7,7 @@ from millstream.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from millstream.clients import async_job_client, job_client
     from millstream.consumers.worker import Drained, JobContext, JobTypes, Worker, WorkerConfig, job
-    from millstream.producers import AsyncJobClient, InvalidJob, JobClient, NewJob, SubmitError
+    from millstream.producers import AsyncJobClient, InvalidJob, JobClient, NewJob, NewJobFields, SubmitError
     from millstream.schemas import (
         OUTCOMES,
         Codec,
@@ -26,7 +26,7 @@ else:
         {
             "clients": ("async_job_client", "job_client"),
             "consumers.worker": ("Drained", "JobContext", "JobTypes", "Worker", "WorkerConfig", "job"),
-            "producers": ("AsyncJobClient", "InvalidJob", "JobClient", "NewJob", "SubmitError"),
+            "producers": ("AsyncJobClient", "InvalidJob", "JobClient", "NewJob", "NewJobFields", "SubmitError"),
             "schemas": (
                 "OUTCOMES",
                 "Codec",
@@ -57,6 +57,7 @@ __all__ = [
     "JobTypes",
     "KafkaConnection",
     "NewJob",
+    "NewJobFields",
     "State",
     "SubmitError",
     "TopicCatalogue",

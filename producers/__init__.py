@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         send_command,
     )
     from millstream.producers.delivery import SubmitError
-    from millstream.producers.request import InvalidJob, NewJob
+    from millstream.producers.request import InvalidJob, NewJob, NewJobFields
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -32,7 +32,7 @@ else:
                 "send_command",
             ),
             "delivery": ("SubmitError",),
-            "request": ("InvalidJob", "NewJob"),
+            "request": ("InvalidJob", "NewJob", "NewJobFields"),
         },
     )
 
@@ -43,6 +43,7 @@ __all__ = [
     "InvalidJob",
     "JobClient",
     "NewJob",
+    "NewJobFields",
     "SubmitError",
     "active_commands",
     "remove_expired_cancellations",

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from millstream.producers.delivery import Receipt, Submission, SubmitError
 from millstream.producers.preparation import Preparation, PreparedJob, listed
-from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob
+from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob, NewJobFields
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
 JOBS_A_TURN = 250
@@ -67,7 +67,7 @@ class AsyncJobClient:
             _of_parents.append(self._submission)
             self._open()
 
-    async def submit(self, job_type: str, payload: Any = None, **fields: Any) -> str:
+    async def submit(self, job_type: str, payload: Any = None, **fields: Unpack[NewJobFields]) -> str:
         """Submit one job and return its id once Kafka has acknowledged it. Errors as of `JobClient.submit`."""
         return (await self.submit_many([NewJob(job_type, payload, **fields)]))[0]
 

@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from confluent_kafka import KafkaException
 
 from millstream.producers.delivery import ATOMIC_WITHIN_S, Receipt, Submission, SubmitError
 from millstream.producers.preparation import Preparation, PreparedJob
-from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob
+from millstream.producers.request import MAX_PAYLOAD_BYTES, NewJob, NewJobFields
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.ids import new_id
 
@@ -53,7 +53,7 @@ class JobClient:
         self._atomic: Submission | None = None
         self._atomic_turn = threading.Lock()
 
-    def submit(self, job_type: str, payload: Any = None, **fields: Any) -> str:
+    def submit(self, job_type: str, payload: Any = None, **fields: Unpack[NewJobFields]) -> str:
         """Submit one job and return its id once Kafka has acknowledged it.
 
         `fields` are those of `NewJob` (tenant, lane, ordering_key, labels, deadline, ...). Raises `InvalidJob` before

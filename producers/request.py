@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
@@ -24,6 +24,26 @@ SHOWN_PROBLEMS = 5
 
 class InvalidJob(ValueError):
     """The job cannot be submitted. The message names the field, its value and what is allowed."""
+
+
+class JobFields(TypedDict, total=False):
+    """The optional fields of `NewJob` but `attempt`, as the keywords of a function: `**fields: Unpack[JobFields]`."""
+
+    tenant: str
+    lane: str
+    ordering_key: str
+    labels: Mapping[str, str]
+    deadline: datetime | None
+    timeout_s: float | None
+    max_attempts: int
+    job_id: str | None
+    traceparent: str | None
+
+
+class NewJobFields(JobFields, total=False):
+    """The optional fields of `NewJob`."""
+
+    attempt: int | None
 
 
 @dataclass(frozen=True, slots=True)

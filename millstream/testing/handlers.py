@@ -1,10 +1,11 @@
 """Running one handler with one payload."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 from millstream.consumers.worker.execution.registry import JobType, JobTypes, describe, registered
 from millstream.producers import NewJob
+from millstream.producers.request import JobFields
 from millstream.schemas import JobRequest
 from millstream.testing.blocking import blocking
 from millstream.testing.context import RecordingContext
@@ -12,7 +13,9 @@ from millstream.testing.local_attempt import LocalAttempt
 from millstream.testing.result import HandlerResult
 
 
-def fake_context(job_type: str = "test", payload: Any = None, *, attempt: int = 1, **fields: Any) -> RecordingContext:
+def fake_context(
+    job_type: str = "test", payload: Any = None, *, attempt: int = 1, **fields: Unpack[JobFields]
+) -> RecordingContext:
     """A context to call a handler with directly: `render(Report(report=7), fake_context(tenant="acme"))`.
 
     `fields` are those of `NewJob`. Set `cancelled` to see what the handler does then. Raises `InvalidJob`.
@@ -29,7 +32,7 @@ def run_handler(
     jobs: JobTypes = registered,
     cancel_after_s: float | None = None,
     cancel_at_progress: float | None = None,
-    **fields: Any,
+    **fields: Unpack[JobFields],
 ) -> HandlerResult:
     """Run one attempt of a job and return its outcome. What the handler raises is in the result, it is not raised.
 
@@ -66,7 +69,7 @@ async def run_handler_async(
     jobs: JobTypes = registered,
     cancel_after_s: float | None = None,
     cancel_at_progress: float | None = None,
-    **fields: Any,
+    **fields: Unpack[JobFields],
 ) -> HandlerResult:
     """As `run_handler`, on the running event loop."""
     job_type = _job_type(handler, jobs)

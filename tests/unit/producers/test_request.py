@@ -1,7 +1,8 @@
 """What a producer says is checked before anything is sent, and the error says what to change."""
 
+import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -11,7 +12,9 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
-from millstream.producers import InvalidJob, NewJob
+from millstream import job_client
+from millstream.producers import InvalidJob, NewJob, NewJobFields
+from millstream.testing import InMemoryAsyncClient, InMemoryClient
 
 
 class Report(BaseModel):
@@ -141,3 +144,23 @@ def test_jobs_of_one_ordering_key_share_a_record_key() -> None:
     first, second = NewJob("a", ordering_key="order-1").request(), NewJob("a", ordering_key="order-1").request()
     assert first.record_key == second.record_key == b"order-1"
     assert NewJob("a").request().record_key != NewJob("a").request().record_key
+
+
+def test_submit_takes_the_fields_of_a_job_by_name_and_no_others() -> None:
+    given = {each.name: each.type for each in fields(NewJob) if each.name not in {"job_type", "payload"}}
+    assert NewJobFields.__annotations__ == given
+
+    async def misspelled() -> None:
+        # mypy reports an ignore that it does not need, so the type checker has to reject these names.
+        await InMemoryAsyncClient(client).submit("reports.render", tennant="acme")  # type: ignore[call-arg]
+
+    client = InMemoryClient()
+    with pytest.raises(TypeError, match="tennant"):
+        client.submit("reports.render", tennant="acme")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="tennant"):
+        asyncio.run(misspelled())
+    with pytest.raises(TypeError, match="linger"):
+        job_client(linger="5")  # type: ignore[call-arg]
+    with pytest.raises(InvalidJob, match="lane"):
+        client.submit("reports.render", lane=7)  # type: ignore[arg-type]
+    assert not client.submitted
