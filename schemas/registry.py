@@ -13,6 +13,8 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from millstream.extras import importing
+
 Schema = dict[str, Any]
 
 _NOT_FOUND_STATUSES = (400, 404, 422)
@@ -101,7 +103,8 @@ class ConfluentRegistry:
     def __init__(self, options: Mapping[str, Any], follows_within_s: float = FOLLOWS_WITHIN_S) -> None:
         """`options` go to `confluent_kafka.schema_registry.SchemaRegistryClient` (`url`, credentials, TLS). An id that
         the registry does not have counts as unavailable for `follows_within_s` seconds, and as unknown then."""
-        from confluent_kafka.schema_registry import SchemaRegistryClient
+        with importing("schema-registry"):
+            from confluent_kafka.schema_registry import SchemaRegistryClient
 
         self._client = SchemaRegistryClient(dict(options))
         self._ids: dict[str, int] = {}

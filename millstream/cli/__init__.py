@@ -3,14 +3,22 @@
 import sys
 import traceback
 
-from millstream.cli.app import app
 from millstream.cli.failure import as_failure
+from millstream.extras import ExtraMissing, importing
 
 
 def main() -> None:
     """Run the command line; `millstream.cli.failure` lists the exit codes."""
     try:
-        app()
+        with importing():
+            from millstream.cli.app import app
+    except ExtraMissing as error:
+        # What prints errors in the terminal comes with the same extra.
+        sys.stderr.write(f"error {error}\n")
+        sys.exit(2)
+    try:
+        with importing():
+            app()
     except Exception as error:
         failure = as_failure(error)
         if failure is None:

@@ -32,6 +32,7 @@ class ErrorRule:
 RIGHTS_HINT = "docs/security.md lists the rights, `millstream acls` prints them"
 
 RULES = {
+    "millstream.extras.ExtraMissing": ErrorRule(2),
     "millstream.settings.InvalidSettings": ErrorRule(2, "`millstream config show` prints every setting"),
     "millstream.producers.request.InvalidJob": ErrorRule(2, "nothing was sent"),
     "millstream.producers.delivery.SubmitError": ErrorRule(3, "`millstream doctor` finds the cause"),

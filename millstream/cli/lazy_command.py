@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from millstream.extras import ExtraMissing, importing
+
 
 @dataclass(frozen=True)
 class CommandEntry:
@@ -47,8 +49,20 @@ class LazyCommand(TyperCommand):
         self._entry = entry
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """The context of the real command: its parser, its help and its function are used from here on."""
-        return self._entry.load().make_context(info_name, args, parent, **extra)
+        """The context of the real command: its parser, its help and its function are used from here on.
+
+        Raises `ExtraMissing` when a library of it is not installed; its help is then what the list says of it.
+        """
+        try:
+            with importing():
+                command = self._entry.load()
+        except ExtraMissing as error:
+            if "--help" not in args:
+                raise
+            _tidy_help(self)
+            self.epilog = f"The options are listed after: pip install 'millstream\\[{error.extra}]'"
+            return super().make_context(info_name, args, parent, **extra)
+        return command.make_context(info_name, args, parent, **extra)
 
 
 def group_of(entries: tuple[CommandEntry, ...]) -> type[TyperGroup]:

@@ -10,12 +10,12 @@ from typing import Any
 
 from millstream.consumers.worker.execution.registry import JobTypes, registered
 from millstream.consumers.worker.outcomes.retries import RetryPolicy
+from millstream.extras import importing
 from millstream.producers import AsyncJobClient, JobClient, NewJob, SubmitError
 from millstream.producers.preparation import Preparation, PreparedJob
 from millstream.producers.request import MAX_PAYLOAD_BYTES
 from millstream.schemas import Codec, DeadReason, JobRequest, TopicCatalogue
 from millstream.testing.blocking import blocking
-from millstream.testing.local_attempt import LocalAttempt
 from millstream.testing.result import HandlerResult
 
 MAX_EXECUTIONS = 1_000
@@ -189,6 +189,9 @@ class InMemoryClient(JobClient):
             self.running = False
 
     async def _run_queue(self) -> list[SubmittedJob]:
+        # Recording submissions needs no worker.
+        with importing():
+            from millstream.testing.local_attempt import LocalAttempt
         ended = []
         run: Counter[str] = Counter()
         while self._queue:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from millstream.extras import ExtraMissing
 from millstream.local.clickhouse.password import kept_password
 from millstream.local.ports import free_port, is_free
 from millstream.local.process import ChildProcess, DidNotStart
@@ -49,9 +50,10 @@ class EmbeddedClickHouse:
         return self._started().pid
 
     def start(self) -> None:
-        """Start it and return when it responds. Raises `DidNotStart` with the end of its log when it does not."""
+        """Start it and return when it responds. Raises `DidNotStart` with the end of its log when it does not,
+        and `ExtraMissing`."""
         if find_spec("chdb") is None:
-            raise DidNotStart("the ClickHouse engine is not installed: pip install 'millstream[local]'")
+            raise ExtraMissing("the ClickHouse engine", "local")
         self._folder.mkdir(parents=True, exist_ok=True)
         self._port = self._choose_port()
         self._ready.clear()

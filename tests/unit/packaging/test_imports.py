@@ -24,6 +24,7 @@ FACES = (
     "millstream.analytics",
     "millstream.analytics.rca",
     "millstream.pages",
+    "millstream.testing",
 )
 HEAVY = {"faust", "numpy", "pyarrow", "plotext", "jinja2", "clickhouse_connect", "simpy", "drain3", "chdb"}
 PRODUCER_LIBRARIES = {

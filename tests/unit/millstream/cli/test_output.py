@@ -55,7 +55,7 @@ def test_an_unexpected_error_ends_with_a_traceback_that_controls_nothing(
     def broken() -> None:
         raise LookupError("\x1b]0;TITLE\x07\x1b[2J\x9b31m")
 
-    monkeypatch.setattr("millstream.cli.app", broken)
+    monkeypatch.setattr("millstream.cli.app.app", broken)
     with pytest.raises(SystemExit) as end:
         main()
     assert "LookupError" in str(end.value) and not controls_in(str(end.value), but="\n\t")
