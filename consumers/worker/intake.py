@@ -120,10 +120,7 @@ class Intake:
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             assert topic is not None and partition is not None and offset is not None
             assignment = assignments.get((topic, partition))
-            if assignment is None:
-                continue
-            if assignment in deferred:
-                assignment.passed = True
+            if assignment is None or assignment in deferred:
                 continue
             value = message.value()
             try:
