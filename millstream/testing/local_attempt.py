@@ -182,8 +182,8 @@ class _RecordingThreadRunner(ThreadRunner):
     def _context(self, execution: Execution) -> JobContext:
         return self._recorder
 
-    def _leave_behind(self, call: ThreadCall[object]) -> None:
-        super()._leave_behind(call)
+    def _leave_behind(self, execution: Execution, call: ThreadCall[object]) -> None:
+        super()._leave_behind(execution, call)
         # The event loop of a test waits for every task before it closes.
         call.abandon()
 

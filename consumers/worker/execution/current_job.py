@@ -4,20 +4,24 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Protocol
 
+from millstream.consumers.worker.execution.started_work import StartedWork
+
 
 class Attempt(Protocol):
-    """What CPU time is counted for, in nanoseconds."""
+    """What CPU time is counted for, in nanoseconds. `started`: what it uses outside its own steps, if anything."""
 
     cpu_ns: int
+    started: StartedWork | None
 
 
-current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
+current_attempt: ContextVar[Attempt | None] = ContextVar("current_attempt")
 
 
 class LoggedJob:
     """The job that a child process runs; the child counts its CPU time itself."""
 
     cpu_ns = 0
+    started: StartedWork | None = None
 
     def __init__(self, log_fields: Mapping[str, object]) -> None:
         self.log_fields = log_fields

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from millstream.consumers.kafka.assignment import Assignment
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.outcome import Outcome
+from millstream.consumers.worker.execution.started_work import StartedWork
 from millstream.schemas import ReadRequest
 from millstream.schemas.ids import new_id
 
@@ -21,7 +22,8 @@ class Execution:
     it was cancelled, or "". `cancel_command_active`: a command to cancel the job is active. `awaited`: the previous
     owner of its partition runs it, so it does not start here; `finished_elsewhere`: that one has written its outcome.
     `retained`: it goes on although its partition is not held any more. `waits_again`: it had started and went back into
-    its queue; `interruptions`: how often for a cancellation that nobody ordered. Times in `_us` are microseconds since
+    its queue; `interruptions`: how often for a cancellation that nobody ordered. `started`: what its handler started
+    outside its own steps. Times in `_us` are microseconds since
     1970, 0 before the moment they name.
     """
 
@@ -46,6 +48,7 @@ class Execution:
     run_ms = 0.0
     cpu_ns = 0
     rss_bytes: int | None = None
+    started: StartedWork | None = None
     _began = 0.0
 
     def __init__(self, assignment: Assignment, offset: int, value: bytes, read: ReadRequest) -> None:
@@ -96,6 +99,7 @@ class Execution:
         """Note that it goes back into its queue: what it did so far does not count."""
         self.waits_again = True
         self.context = self.stop_running = self.on_left_behind = self.on_cancel = None
+        self.started = None
         self.finished_us = self.cpu_ns = 0
 
     def begin_again(self) -> None:
@@ -129,4 +133,8 @@ class Execution:
     def end(self, outcome: Outcome) -> None:
         """Note the outcome."""
         self.stop_clock()
+        if self.started is not None:
+            used = self.started.close()
+            self.cpu_ns += used.threads_cpu_ns + used.programs_cpu_ns
+            self.rss_bytes = used.peak_rss_bytes or None
         self.outcome = outcome

@@ -20,7 +20,8 @@ from millstream.consumers.worker.execution.dispatcher import Dispatcher
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.facts import Fact, Progress
 from millstream.consumers.worker.execution.loop_watchdog import LoopWatchdog
-from millstream.consumers.worker.execution.metering import meter_what_handlers_start
+from millstream.consumers.worker.execution.metered_starts import meter_what_is_started
+from millstream.consumers.worker.execution.metering import meter_tasks
 from millstream.consumers.worker.execution.outcome import Outcome
 from millstream.consumers.worker.execution.process_child import ChildSetup
 from millstream.consumers.worker.execution.queues import Queues
@@ -70,7 +71,8 @@ class Executor:
         self._kinds = {each.runs_on for each in jobs}
         self._stopped = False
         self._loop = asyncio.new_event_loop()
-        meter_what_handlers_start(self._loop)
+        meter_tasks(self._loop)
+        meter_what_is_started()
         self._runners: dict[RunsOn, Runner] = {
             "loop": LoopRunner(self._on_progress, self._stop_attempt, self._on_first_wait),
             "thread": ThreadRunner(self._on_progress, self._stop_attempt, self._loop, config.threads),

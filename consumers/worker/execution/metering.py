@@ -1,30 +1,31 @@
 """CPU time and memory of attempts.
 
 Many coroutines share a thread, so each step of one is measured. What a handler starts through asyncio belongs to its
-attempt as well: tasks (`create_task`, `gather`, `TaskGroup`) and functions in asyncio's threads (`to_thread`). Both
-inherit a context variable that says whose they are (`current_job.py`).
+attempt as well: tasks (`create_task`, `gather`, `TaskGroup`), which inherit a context variable that says whose they are
+(`current_job.py`). Threads, programs and pools: `metered_starts.py`.
 """
 
 import asyncio
 import contextvars
+import threading
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import psutil
 
 from millstream.consumers.worker.execution.current_job import Attempt, current_attempt
+from millstream.consumers.worker.execution.started_work import thread_cpu_ns
 
 T = TypeVar("T")
 
+_CALL = "call_in_thread"
 
-def meter_what_handlers_start(loop: asyncio.AbstractEventLoop) -> None:
-    """Count the CPU time of the tasks and of asyncio's threads of this loop for the attempts that start them."""
+
+def meter_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Count the CPU time of the tasks of this loop for the attempts that start them."""
     loop.set_task_factory(_create_task)
-    loop.set_default_executor(_MeteredThreads(loop))
 
 
 @types.coroutine
@@ -64,12 +65,23 @@ def metered(
 
 
 def metered_call(consumer: Attempt, function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in this thread and count its CPU time."""
+    """Call a function in this thread and count its CPU time, unless `count_until_now` has done it before the end."""
     begun = time.thread_time_ns()
+    vars(consumer)[_CALL] = threading.get_ident(), begun
     try:
         return function(*arguments)
     finally:
-        consumer.cpu_ns += time.thread_time_ns() - begun
+        used_ns = time.thread_time_ns() - begun
+        if vars(consumer).pop(_CALL, None):
+            consumer.cpu_ns += used_ns
+
+
+def count_until_now(consumer: Attempt) -> None:
+    """Count what a call by `metered_call` that goes on has used so far, and nothing more of it. Its thread must not end
+    meanwhile."""
+    # Taken from the dictionary, so that one of two threads counts it.
+    if (call := vars(consumer).pop(_CALL, None)) is not None:
+        consumer.cpu_ns += thread_cpu_ns(*call)
 
 
 def _create_task(loop: asyncio.AbstractEventLoop, run: Any, **options: Any) -> "asyncio.Task[Any]":
@@ -110,35 +122,6 @@ class _MeteredCoroutine(Coroutine[Any, Any, Any]):
     def __getattr__(self, name: str) -> Any:
         # What asyncio and debuggers ask a coroutine for: its name, code and frame.
         return getattr(self._run, name)
-
-
-class _MeteredThreads(ThreadPoolExecutor):
-    """The threads of `to_thread` and `run_in_executor(None, ...)`."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(thread_name_prefix="millstream-asyncio")
-        self._loop = loop
-
-    def submit(self, function: Callable[..., T], /, *arguments: Any, **named: Any) -> "Future[T]":
-        consumer = current_attempt.get(None)
-        if consumer is None:
-            return super().submit(function, *arguments, **named)
-        return super().submit(self._call, consumer, function, arguments, named)
-
-    def _call(
-        self, consumer: Attempt, function: Callable[..., T], arguments: tuple[Any, ...], named: dict[str, Any]
-    ) -> T:
-        begun = time.thread_time_ns()
-        try:
-            return function(*arguments, **named)
-        finally:
-            # On the loop's thread, which counts as well, and before it hears that the function has ended.
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_add, consumer, time.thread_time_ns() - begun)
-
-
-def _add(consumer: Attempt, cpu_ns: int) -> None:
-    consumer.cpu_ns += cpu_ns
 
 
 class MemoryGauge:

@@ -21,9 +21,11 @@ from millstream.consumers.parent_death import signal_on_parent_death
 from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.current_job import LoggedJob, current_attempt
 from millstream.consumers.worker.execution.job_context import JobContext
+from millstream.consumers.worker.execution.metered_starts import meter_what_is_started
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.execution.registry import JobType, describe
 from millstream.consumers.worker.execution.returned import awaited, still_to_run
+from millstream.consumers.worker.execution.started_work import cpu_ns, max_rss_bytes, waited_for_cpu_ns
 from millstream.schemas import DeadReason, JobRequest
 
 ChildSetup = Callable[[], None]
@@ -105,6 +107,7 @@ def main(descriptor: int, parent_pid: int) -> None:
     set_up: ChildSetup | None = pickle.loads(pipe.recv_bytes())
     if set_up is not None:
         set_up()
+    meter_what_is_started()
     _serve(pipe)
 
 
@@ -122,9 +125,15 @@ def _serve(pipe: Connection) -> None:
         found = _find(task, known)
         # Neither the start of the interpreter nor the import of the module is the job's.
         answers.send(HandlerFound(task.execution_id))
-        begun = _cpu_ms()
-        ended = found if isinstance(found, Outcome) else _run(task, found, answers)
-        answers.send(TaskAnswer(task.execution_id, ended, _cpu_ms() - begun, _peak_rss_bytes()))
+        job = _job(task)
+        begun = _cpu_ns()
+        ended = found if isinstance(found, Outcome) else _run(task, found, job, answers)
+        used_ns, peak_rss_bytes = _cpu_ns() - begun, _peak_rss_bytes()
+        if job.started is not None:
+            used = job.started.close()
+            used_ns += used.programs_cpu_ns
+            peak_rss_bytes = max(peak_rss_bytes, used.peak_rss_bytes)
+        answers.send(TaskAnswer(task.execution_id, ended, used_ns / 1e6, peak_rss_bytes))
 
 
 def _find(task: ProcessTask, known: dict[str, JobType]) -> JobType | Outcome:
@@ -137,13 +146,17 @@ def _find(task: ProcessTask, known: dict[str, JobType]) -> JobType | Outcome:
         return outcome.failed(error)
 
 
-def _run(task: ProcessTask, job_type: JobType, answers: _Answers) -> Outcome:
+def _job(task: ProcessTask) -> LoggedJob:
+    request = task.request
+    fields = {"job_id": request.job_id, "attempt": request.attempt, "job_type": task.job_type, "tenant": request.tenant}
+    return LoggedJob(fields)
+
+
+def _run(task: ProcessTask, job_type: JobType, job: LoggedJob, answers: _Answers) -> Outcome:
     def on_progress(fraction: float, message: str) -> None:
         answers.send(ProgressMessage(task.execution_id, fraction, message[:MESSAGE_LENGTH]))
 
-    request = task.request
-    fields = {"job_id": request.job_id, "attempt": request.attempt, "job_type": task.job_type, "tenant": request.tenant}
-    current_attempt.set(LoggedJob(fields))
+    current_attempt.set(job)
     try:
         context = JobContext(
             task.request,
@@ -171,10 +184,9 @@ def _import(task: ProcessTask) -> JobType:
     return describe(task.job_type, found)
 
 
-def _cpu_ms() -> float:
-    """CPU time of this process and of those it started that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used) * 1000
+def _cpu_ns() -> int:
+    """CPU time of this process with all its threads, and of what it waited for in ways that no attempt is told of."""
+    return cpu_ns(map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))) - waited_for_cpu_ns()
 
 
 def _reset_peak() -> None:
@@ -190,5 +202,4 @@ def _peak_rss_bytes() -> int:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return max_rss_bytes(resource.getrusage(resource.RUSAGE_SELF))

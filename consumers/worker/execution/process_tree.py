@@ -42,6 +42,15 @@ class ProcessTree:
                 rss_bytes, cpu_ms = rss_bytes + more.rss_bytes, cpu_ms + more.cpu_ms
         return TreeUsage(rss_bytes, cpu_ms)
 
+    def cpu_ms(self) -> float:
+        """CPU time of the processes as in `usage`. Raises `psutil.Error` when the first one has ended."""
+        self._refresh()
+        cpu_ms = _cpu_ms(self._root)
+        for each in self._descendants:
+            with contextlib.suppress(psutil.Error):
+                cpu_ms += _cpu_ms(each)
+        return cpu_ms
+
     def kill(self) -> None:
         """Kill them all: the process group, and descendants that have left it."""
         with contextlib.suppress(psutil.Error):
@@ -61,13 +70,17 @@ class ProcessTree:
 
 
 def _usage(process: psutil.Process, shared: bool) -> TreeUsage:
-    times = process.cpu_times()
-    cpu_s = times.user + times.system + times.children_user + times.children_system
+    cpu_ms = _cpu_ms(process)
     if not shared:
-        return TreeUsage(process.memory_info().rss, cpu_s * 1000)
+        return TreeUsage(process.memory_info().rss, cpu_ms)
     # Forked processes share pages: each one's part of them is counted, where the system knows it.
     memory = process.memory_full_info()
-    return TreeUsage(getattr(memory, "pss", memory.rss), cpu_s * 1000)
+    return TreeUsage(getattr(memory, "pss", memory.rss), cpu_ms)
+
+
+def _cpu_ms(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return (times.user + times.system + times.children_user + times.children_system) * 1000
 
 
 def _children(parent: psutil.Process) -> list[psutil.Process]:

@@ -20,7 +20,7 @@ from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.current_job import current_attempt
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.job_context import JobContext
-from millstream.consumers.worker.execution.metering import metered, metered_call
+from millstream.consumers.worker.execution.metering import count_until_now, metered, metered_call
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.execution.process_child import ChildSetup, ProcessTask, TaskAnswer
 from millstream.consumers.worker.execution.process_pool import ChildUnavailable, ProcessLimits, ProcessSlot
@@ -122,10 +122,12 @@ class ThreadRunner(_InProcess):
         context.run(current_attempt.set, execution)
         call = ThreadCall(self._loop, partial(context.run, metered_call, execution, job_type.handler, *arguments))
         _submit(self._threads, call)
-        execution.on_left_behind = partial(self._leave_behind, call)
+        execution.on_left_behind = partial(self._leave_behind, execution, call)
         return await call.returned()
 
-    def _leave_behind(self, call: "ThreadCall[object]") -> None:
+    def _leave_behind(self, execution: Execution, call: "ThreadCall[object]") -> None:
+        # The thread does not end before it is replaced.
+        count_until_now(execution)
         self._threads.replace_stuck(call)
 
     def stop(self) -> None:

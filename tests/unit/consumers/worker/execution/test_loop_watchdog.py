@@ -10,11 +10,13 @@ import pytest
 from millstream.consumers.worker.execution import loop_watchdog as module
 from millstream.consumers.worker.execution.loop_watchdog import LoopWatchdog
 from millstream.consumers.worker.execution.metering import metered
+from millstream.consumers.worker.execution.started_work import StartedWork
 from tests.support.waiting import until
 
 
 class Consumer:
     cpu_ns = 0
+    started: StartedWork | None = None
 
 
 @pytest.fixture

@@ -18,11 +18,13 @@ from millstream.consumers.worker.execution.outcome import (
     fingerprint,
     redacted,
 )
+from millstream.consumers.worker.execution.started_work import StartedWork
 
 
 @dataclass
 class Spent:
     cpu_ns: int = 0
+    started: StartedWork | None = None
 
 
 def charge(amount: int) -> None:
