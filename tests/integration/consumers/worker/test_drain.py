@@ -4,13 +4,14 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 
 from millstream.cli.service import ONE_STOP_S
 from millstream.consumers.worker import Drained
 from millstream.consumers.worker.transactions import fence, transactional_id
 from millstream.local.broker import Broker
 from millstream.local.ports import free_port
-from millstream.producers import JobClient
+from millstream.producers import JobClient, NewJob
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from tests.integration.consumers.worker.handlers import jobs
 from tests.support.eventlog import EventLog
@@ -82,3 +83,25 @@ def test_a_second_sigterm_ends_the_grace_period_and_the_exit_code_is_4(
     finally:
         worker.kill()
     assert job_id not in log.finished
+
+
+def test_a_sigterm_to_every_process_of_a_supervised_worker_lets_what_runs_finish(
+    kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog, tmp_path: Path
+) -> None:
+    arguments = (f"{topics.prefix}w", "--processes", "2")
+    worker = worker_process(kafka.bootstrap, topics, tmp_path, "tests.support.misbehaving", *arguments)
+    worker.start()
+    try:
+        job_ids = client.submit_many([NewJob("well-behaved", {"seconds": 5}) for _ in range(20)])
+        for job_id in job_ids:
+            until_started(log, job_id)
+        # As a service manager or ctrl-C does; each child then hears of it from its supervisor too.
+        assert worker.pid is not None
+        for process in (psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)):
+            process.terminate()
+        assert worker.wait(60) == 0, worker.tail
+    finally:
+        worker.kill()
+    log.until_finished(job_ids)
+    assert [log.outcomes[job_id, 1] for job_id in job_ids] == [1] * 20
+    assert sum(log.started.values()) == 20
