@@ -55,7 +55,8 @@ class Registry(Protocol):
     """Turns record names into schema ids and back. Both calls are cheap after the first."""
 
     def id_of(self, record: str) -> int:
-        """The id under which the current schema of `record` (such as "JobEvent") is written."""
+        """The id under which the current schema of `record` (such as "JobEvent") is written. Raises `UnknownSchema` and
+        `RegistryUnavailable`."""
 
     def schema_of(self, schema_id: int) -> Schema:
         """The schema a record with this id was written with. Raises `UnknownSchema`, or `NewerSchema`, and
@@ -117,8 +118,12 @@ class ConfluentRegistry:
         if record not in self._ids:
             from confluent_kafka.schema_registry import Schema as RegisteredSchema
 
-            text = json.dumps(current_schema(record))
-            self._ids[record] = self._client.register_schema(f"millstream.{record}", RegisteredSchema(text, "AVRO"))
+            schema = RegisteredSchema(json.dumps(current_schema(record)), "AVRO")
+            try:
+                self._ids[record] = self._client.register_schema(f"millstream.{record}", schema)
+            except Exception as error:
+                # The client's HTTP transport raises exceptions of its own.
+                raise RegistryUnavailable(f"Schema Registry, asked for the id of {record}: {error}") from error
         return self._ids[record]
 
     def schema_of(self, schema_id: int) -> Schema:

@@ -82,6 +82,12 @@ def test_an_unavailable_or_failing_registry_rejects_no_record(registry_url: str)
             codec.decode(pinned, JobRequest)
 
 
+def test_what_cannot_be_registered_is_not_written() -> None:
+    codec = Codec(ConfluentRegistry({"url": f"http://127.0.0.1:{free_port()}", "max.retries": 0}))
+    with pytest.raises(RegistryUnavailable, match="the id of JobRequest"):
+        codec.encode(JobRequest(tenant="acme", job_type="a.b"))
+
+
 def test_an_id_that_the_registry_does_not_know_is_a_decode_error_once_a_follower_would_know_it(
     registry_url: str,
 ) -> None:
