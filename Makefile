@@ -53,7 +53,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 lock: setup
 	@$(COMPILE) --all-extras --group dev -o requirements.lock
-	@$(COMPILE) --extra services --extra schema-registry --extra tracing -o deploy/requirements.lock
+	@$(COMPILE) --extra services --extra schema-registry --extra tracing --extra redaction -o deploy/requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

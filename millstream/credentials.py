@@ -44,9 +44,14 @@ def split_credentials(url: str) -> tuple[str, str, str]:
     return f"{scheme}://{host}{slash}{path}", unquote(user), unquote(password)
 
 
+def names_a_secret(name: str) -> bool:
+    """Whether a name is one that a secret may have."""
+    return any(word in name.lower() for word in _ABOUT_SECURITY)
+
+
 def _may_be_secret(name: str, value: object) -> bool:
     if name in _SHOWN:
         return isinstance(value, str) and "@" in urlsplit(value).netloc
     if isinstance(value, bool | int | float):
         return False
-    return any(word in name.lower() for word in _ABOUT_SECURITY) or "@" in str(value)
+    return names_a_secret(name) or "@" in str(value)

@@ -7,8 +7,8 @@ Precedence: arguments of a command, environment variables (`MILLSTREAM_KAFKA__BO
 
 import json
 import os
-import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,14 +32,12 @@ from pydantic_settings import (
 from millstream.analytics.address import http_address
 from millstream.consumers.sink import SinkConfig
 from millstream.consumers.worker import WorkerConfig
-from millstream.credentials import shown_options, split_credentials
+from millstream.credentials import names_a_secret, shown_options, split_credentials
 from millstream.redaction import Redaction
 from millstream.schemas import Codec, ConfluentRegistry, KafkaConnection, PinnedRegistry, TopicCatalogue
 from millstream.schemas.record import Name
 from millstream.setting_names import PREFIX, nearest_setting, unknown_variables, variable_of
 from millstream.streams.config import TrackerConfig
-
-_USER_INFO = re.compile(r"//[^/@]*@")
 
 
 class InvalidSettings(ValueError):
@@ -50,10 +48,21 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _without_credentials(address: str) -> str:
+    if "@" in address:
+        raise ValueError(
+            "an address has no @ but that after user and password, and what they hold of / ? # @ is percent-encoded; "
+            "brokers and trackers take none, there are settings for them"
+        )
+    return address
+
+
 class KafkaSettings(_Group):
     """How to reach Kafka."""
 
-    bootstrap: str = Field("127.0.0.1:9092", description="Addresses of the brokers, `host:port,host:port`.")
+    bootstrap: Annotated[str, AfterValidator(_without_credentials)] = Field(
+        "127.0.0.1:9092", description="Addresses of the brokers, `host:port,host:port`."
+    )
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
         repr=False,
@@ -97,7 +106,7 @@ def _split(given: Any) -> tuple[str, str, str]:
 
 
 def _http_address(url: str) -> str:
-    http_address(url)
+    http_address(_without_credentials(url))
     return url
 
 
@@ -136,7 +145,7 @@ class ClickHouseSettings(_Group):
 class SchemaRegistrySettings(_Group):
     """Where schema ids come from. `user:password@` in the address is taken for `basic_auth`."""
 
-    url: str = Field(
+    url: Annotated[str, AfterValidator(_without_credentials)] = Field(
         "", description="Address of a Confluent Schema Registry; empty uses the ids pinned in the package."
     )
     basic_auth: SecretStr = Field(SecretStr(""), description="`user:password` for the registry.")
@@ -154,13 +163,20 @@ def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class RedactSettings(_Group):
-    """What becomes `[redacted]` in error messages, stacks, progress messages and logs before they are written."""
+    """What becomes `[redacted]` in messages, stacks and logs, as user and password in an address always do."""
 
     fields: tuple[str, ...] = Field(
         (), description="Names whose values are replaced, wherever a text has them as `name=value` or in JSON."
     )
     patterns: Annotated[tuple[str, ...], AfterValidator(_patterns)] = Field(
-        (), description="Regular expressions, whose whole match is replaced."
+        (),
+        description="Regular expressions in RE2's syntax, whose whole match is replaced. They need the extra "
+        "`millstream[redaction]`.",
+    )
+    errors: bool = Field(
+        False,
+        description="Whether messages and stacks of failed handlers are left out of events, dead letters and logs; "
+        "type and fingerprint of the error remain.",
     )
 
 
@@ -225,7 +241,7 @@ class Settings(BaseSettings):
 
     @property
     def redaction(self) -> Redaction:
-        return Redaction(self.redact.fields, self.redact.patterns)
+        return Redaction(self.redact.fields, self.redact.patterns, errors=self.redact.errors)
 
     @property
     def catalogue(self) -> TopicCatalogue:
@@ -292,13 +308,13 @@ def load() -> Settings:
 
 
 def _problem(problem: Any) -> str:
-    """A line for one of pydantic's errors. The value is left out where it may be a secret."""
+    """A line for one of pydantic's errors. The value is left out where it may be a secret, or may have one in it."""
     path = [str(part) for part in problem["loc"]]
     setting, variable = ".".join(path), variable_of("__".join(path))
     if problem["type"] == "extra_forbidden":
         return _unknown(variable if variable in map(str.upper, os.environ) else setting, setting)
-    value = "" if _may_be_secret(path) else f" = {problem['input']!r}"
-    return _USER_INFO.sub("//***@", f"{setting}{value}: {problem['msg']} (set by {variable} or millstream.toml)")
+    value = "" if _may_be_secret(path, problem["input"]) else f" = {problem['input']!r}"
+    return f"{setting}{value}: {problem['msg']} (set by {variable} or millstream.toml)"
 
 
 def _unknown(written: str, setting: str) -> str:
@@ -310,7 +326,16 @@ def _unknown(written: str, setting: str) -> str:
     return f"{written}: there is no such setting; did you mean {near} ({variable_of(near)})?"
 
 
-def _may_be_secret(path: list[str]) -> bool:
+def _may_be_secret(path: list[str], value: object) -> bool:
+    """Whether a wrong value is not to be shown: that of a secret or of what is named like one, a whole group, and what
+    may hold a password."""
     group = getattr(Settings.model_fields.get(path[0]), "annotation", None)
     field = getattr(group, "model_fields", {}).get(path[1]) if len(path) > 1 else None
-    return path[:2] == ["kafka", "options"] or getattr(field, "annotation", None) is SecretStr
+    return (
+        path[:2] == ["kafka", "options"]
+        or (len(path) == 1 and hasattr(group, "model_fields"))
+        or getattr(field, "annotation", None) is SecretStr
+        or names_a_secret(path[-1])
+        or isinstance(value, Mapping)
+        or "@" in str(value)
+    )

@@ -105,7 +105,7 @@ def configure_logging(
         if as_json
         else structlog.processors.TimeStamper("%H:%M:%S"),
         structlog.processors.format_exc_info,
-        *([partial(_redacted, redaction)] if redaction else []),
+        partial(_redacted, redaction or Redaction()),
     ]
     renderers: list[structlog.typing.Processor]
     if as_json:

@@ -12,6 +12,7 @@ import structlog
 from aiokafka.errors import TopicAuthorizationFailedError
 from yarl import URL
 
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 from millstream.schemas.connection import METADATA_REFRESH_MS
 from millstream.schemas.denial import RIGHTS
@@ -82,7 +83,13 @@ class _Placement:
         await client.partitions_for(self._topic)
 
 
-def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, config: TrackerConfig) -> faust.App:
+def build_app(
+    connection: KafkaConnection,
+    topics: TopicCatalogue,
+    codec: Codec,
+    config: TrackerConfig,
+    redaction: Redaction | None = None,
+) -> faust.App:
     """The application, ready for `run_tracker`. Raises `UnsupportedOption` for a connection it cannot make, and
     `UnprotectedListener` for an address beyond loopback without a token."""
     guard = config.http_guard()
@@ -90,7 +97,7 @@ def build_app(connection: KafkaConnection, topics: TopicCatalogue, codec: Codec,
     events = app.topic(topics.events, key_serializer="raw", value_serializer="raw")
     table = _states_table(app, topics)
     placement = _Placement(app, topics.states)
-    tracker = Tracker(table, placement, codec, config.retention_s)
+    tracker = Tracker(table, placement, codec, config.retention_s, redaction)
     _connect(cast(TrackerTransport, app.transport), tracker, topics.events)
     second = SecondReader(connection, app.conf.id, topics.events)
     lag, idle = Lag(), IdleConnections()

@@ -13,7 +13,9 @@ class TrackerConfig(BaseModel):
     host: str = Field("127.0.0.1", description="Address that the HTTP API listens on.")
     port: int = Field(6066, ge=0, le=65535, description="Port of the HTTP API.")
     public_url: str = Field(
-        "", description="URL at which others reach the tracker; made from host and port when empty."
+        "",
+        pattern=r"^[^@]*$",
+        description="URL at which others reach the tracker; made from host and port when empty.",
     )
     token: SecretStr = Field(
         SecretStr(""),

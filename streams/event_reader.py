@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, DecodeError, EventKind
 from millstream.streams import bounds
 
@@ -41,8 +42,10 @@ class Event(NamedTuple):
 class EventReader:
     """Reads events from bytes."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, redaction: Redaction | None = None) -> None:
+        """`redaction` is applied to the texts of events that say something."""
         self._codec = codec
+        self._redact = redaction or Redaction()
 
     def read(self, data: bytes | None, appended_at: int) -> Event:
         """The event in `data`, which the broker appended at this time (microseconds since 1970).
@@ -52,12 +55,15 @@ class EventReader:
         """
         fields = self._codec.fields(data, "JobEvent")
         try:
-            return within_bounds(fields, appended_at)
+            event = within_bounds(fields, appended_at)
         except EventRejected:
             raise
         except Exception as error:
             # A schema of somebody's own may give a field any type.
             raise DecodeError(f"not a JobEvent: {type(error).__name__}") from error
+        if event.message or event.error_message:
+            return event._replace(message=self._redact(event.message), error_message=self._redact(event.error_message))
+        return event
 
 
 def within_bounds(fields: dict[str, Any], appended_at: int) -> Event:

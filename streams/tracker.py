@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from millstream.line_rate import LineRate
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, DecodeError, JobState, NewerSchema, RegistryUnavailable, State
 from millstream.streams.event_reader import Event, EventReader, EventRejected
 from millstream.streams.finished_jobs import FinishedJobs
@@ -57,7 +58,14 @@ class Tracker:
     `newer_event`: where the first of them is; empty without one.
     """
 
-    def __init__(self, table: StateTable, placement: Placement, codec: Codec, retention_s: float) -> None:
+    def __init__(
+        self,
+        table: StateTable,
+        placement: Placement,
+        codec: Codec,
+        retention_s: float,
+        redaction: Redaction | None = None,
+    ) -> None:
         self.recovered = False
         self.events = 0
         self.unreadable = 0
@@ -73,7 +81,7 @@ class Tracker:
         self._retention_us = int(retention_s * 1e6)
         self._finished = FinishedJobs()
         self._missing: dict[tuple[str, int], int] = {}
-        self._reader = EventReader(codec)
+        self._reader = EventReader(codec, redaction)
         self._codec = StateCodec(codec)
         self._lines = LineRate(LINES_S)
         self._newer_lines = LineRate(NEWER_LINES_S)

@@ -8,7 +8,8 @@ from clickhouse_connect.driver.client import Client
 
 from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.sink import Sink
-from millstream.consumers.sink.sources import LOW_VOLUME, Source
+from millstream.consumers.sink.sources import EVENTS, LOW_VOLUME, Source
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
 LOW_VOLUME_AGE_S = 3.0
@@ -16,11 +17,16 @@ LOW_VOLUME_AGE_S = 3.0
 
 
 def all_sinks(
-    connection: KafkaConnection, topics: TopicCatalogue, client: Client, codec: Codec, config: SinkConfig
+    connection: KafkaConnection,
+    topics: TopicCatalogue,
+    client: Client,
+    codec: Codec,
+    config: SinkConfig,
+    redaction: Redaction | None = None,
 ) -> list[Sink]:
     """A sink for every topic that has a table, the events' first."""
-    events = Sink(connection, topics, client, codec, config)
-    return [events, *(Sink(connection, topics, client, codec, low_volume(config, each), each) for each in LOW_VOLUME)]
+    configs = {EVENTS: config, **{source: low_volume(config, source) for source in LOW_VOLUME}}
+    return [Sink(connection, topics, client, codec, each, source, redaction) for source, each in configs.items()]
 
 
 def low_volume(config: SinkConfig, source: Source) -> SinkConfig:

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -20,9 +20,16 @@ class DeadLetterSender:
     """Connects when the first letter is sent. Thread-safe."""
 
     def __init__(
-        self, connection: KafkaConnection, topics: TopicCatalogue, codec: Codec, sender: str, source: str
+        self,
+        connection: KafkaConnection,
+        topics: TopicCatalogue,
+        codec: Codec,
+        sender: str,
+        source: str,
+        shown: Callable[[str], str],
     ) -> None:
-        """`source` is the topic that the records were read from."""
+        """`source` is the topic that the records were read from. `shown` returns what may be written of a reason."""
+        self._shown = shown
         self._connection = connection
         self._topics = topics
         self._codec = codec
@@ -71,7 +78,7 @@ class DeadLetterSender:
         key = found.key or b""
         letter = dead_letter(
             DeadReason.SINK_UNREADABLE,
-            {"error_type": "SinkRejectedRecord", "error_message": found.reason},
+            {"error_type": "SinkRejectedRecord", "error_message": self._shown(found.reason)},
             worker_id=self._sender,
             topic=self._source,
             partition=partition,

@@ -28,7 +28,7 @@ class Doubts:
         try:
             found: Any = fastavro.schemaless_reader(body, self._schema, None, handle_unicode_errors="replace")
         except Exception as error:
-            return f"the record cannot be decoded: {error!r}"
+            return f"the record cannot be decoded: {type(error).__name__}"
         if body.tell() != len(value):
             return "the record is longer than its schema says"
         if self._dated:

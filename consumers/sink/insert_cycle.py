@@ -121,7 +121,8 @@ class InsertCycle:
         partition.batch = partition.insert = None
         self._retries.succeeded(partition)
         for record in itertools.islice(result.rejected, LOGGED_REJECTIONS):
-            log.warning("record_rejected", partition=partition.number, offset=record.offset, reason=record.reason)
+            reason = status.shown(record.reason)
+            log.warning("record_rejected", partition=partition.number, offset=record.offset, reason=reason)
 
     def _limits(self, partitions: int) -> BatchLimits:
         config = self._config

@@ -81,7 +81,7 @@ class InsertRetries:
         batch = partition.batch
         assert batch is not None
         cut = error.may_be_cut and len(batch.records) > (2 * FEWEST_ROWS if error.by_parts else 1)
-        self._status.refused[partition.number] = str(error)
+        reason = self._status.refused[partition.number] = self._status.shown(str(error))
         if cut:
             partition.batch, rest = batch.halved()
             partition.buffer.put_back(rest, now)
@@ -91,7 +91,7 @@ class InsertRetries:
             self._status.cut_batches += 1
         if now - self._advised_at >= ADVISE_INTERVAL_S:
             self._advised_at = now
-            self._advise(partition.number, len(batch.records), batch.size, str(error), cut=cut)
+            self._advise(partition.number, len(batch.records), batch.size, reason, cut=cut)
 
     def _advise(self, number: int, rows: int, size: int, reason: str, *, cut: bool) -> None:
         config = self._config
@@ -101,7 +101,7 @@ class InsertRetries:
             partition=number,
             rows=rows,
             bytes=size,
-            reason=reason[:500],
+            reason=reason,
             action="it is inserted in smaller parts"
             if cut
             else "it is tried again as it is: some of it is in ClickHouse already, or it is one record",

@@ -42,6 +42,11 @@ def fault_of(error: DatabaseError) -> InsertFault:
     return InsertFault.SIZE if "timed out" in text.lower() else InsertFault.SERVER
 
 
+def reason_of(error: DatabaseError) -> str:
+    """What ClickHouse says, without the value that it repeats: the record itself is in the dead letter."""
+    return _QUOTED_VALUE.sub(r"\1(its value)", str(error))
+
+
 class Trial:
     """Tries records on a table that keeps nothing. `insert` raises what ClickHouse answers; `control` makes a valid
     record of the size of another. `doubt` says why Python takes a value for one that ClickHouse rejects."""
@@ -89,7 +94,7 @@ class Trial:
             self._insert(records)
         except DatabaseError as error:
             if fault_of(error) in (InsertFault.RECORDS, InsertFault.RECORDS_OR_SIZE):
-                return str(error)
+                return reason_of(error)
             raise
         return None
 
@@ -115,6 +120,7 @@ together: trying 10,000 would hold the partition up for minutes."""
 CONTROLS = 2
 """How often a valid record has to be accepted where another is rejected before and after."""
 
+_QUOTED_VALUE = re.compile(r"(Cannot parse uuid ).*?(?=: \(at row | \(for url |$)", re.DOTALL)
 _HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
 _FAULT_OF_STATUS = {
     400: InsertFault.RECORDS_OR_SIZE,

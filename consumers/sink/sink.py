@@ -35,6 +35,7 @@ from millstream.consumers.sink.sources import EVENTS, Source
 from millstream.consumers.sink.status import SinkStatus
 from millstream.consumers.sink.topic_facts import TIMEOUT_S
 from millstream.consumers.sink.writer import Writer
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
 log = structlog.get_logger("millstream.sink")
@@ -58,15 +59,18 @@ class Sink:
         codec: Codec,
         config: SinkConfig | None = None,
         source: Source = EVENTS,
+        redaction: Redaction | None = None,
     ) -> None:
+        """`redaction` is applied to what ClickHouse says of records."""
         self.config = config or SinkConfig()
         self.source = source
-        self.status = SinkStatus()
+        self.status = SinkStatus(redaction)
         self._connection = connection
         self.topic = source.topic(topics)
         self._client = client
         self._codec = codec
-        sender = DeadLetterSender(connection, topics, codec, self.config.instance_id or "sink", self.topic)
+        name = self.config.instance_id or "sink"
+        sender = DeadLetterSender(connection, topics, codec, name, self.topic, self.status.shown)
         self._dead_letters = sender if source.gives_dead_letters else None
 
     def run(self, stop: threading.Event) -> None:

@@ -4,7 +4,12 @@ import time
 
 import structlog
 
+from millstream.redaction import Redaction
+
 log = structlog.get_logger("millstream.sink")
+
+REASON_LIMIT = 500
+"""Characters of a reason. ClickHouse says first what is wrong, and may repeat values of the records behind it."""
 
 
 class SinkStatus:
@@ -20,7 +25,9 @@ class SinkStatus:
     partitions. `kafka_answers`: a broker is connected.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, redaction: Redaction | None = None) -> None:
+        """`redaction` is applied to reasons, which quote ClickHouse."""
+        self._redact = redaction or Redaction()
         self.rows_read = 0
         self.rows_inserted = 0
         self.batches = 0
@@ -48,5 +55,10 @@ class SinkStatus:
 
     def failed(self, event: str, reason: str, **details: object) -> None:
         """Note and log a failed try. `event`: a constant name, such as `insert_failed`."""
+        reason = self.shown(reason)
         self.last_error = f"{event}: {reason}"
-        log.warning(event, reason=reason[:500], **details)
+        log.warning(event, reason=reason, **details)
+
+    def shown(self, reason: str) -> str:
+        """What may be written of a reason: in dead letters, in the log and by the endpoints."""
+        return self._redact.cut(reason, REASON_LIMIT)

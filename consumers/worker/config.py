@@ -123,11 +123,6 @@ class WorkerConfig(BaseModel):
         description="Handlers that may go on although their attempt has timed out or was cancelled, because they catch "
         "their cancellation or are in a thread; above it the worker drains and its process ends.",
     )
-    redact_errors: bool = Field(
-        False,
-        description="Leave messages and stacks of failed handlers out of events, dead letters and logs; type and "
-        "fingerprint of the error remain. Values that pydantic did not accept are left out in any case.",
-    )
     health_host: str = Field("127.0.0.1", description="Address that the health endpoints listen on.")
     health_port: int = Field(
         0,

@@ -76,6 +76,7 @@ class Worker:
         self._lanes = list(config.lanes or topics.lanes)
         self._transactions = transactions
         self._set_up_child = set_up_child
+        self._redaction = redaction or Redaction()
         self._transactional_id = transactional_id(topics, config.worker_id)
         self._host = HostGauge()
         self._new_partitions = NewPartitions(GroupProgress(connection).passed)
@@ -106,7 +107,7 @@ class Worker:
             self._host,
             self._coordination,
             self._new_partitions,
-            redaction or Redaction(),
+            self._redaction,
         )
 
     def stop(self) -> None:
@@ -139,7 +140,7 @@ class Worker:
             self._new_partitions,
             closing(self._open_crash_journal()) as crash_journal,
             # One for the life of the process: what handlers keep, such as connections, belongs to its event loop.
-            Executor(self._jobs, config, lanes, crash_journal, self._set_up_child) as executor,
+            Executor(self._jobs, config, lanes, crash_journal, self._set_up_child, self._redaction) as executor,
             coordination,
         ):
             # A supervisor starts a child after the one of the same name has ended.

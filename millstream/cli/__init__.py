@@ -22,9 +22,10 @@ def main() -> None:
     except Exception as error:
         failure = as_failure(error)
         if failure is None:
+            from millstream.redaction import Redaction
             from millstream.visible import visible_lines
 
-            sys.exit(visible_lines(traceback.format_exc()))
+            sys.exit(visible_lines(Redaction()(traceback.format_exc())))
         from millstream.cli.output import print_failure
 
         sys.exit(print_failure(failure))

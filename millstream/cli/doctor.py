@@ -1,6 +1,6 @@
 """`millstream doctor`"""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import typer
 from rich.table import Table
@@ -10,6 +10,7 @@ from millstream.cli.options import AsJson
 from millstream.cli.output import answer
 from millstream.clickhouse import connect
 from millstream.doctor import run_checks
+from millstream.redaction import Redaction
 from millstream.terminal import cell
 from millstream.visible import visible
 
@@ -22,7 +23,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     Exit code 1 when a check failed, 0 when all passed or only warned.
     """
-    results = list(run_checks(settings_module.load(), connect))
+    # What brokers and servers answer is quoted.
+    redact = Redaction()
+    results = [replace(each, detail=redact(each.detail)) for each in run_checks(settings_module.load(), connect)]
 
     def table() -> Table:
         styles = {"ok": "green", "warning": "yellow", "failed": "red"}

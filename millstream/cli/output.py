@@ -12,11 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from millstream.cli.failure import Failure
+from millstream.redaction import Redaction
 from millstream.terminal import Terminal, cell, styled
 from millstream.visible import visible_lines
 
 if TYPE_CHECKING:
     from millstream.pages import Page
+
+_redact = Redaction()
+"""Takes out credentials: an error is printed also when the settings cannot be read."""
 
 PIPED_WIDTH = 120
 """Width to assume when the output is not a terminal."""
@@ -28,7 +32,7 @@ err = Terminal(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH)
 def print_failure(failure: Failure) -> int:
     """Print a failure to stderr and return its exit code."""
     # A failure may have several lines of its own; those after the first are indented, so that none looks like another.
-    text = visible_lines(str(failure)).replace("\n", "\n  ")
+    text = visible_lines(_redact(str(failure))).replace("\n", "\n  ")
     err.print(Text.assemble(("error", "bold red"), " ", text), soft_wrap=True)
     if failure.hint:
         err.print(styled((f"  {failure.hint}", "dim")), soft_wrap=True)
@@ -37,7 +41,7 @@ def print_failure(failure: Failure) -> int:
 
 def warn(text: str) -> None:
     """Print a warning to stderr; the command itself succeeded."""
-    err.print(styled(("warning", "yellow"), f" {text}"), soft_wrap=True)
+    err.print(styled(("warning", "yellow"), f" {_redact(text)}"), soft_wrap=True)
 
 
 def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> None:

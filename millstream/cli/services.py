@@ -31,7 +31,7 @@ def tracker() -> None:
     settings = settings_module.load()
     log_as(settings, "tracker")
     check_service(settings, "tracker")
-    app = build_app(settings.connection, settings.catalogue, settings.codec, settings.tracker)
+    app = build_app(settings.connection, settings.catalogue, settings.codec, settings.tracker, settings.redaction)
     run_tracker(app)
 
 
@@ -59,7 +59,9 @@ def run_sink(
     with health_server(settings.sink.health_host, settings.sink.health_port, health, guard):
         client = _wait_for_clickhouse(settings, stop)
         if client is not None:
-            sinks = all_sinks(settings.connection, settings.catalogue, client, settings.codec, settings.sink)
+            sinks = all_sinks(
+                settings.connection, settings.catalogue, client, settings.codec, settings.sink, settings.redaction
+            )
             statuses = {each.topic: each.status for each in sinks}
             health.started(statuses, client.ping)
             run_together(sinks, stop)

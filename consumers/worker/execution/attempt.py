@@ -12,6 +12,7 @@ from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.execution.registry import JobTypes, RunsOn
 from millstream.consumers.worker.execution.runners import NotStarted, Runner
 from millstream.consumers.worker.execution.time_limits import deadline_passed
+from millstream.redaction import Redaction
 from millstream.schemas import DeadReason, EventKind
 
 MOST_INTERRUPTIONS = 3
@@ -36,20 +37,20 @@ class PutBack(NamedTuple):
 
 
 class AttemptRunner:
-    """Runs attempts on the runners. Used by the event loop's thread only. `redact_errors`: whether messages and stacks
-    of errors are left out of outcomes."""
+    """Runs attempts on the runners. Used by the event loop's thread only. `redaction` is applied to the texts of
+    outcomes, before anything is written of them."""
 
     def __init__(
         self,
         jobs: JobTypes,
         cancellations: Cancellations,
         runners: Mapping[RunsOn, Runner],
-        redact_errors: bool = False,
+        redaction: Redaction | None = None,
     ) -> None:
         self._jobs = jobs
         self._cancellations = cancellations
         self._runners = runners
-        self._redact_errors = redact_errors
+        self._redaction = redaction or Redaction()
 
     async def run(self, execution: Execution, runs_on: RunsOn) -> Outcome | PutBack:
         """Run an execution that has begun. Raises nothing, whatever the handler does."""
@@ -66,8 +67,7 @@ class AttemptRunner:
         if ended is not SUCCEEDED and ended.kind is EventKind.TIMED_OUT and deadline_passed(execution):
             # The next attempt would be too late as well.
             ended = replace(ended, retryable=False)
-        if self._redact_errors:
-            ended = outcome.redacted(ended)
+        ended = outcome.redacted(ended, self._redaction)
         if self._cancellations and execution.job_id in self._cancellations:
             execution.cancel_command_active = True
         execution.end(ended)

@@ -18,7 +18,7 @@ from millstream.consumers.worker.execution.cancellations import Cancellation, Ca
 from millstream.consumers.worker.execution.crash_journal import CrashJournal
 from millstream.consumers.worker.execution.dispatcher import Dispatcher
 from millstream.consumers.worker.execution.execution import Execution
-from millstream.consumers.worker.execution.facts import Fact, Progress
+from millstream.consumers.worker.execution.facts import MESSAGE_LIMIT, Fact, Progress
 from millstream.consumers.worker.execution.loop_watchdog import LoopWatchdog
 from millstream.consumers.worker.execution.metered_starts import meter_what_is_started
 from millstream.consumers.worker.execution.metering import meter_tasks
@@ -31,6 +31,7 @@ from millstream.consumers.worker.execution.slots import Slots
 from millstream.consumers.worker.scheduling.fair_queue import FairQueue
 from millstream.consumers.worker.scheduling.ordering_keys import OrderingKeys
 from millstream.consumers.worker.scheduling.quotas import Quotas
+from millstream.redaction import Redaction
 
 log = structlog.get_logger(__name__)
 
@@ -55,8 +56,11 @@ class Executor:
         lanes: Sequence[str],
         crash_journal: CrashJournal,
         set_up_child: ChildSetup | None = None,
+        redaction: Redaction | None = None,
     ) -> None:
-        """`set_up_child` is called in each child process before its first job."""
+        """`set_up_child` is called in each child process before its first job. `redaction` is applied to what handlers
+        say: errors and progress messages."""
+        self._redaction = redaction or Redaction()
         self.facts: deque[Fact] = deque()
         quotas = Quotas(
             {("tenant", name): quota for name, quota in config.tenants.items()}
@@ -79,7 +83,7 @@ class Executor:
             "process": ProcessRunner(self._on_progress, self._loop, config.job_processes, set_up_child),
         }
         self._cancellations = Cancellations()
-        attempts = AttemptRunner(jobs, self._cancellations, self._runners, config.redact_errors)
+        attempts = AttemptRunner(jobs, self._cancellations, self._runners, self._redaction)
         self._queues = Queues(jobs, self._slots, OrderingKeys[Execution](), crash_journal, config.unknown_type_grace_s)
         self._dispatcher = Dispatcher(
             self._loop, self._queues, self._slots, quotas, crash_journal, attempts, self.facts.append
@@ -236,7 +240,9 @@ class Executor:
             self._loop.close()
 
     def _on_progress(self, execution: Execution, fraction: float, message: str) -> None:
-        self.facts.append(Progress(execution, datetime.now(UTC), fraction, message))
+        # On the handler's thread, which the time of a long message belongs to.
+        text = self._redaction.cut(message, MESSAGE_LIMIT)
+        self.facts.append(Progress(execution, datetime.now(UTC), fraction, text))
 
     def _stop_attempt(self, execution: Execution, ends_as: Outcome) -> None:
         self._dispatcher.stopping.stop(execution, ends_as)

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from millstream.consumers.worker.execution.execution import Execution
 
+MESSAGE_LIMIT = 1_000
+"""Characters of a progress message."""
+
 
 class Started(NamedTuple):
     """The execution has its slot and its handler is about to be called."""

@@ -7,9 +7,9 @@ from pathlib import PurePath
 from types import TracebackType
 
 from millstream.consumers.worker.execution.error_text import without_input
+from millstream.redaction import MARGIN, REDACTED, Redaction
 from millstream.schemas import DeadReason, EventKind
 
-REDACTED = "(redacted)"
 MESSAGE_LENGTH = 2_000
 STACK_LENGTH = 8_000
 
@@ -49,11 +49,21 @@ def timed_out(message: str) -> Outcome:
     return Outcome(EventKind.TIMED_OUT, DeadReason.TIMED_OUT, error=_describe(TimeoutError(message)))
 
 
-def redacted(outcome: Outcome) -> Outcome:
-    """A failure without what its handler says about it: type and fingerprint remain."""
-    if outcome.kind is not EventKind.FAILED or not outcome.error:
+def redacted(outcome: Outcome, redaction: Redaction) -> Outcome:
+    """The outcome as it may be written. With `redaction.errors` nothing remains of what a handler says about its
+    failure but type and fingerprint."""
+    if not outcome.error:
         return outcome
-    return replace(outcome, error={**outcome.error, "error_message": REDACTED, "stack": ""})
+    if redaction.errors and outcome.kind is EventKind.FAILED:
+        texts = {"error_message": REDACTED, "stack": ""}
+    else:
+        message, stack = outcome.error.get("error_message", ""), outcome.error.get("stack", "")
+        # The end of a stack says most.
+        texts = {
+            "error_message": redaction.cut(message, MESSAGE_LENGTH),
+            "stack": redaction(stack[-STACK_LENGTH - MARGIN :])[-STACK_LENGTH:],
+        }
+    return replace(outcome, error={**outcome.error, **texts})
 
 
 def fingerprint(error: BaseException) -> str:
@@ -79,13 +89,14 @@ def encodable(text: str) -> str:
 
 
 def _describe(error: BaseException) -> dict[str, str]:
-    """Never raises, whatever the error's own methods do: without it the attempt would have no outcome."""
+    """Never raises, whatever the error's own methods do: without it the attempt would have no outcome. Texts may be
+    longer than what is written of them, as `redacted` cuts them."""
     frames = _own_frames(error.__traceback__)
     return {
         "error_type": encodable(type(error).__qualname__),
-        "error_message": encodable(_text(error)[:MESSAGE_LENGTH])[:MESSAGE_LENGTH],
+        "error_message": encodable(_text(error)[: MESSAGE_LENGTH + MARGIN]),
         "error_fingerprint": fingerprint(error),
-        "stack": encodable(_stack(error, frames)[-STACK_LENGTH:])[-STACK_LENGTH:],
+        "stack": encodable(_stack(error, frames)[-STACK_LENGTH - MARGIN :]),
     }
 
 

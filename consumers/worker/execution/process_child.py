@@ -20,18 +20,20 @@ from pydantic import ValidationError
 from millstream.consumers.parent_death import signal_on_parent_death
 from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.current_job import LoggedJob, current_attempt
+from millstream.consumers.worker.execution.facts import MESSAGE_LIMIT
 from millstream.consumers.worker.execution.job_context import JobContext
 from millstream.consumers.worker.execution.metered_starts import meter_what_is_started
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.execution.registry import JobType, describe
 from millstream.consumers.worker.execution.returned import awaited, still_to_run
 from millstream.consumers.worker.execution.started_work import cpu_ns, max_rss_bytes, waited_for_cpu_ns
+from millstream.redaction import MARGIN
 from millstream.schemas import DeadReason, JobRequest
 
 ChildSetup = Callable[[], None]
 """Prepares a child process, such as its logging."""
 
-MESSAGE_LENGTH = 2_000
+MESSAGE_LENGTH = MESSAGE_LIMIT + MARGIN
 """Characters of a progress message that are sent."""
 
 

@@ -31,11 +31,6 @@ from millstream.schemas import (
 from millstream.schemas.ids import new_id
 from millstream.schemas.topics import OVERFLOW_SUFFIX
 
-MESSAGE_LIMIT = 1_000
-"""Characters of a progress message."""
-
-_TEXTS = ("error_message", "stack")
-"""The fields of an error that a handler's own words are in."""
 UNREADABLE_LIMIT = 65_536
 """Bytes of a record that is no request in its dead letter."""
 
@@ -44,7 +39,8 @@ _ANY_TIME = (EventKind.STARTED, EventKind.PROGRESS)
 
 
 class OutcomeRecords:
-    """Turns facts into records. Does no I/O; used by the poll thread."""
+    """Turns facts into records. Does no I/O; used by the poll thread. `redaction` is applied to what a record that is
+    no request is said to be; the texts of outcomes come without what is not to be written."""
 
     def __init__(
         self,
@@ -95,9 +91,8 @@ class OutcomeRecords:
 
     def progress(self, fact: Progress) -> OutgoingRecord:
         """The `progress` event."""
-        message = self._redact(fact.message)[:MESSAGE_LIMIT]
         return self._event(
-            fact.execution, EventKind.PROGRESS, fact.occurred_at, progress=fact.fraction, message=message
+            fact.execution, EventKind.PROGRESS, fact.occurred_at, progress=fact.fraction, message=fact.message
         )
 
     def ended(self, execution: Execution) -> list[OutgoingRecord]:
@@ -143,7 +138,6 @@ class OutcomeRecords:
     def _not_succeeded(self, execution: Execution, again: bool) -> list[OutgoingRecord]:
         outcome, request, at = execution.outcome, execution.read.request, execution.finished_us
         assert outcome
-        error = self._redacted(outcome.error)
         records = [
             self._event(
                 execution,
@@ -153,7 +147,7 @@ class OutcomeRecords:
                 run_ms=execution.run_ms,
                 cpu_ms=execution.cpu_ms,
                 max_rss_bytes=execution.rss_bytes or self._memory.rss_bytes,
-                **error,
+                **outcome.error,
             )
         ]
         if again:
@@ -163,20 +157,15 @@ class OutcomeRecords:
         elif self._retries.gives_up(outcome, request):
             letter = self._letter(
                 outcome.reason,
-                error,
+                outcome.error,
                 execution.assignment,
                 execution.offset,
                 request.record_key,
                 execution.value,
                 request,
             )
-            records += [letter, self._event(execution, EventKind.DEAD_LETTERED, at, **error)]
+            records += [letter, self._event(execution, EventKind.DEAD_LETTERED, at, **outcome.error)]
         return records
-
-    def _redacted(self, error: Mapping[str, str]) -> Mapping[str, str]:
-        if not self._redact:
-            return error
-        return {name: self._redact(text) if name in _TEXTS else text for name, text in error.items()}
 
     def _next_attempt(self, execution: Execution, request: JobRequest) -> OutgoingRecord:
         retry = request.model_copy(update={"attempt": request.attempt + 1})

@@ -126,6 +126,59 @@ def test_a_wrong_value_that_may_be_a_secret_is_not_shown(monkeypatch: pytest.Mon
     assert "hunter2" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("KAFKA__OPTIONS", '{"sasl.password": "hunter2"', "kafka"),
+        ("KAFKA__OPTIONS", '["hunter2"]', "kafka.options"),
+        ("KAFKA__OAUTH_TOKEN", "hunter2.hunter2", "kafka.oauth_token"),
+        ("KAFKA__BOOTSTRAP", "SASL_SSL://me:hunter2@broker:9092", "kafka.bootstrap"),
+        ("KAFKA__BOOTSTRAP__PASSWORD", "hunter2", "kafka.bootstrap"),
+        ("KAFKA__SASL_PASSWORD__X", "hunter2", "kafka.sasl_password"),
+        ("CLICKHOUSE__URL", "http://me:hunter2/2@host:8123", "clickhouse.url"),
+        ("CLICKHOUSE__URL__PASSWORD", "hunter2", "clickhouse.url"),
+        ("CLICKHOUSE", '"hunter2"', "clickhouse"),
+        ("SCHEMA_REGISTRY__URL", "http://me:hunter2/2@host:8081", "schema_registry.url"),
+        ("TRACKER__PUBLIC_URL", "http://me:hunter2@host:6066", "tracker.public_url"),
+        ("TRACKER__TOKEN__X", "hunter2", "tracker.token"),
+    ],
+)
+def test_no_wrong_setting_shows_what_may_be_a_secret(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, named: str
+) -> None:
+    monkeypatch.setenv(f"MILLSTREAM_{variable}", value)
+    with pytest.raises(InvalidSettings) as raised:
+        load()
+    assert named in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_group_whose_settings_contradict_each_other_does_not_show_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLSTREAM_WORKER__METRICS_TOKEN", "hunter2")
+    monkeypatch.setenv("MILLSTREAM_WORKER__MIN_CONCURRENCY", "500")
+    with pytest.raises(InvalidSettings, match="min_concurrency 500 is above max_concurrency") as raised:
+        load()
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'clickhouse = "hunter2"',
+        '[clickhouse]\npasword = "hunter2"',
+        '[clickhouse]\npassword = "hunter2',
+        '[kafka]\noptions = "hunter2"',
+        '[kafka]\noptions = {"sasl.password" = ["hunter2"]}',
+    ],
+    ids=["group", "misspelt", "unclosed", "options", "option"],
+)
+def test_no_wrong_file_shows_what_may_be_a_secret(elsewhere: Path, content: str) -> None:
+    (elsewhere / "millstream.toml").write_text(content)
+    with pytest.raises(InvalidSettings) as raised:
+        load()
+    assert "hunter2" not in str(raised.value)
+
+
 def test_a_file_that_is_no_toml_is_named(elsewhere: Path) -> None:
     (elsewhere / "millstream.toml").write_text("bootstrap = = 1")
     with pytest.raises(InvalidSettings, match=r"millstream\.toml"):
@@ -211,6 +264,9 @@ def test_the_rules_of_redaction_are_checked_with_the_settings(monkeypatch: pytes
     monkeypatch.setenv("MILLSTREAM_REDACT__FIELDS", '["password"]')
     monkeypatch.setenv("MILLSTREAM_REDACT__PATTERNS", '["[0-9]{16}"]')
     assert load().redaction("password=x 4111111111111111") == "password=[redacted] [redacted]"
+    assert not load().redaction.errors
+    monkeypatch.setenv("MILLSTREAM_REDACT__ERRORS", "true")
+    assert load().redaction.errors
     monkeypatch.setenv("MILLSTREAM_REDACT__PATTERNS", '["("]')
     with pytest.raises(InvalidSettings, match=r"redact\.patterns.*not a regular expression"):
         load()

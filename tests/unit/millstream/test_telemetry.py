@@ -4,14 +4,18 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
 from millstream.redaction import Redaction
 from millstream.telemetry import ClientLog, configure_logging
 from tests.support.hostile import COLOURS, HOSTILE, controls_in
+from tests.support.waiting import until
 
 
 def record(message: str, level: int = logging.ERROR) -> logging.LogRecord:
@@ -36,6 +40,56 @@ def test_each_kind_of_line_has_its_own_limit_and_keeps_its_level() -> None:
         log.emit(record("FAIL [producer-1] Connection refused"))
         log.emit(record("REQTMOUT [producer-1] Timed out", logging.WARNING))
     assert [(each["kind"], each["log_level"]) for each in lines] == [("FAIL", "error"), ("REQTMOUT", "warning")]
+
+
+SECRET_PROPERTIES = [
+    {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.username": "u", "sasl.password": "hunter2"},
+    {"security.protocol": "SSL", "ssl.key.pem": "hunter2"},
+    {"security.protocol": "SSL", "ssl.key.password": "hunter2", "ssl.keystore.password": "hunter2"},
+    {"sasl.pasword": "hunter2"},
+    {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "enable.sasl.oauthbearer.unsecure.jwt": "true",
+        "sasl.oauthbearer.config": "principal=x tokn=hunter2",
+    },
+    {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.client.id": "me",
+        "sasl.oauthbearer.client.secret": "hunter2",
+        "sasl.oauthbearer.token.endpoint.url": "http://me:hunter2@127.0.0.1:1/token",
+    },
+]
+
+
+@pytest.mark.parametrize(
+    "properties", SECRET_PROPERTIES, ids=["password", "pem", "key", "misspelt", "token config", "token endpoint"]
+)
+def test_nothing_that_the_kafka_client_says_of_its_settings_is_a_secret(
+    properties: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With all its debug lines, as `ClientLog` gets them, and the errors that commands print."""
+    said: list[str] = []
+    logger = logging.getLogger("test_kafka_client")
+    settings: dict[str, Any] = {
+        "bootstrap.servers": "127.0.0.1:1",
+        "logger": logger,
+        "debug": "all",
+        "log_level": 7,
+        "error_cb": lambda error: said.append(error.str()),
+    }
+    with caplog.at_level(logging.DEBUG, logger.name):
+        try:
+            client = AdminClient({**settings, **properties})
+        except KafkaException as error:
+            said.append(error.args[0].str())
+        else:
+            until(lambda: client.poll(0.1) >= 0 and bool(said))
+    assert said
+    redact = Redaction()
+    assert not [each for each in (*said, *caplog.messages) if "hunter2" in redact(each)]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.support.paths import ROOT
 from tests.support.smaller_install import modules_of, run_with
 
 FOLDERS = ("analytics", "consumers", "millstream", "producers", "schemas", "streams")
-OPTIONAL = {"opentelemetry"}
+OPTIONAL = {"opentelemetry", "re2"}
 """Used where it is installed."""
 
 PRODUCER = """

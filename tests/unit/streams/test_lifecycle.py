@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, EventKind, JobEvent, JobState, State
 from millstream.schemas.ids import new_id
 from millstream.schemas.partial_encoder import microseconds
@@ -271,3 +272,10 @@ def test_a_job_that_has_not_begun_waits(kind: EventKind) -> None:
     state, _ = apply(None, [event(kind, 0)])
     assert state.state == State(kind.value)
     assert not state.state.terminal
+
+
+def test_a_state_holds_nothing_that_is_redacted_whoever_wrote_the_event() -> None:
+    reader = EventReader(CODEC, Redaction(patterns=["sk_[a-z]+"]))
+    failed = event(EventKind.FAILED, 1, 1, "e", error_message="cannot pay with sk_live", message="sk_live", final=True)
+    read = reader.read(CODEC.encode(failed), APPENDED_AT)
+    assert (read.error_message, read.message) == ("cannot pay with [redacted]", "[redacted]")

@@ -100,3 +100,10 @@ def test_a_result_in_a_file_or_pipe_is_unchanged_but_for_formulas() -> None:
 def test_parquet_is_not_written_to_a_screen() -> None:
     with pytest.raises(Failure, match="parquet is not for a terminal"):
         copy(io.BytesIO(b"PAR1"), _Screen(), "parquet")
+
+
+def test_no_failure_and_no_warning_shows_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_failure(Failure("cannot reach http://me:hunter2@host", "set it"))
+    output.warn("cannot reach http://me:hunter2@host")
+    said = capsys.readouterr().err
+    assert "hunter2" not in said and said.count("http://[redacted]@host") == 2

@@ -18,7 +18,9 @@ from millstream.consumers.worker import JobTypes, WorkerConfig
 from millstream.consumers.worker.execution.crash_journal import CrashJournal
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.executor import Executor
-from millstream.consumers.worker.execution.facts import Finished
+from millstream.consumers.worker.execution.facts import MESSAGE_LIMIT, Finished, Progress
+from millstream.consumers.worker.execution.job_context import JobContext
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, EventKind, JobRequest, RequestReader
 from tests.support.waiting import until
 
@@ -169,6 +171,12 @@ async def untraced() -> None:
     traces["untraced"] = trace.get_current_span().get_span_context().trace_id
 
 
+@jobs.job("tells-a-secret")
+async def tells_a_secret(context: JobContext) -> None:
+    context.progress(0.5, "paying with sk_live " * 400)
+    raise ValueError("cannot pay with sk_live")
+
+
 @jobs.job("waits-in-a-thread")
 def waits_in_a_thread() -> None:
     time.sleep(0.3)
@@ -191,6 +199,20 @@ def executions(*kinds: str, **fields: object) -> list[Execution]:
     common = {"tenant": "acme", "payload": b"{}", **fields}
     values = [CODEC.encode(JobRequest.model_validate({**common, "job_type": kind})) for kind in kinds]
     return [Execution(assignment, offset, value, reader.read(value)) for offset, value in enumerate(values)]
+
+
+def test_what_is_redacted_is_in_no_fact_of_an_execution(tmp_path: Path) -> None:
+    config, journal = WorkerConfig(worker_id="w"), CrashJournal(tmp_path / "journal", 50)
+    with Executor(jobs, config, ["default"], journal, redaction=Redaction(patterns=["sk_[a-z]+"])) as executor:
+        executor.submit(executions("tells-a-secret"))
+        until(lambda: bool(finished(executor)))
+        (progress,) = (fact for fact in executor.facts.copy() if isinstance(fact, Progress))
+        (execution,) = finished(executor)
+    assert progress.message.startswith("paying with [redacted] ") and "sk_" not in progress.message
+    assert len(progress.message) == MESSAGE_LIMIT
+    assert execution.outcome is not None
+    assert execution.outcome.error["error_message"] == "cannot pay with [redacted]"
+    assert "sk_live" not in execution.outcome.error["stack"]
 
 
 def test_all_run_and_never_more_at_once_than_allowed(executor: Executor) -> None:

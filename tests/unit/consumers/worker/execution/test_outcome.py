@@ -19,6 +19,7 @@ from millstream.consumers.worker.execution.outcome import (
     redacted,
 )
 from millstream.consumers.worker.execution.started_work import StartedWork
+from millstream.redaction import Redaction
 
 
 @dataclass
@@ -54,7 +55,7 @@ def test_huge_errors_are_cut_to_what_an_event_may_hold() -> None:
             deep(depth - 1)
         raise RuntimeError("x" * 100_000)
 
-    reported = failed(caught(deep, 500)).error
+    reported = redacted(failed(caught(deep, 500)), Redaction()).error
     assert len(reported["error_message"]) == MESSAGE_LENGTH
     assert len(reported["stack"]) <= STACK_LENGTH
     assert reported["error_type"] == "RuntimeError"
@@ -166,7 +167,25 @@ def test_what_a_model_did_not_accept_is_in_no_error() -> None:
 
 def test_a_redacted_failure_keeps_type_and_fingerprint_alone() -> None:
     outcome = failed(caught(charge, 1))
-    error = redacted(outcome).error
+    error = redacted(outcome, Redaction(errors=True)).error
     assert (error["error_type"], error["error_fingerprint"]) == ("ValueError", outcome.error["error_fingerprint"])
     assert "declined" not in "".join(error.values())
-    assert redacted(cancelled("wrong report")).error["error_message"] == "wrong report"
+    assert redacted(cancelled("wrong report"), Redaction(errors=True)).error["error_message"] == "wrong report"
+
+
+def test_what_is_redacted_is_in_neither_message_nor_stack_also_where_they_are_cut() -> None:
+    redaction = Redaction(fields=["card"], patterns=["sk_[a-z]+"])
+
+    def pays(before: int, after: int) -> None:
+        raise ValueError("x" * before + " card=4111 with sk_live" + "y" * after)
+
+    error = redacted(failed(caught(pays, 0, 0)), redaction).error
+    assert error["error_message"] == " card=[redacted] with [redacted]"
+    assert "card=[redacted]" in error["stack"]
+    for cut in range(4, 30):
+        error = redacted(failed(caught(pays, MESSAGE_LENGTH - cut, 0)), redaction).error
+        assert len(error["error_message"]) <= MESSAGE_LENGTH
+        assert not {"411", "sk_"} & {error["error_message"][at : at + 3] for at in range(MESSAGE_LENGTH)}
+        error = redacted(failed(caught(pays, 0, STACK_LENGTH - cut)), redaction).error
+        assert len(error["stack"]) <= STACK_LENGTH and "111" not in error["stack"]
+    assert redacted(cancelled("card=4111"), redaction).error["error_message"] == "card=[redacted]"

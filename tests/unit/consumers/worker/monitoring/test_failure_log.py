@@ -11,6 +11,7 @@ from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.execution.outcome import SUCCEEDED, Outcome
 from millstream.consumers.worker.monitoring.failure_log import FailureLog
 from millstream.line_rate import LineRate
+from millstream.redaction import Redaction
 from millstream.schemas import Codec, JobRequest, RequestReader
 
 CODEC = Codec()
@@ -71,7 +72,7 @@ def test_the_last_attempt_is_an_error() -> None:
 
 
 def test_a_redacted_failure_has_no_stack_in_the_log() -> None:
-    (line,) = logged(ended(outcome.redacted(failure(declined))))
+    (line,) = logged(ended(outcome.redacted(failure(declined), Redaction(errors=True))))
     assert "exception" not in line
     assert "declined" not in str(line)
 
