@@ -22,7 +22,7 @@ from millstream.consumers.sink.intent import Intent, MisplacedIntent, read_inten
 from millstream.consumers.sink.partitions import SinkCommits, SinkPartition
 from millstream.consumers.sink.start import SinkStart, first_start, next_start
 from millstream.consumers.sink.status import SinkStatus
-from millstream.consumers.sink.topic_facts import TopicFacts, TopicId, ask
+from millstream.consumers.sink.topic_facts import AskIdentity, TopicFacts, ask
 
 log = structlog.get_logger("millstream.sink")
 
@@ -45,7 +45,7 @@ class Ownership:
         status: SinkStatus,
         stop: threading.Event,
         revoke_grace_s: float,
-        topic_id: TopicId,
+        identity: AskIdentity,
         new_writer: Callable[[str], None],
     ) -> None:
         self.partitions: dict[int, SinkPartition] = {}
@@ -55,7 +55,7 @@ class Ownership:
         self._status = status
         self._stop = stop
         self._revoke_grace_s = revoke_grace_s
-        self._ask_topic_id = topic_id
+        self._ask_identity = identity
         self._new_writer = new_writer
         self._topic_id = ""
         self._changed: dict[int, SinkPartition] = {}
@@ -67,7 +67,7 @@ class Ownership:
         facts = self._facts(consumer, [each.partition for each in assigned]) if assigned else None
         for number, commit in facts.commits.items() if facts else ():
             assert facts is not None
-            intent = self._intent(commit, facts.cluster_id)
+            intent = self._intent(commit, facts.identity.cluster_id)
             committed = commit.offset if commit.offset >= 0 else None
             start = first_start(committed, intent, facts.logs.get(number))
             self._take(number, start)
@@ -128,7 +128,7 @@ class Ownership:
         self._asked_at = now
         before = self._topic_id
         try:
-            facts = ask(consumer, self._topic, self._changed, self._ask_topic_id, logs=True)
+            facts = ask(consumer, self._topic, self._changed, self._ask_identity, logs=True)
         except KafkaException as error:
             self._status.failed("log_unknown", error.args[0].str(), partitions=sorted(self._changed))
             return
@@ -136,7 +136,7 @@ class Ownership:
         starts = []
         for number, partition in self._changed.items():
             next_offset, commit = partition.buffer.next, facts.commits[number].offset
-            start = next_start(partition.buffer, facts.logs[number], made_again=facts.topic_id != before)
+            start = next_start(partition.buffer, facts.logs[number], made_again=facts.identity.topic_id != before)
             if start.buffer is not partition.buffer:
                 # Its records are of a log that is gone. An insert under way ends by itself.
                 partition.released.set()
@@ -171,7 +171,7 @@ class Ownership:
         while not self._stop.is_set():
             self._status.goes_round()
             try:
-                facts = ask(consumer, self._topic, numbers, self._ask_topic_id, logs=False)
+                facts = ask(consumer, self._topic, numbers, self._ask_identity, logs=False)
             except KafkaException as error:
                 self._status.failed("committed_offsets_unavailable", error.args[0].str())
                 self._stop.wait(RETRY_S)
@@ -181,9 +181,9 @@ class Ownership:
         return None
 
     def _learn(self, facts: TopicFacts) -> None:
-        self._commits.cluster_id = facts.cluster_id
-        self._topic_id = facts.topic_id
-        self._new_writer(facts.topic_id)
+        self._commits.cluster_id = facts.identity.cluster_id
+        self._topic_id = facts.identity.topic_id
+        self._new_writer(facts.identity.topic_id)
 
     def _intent(self, commit: TopicPartition, cluster_id: str) -> Intent | None:
         try:

@@ -33,7 +33,7 @@ from millstream.consumers.sink.reading import POLL_S, Reading
 from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.sources import EVENTS, Source
 from millstream.consumers.sink.status import SinkStatus
-from millstream.consumers.sink.topic_facts import TIMEOUT_S
+from millstream.consumers.sink.topic_facts import TIMEOUT_S, TopicIdentity
 from millstream.consumers.sink.writer import Writer
 from millstream.redaction import Redaction
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
@@ -89,7 +89,7 @@ class Sink:
         def new_writer(topic_id: str) -> None:
             inserts.writer = Writer(self._client, schemas, self.source, self.topic, topic_id, status)
 
-        owned = Ownership(self.topic, commits, inserts, status, stop, config.revoke_grace_s, self._topic_id, new_writer)
+        owned = Ownership(self.topic, commits, inserts, status, stop, config.revoke_grace_s, self._identity, new_writer)
         denied = DeniedRights(self._connection)
         reading = Reading(
             consumer,
@@ -158,11 +158,12 @@ class Sink:
         brokers = json.loads(statistics)["brokers"].values()
         self.status.kafka_answers = any(broker["state"] == "UP" for broker in brokers)
 
-    def _topic_id(self) -> str:
+    def _identity(self) -> TopicIdentity:
         # Kept until the answer is there: a client that is dropped ends its requests.
         admin = AdminClient(self._connection.client())
         described = admin.describe_topics(TopicCollection([self.topic]), request_timeout=TIMEOUT_S)
         try:
-            return str(described[self.topic].result(TIMEOUT_S + 1).topic_id)
+            topic_id = str(described[self.topic].result(TIMEOUT_S + 1).topic_id)
         except TimeoutError as error:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the topic is not described")) from error
+        return TopicIdentity(topic_id, str(admin.list_topics(self.topic, TIMEOUT_S).cluster_id or ""))

@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,11 +35,13 @@ def sink_process(
     *,
     release: Path = ROOT,
     log: Path | None = None,
+    program: Sequence[str] = ("-m", "millstream"),
     **settings: str,
 ) -> ChildProcess:
-    """`millstream sink` of the release in this folder, not started yet. `log`: the file that its lines are added to."""
+    """`millstream sink` of the release in this folder, not started yet. `log`: the file that its lines are added to.
+    `program`: how the interpreter starts the command."""
     return ChildProcess(
-        [sys.executable, "-m", "millstream", "sink"],
+        [sys.executable, *program, "sink"],
         cwd=folder,
         log=log,
         env={

@@ -18,10 +18,11 @@ from millstream.consumers.sink.reading import Reading
 from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.rejected import RejectedRecord
 from millstream.consumers.sink.status import SinkStatus
+from millstream.consumers.sink.topic_facts import TopicIdentity
 from millstream.consumers.sink.writer import InsertResult, RefusedForSize, Report, Writer
 from millstream.schemas import PinnedRegistry, RegistryUnavailable
 from millstream.schemas.registry import Schema, pinned_schemas
-from tests.support.scripted_group import ScriptedConsumer, ScriptedMessage
+from tests.support.scripted_group import CLUSTER, ScriptedConsumer, ScriptedMessage
 from tests.support.waiting import until
 
 TOPIC = "jobs.events"
@@ -115,11 +116,14 @@ class Parts:
         self.inserts = InsertCycle(self.config, self.pool, self.commits, holds, letters, self.status)
         self.topic_id = "first"
         self.owned = Ownership(
-            TOPIC, self.commits, self.inserts, self.status, self.stop, 0.1, lambda: self.topic_id, self._new_writer
+            TOPIC, self.commits, self.inserts, self.status, self.stop, 0.1, self._identity, self._new_writer
         )
         self.reading = Reading(
             consumer, TOPIC, self.owned.partitions, self.status, self.max_buffered_bytes, self.owned.log_changed
         )
+
+    def _identity(self) -> TopicIdentity:
+        return TopicIdentity(self.topic_id, CLUSTER)
 
     def _new_writer(self, topic_id: str) -> None:
         self.inserts.writer = cast(Writer, self.writer)

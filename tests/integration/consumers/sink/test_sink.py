@@ -2,6 +2,7 @@
 
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -10,6 +11,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from millstream.analytics.warehouse.reconciliation.disagreements import disagreements
 from millstream.consumers.sink import Sink, SinkConfig
 from millstream.consumers.sink.intent import Intent, UnknownIntent
+from millstream.consumers.sink.sources import LOW_VOLUME
 from millstream.local.broker import Broker
 from millstream.schemas import (
     Codec,
@@ -23,7 +25,7 @@ from millstream.schemas import (
 from millstream.schemas.registry import Schema, pinned_schemas
 from tests.support.job_events import CODEC, life_of_jobs
 from tests.support.rollups import counts
-from tests.support.running_sink import running
+from tests.support.running_sink import running, sink_process
 from tests.support.waiting import eventually, until
 
 BROKEN = [
@@ -99,6 +101,30 @@ def in_clickhouse(client: Client) -> set[tuple[int, int]]:
     return {
         (row[0], row[1]) for row in client.query("SELECT kafka_partition, kafka_offset FROM job_events").result_rows
     }
+
+
+STATISTICS_WITHOUT_END = (
+    "import sys; from millstream.consumers.sink import sink; sink.BROKERS_INTERVAL_MS = 1;"
+    "from millstream.cli import main; main()"
+)
+"""A sink whose statistics wait for it whenever it has done something else."""
+
+
+def test_statistics_that_come_while_partitions_are_assigned_end_no_process(
+    kafka: Broker, topics: TopicCatalogue, clickhouse_url: str, clickhouse: Client, tmp_path: Path
+) -> None:
+    database = str(clickhouse.database)
+    sink = sink_process(
+        kafka.bootstrap,
+        topics,
+        clickhouse_url,
+        tmp_path,
+        program=("-c", STATISTICS_WITHOUT_END),
+        MILLSTREAM_CLICKHOUSE__DATABASE=database,
+    )
+    with sink:
+        until(lambda: not sink.is_alive() or sink.tail.count("partitions_assigned") > len(LOW_VOLUME))
+        assert sink.stop() == 0, sink.tail
 
 
 def test_what_is_committed_arrives_once_and_what_is_aborted_never(
