@@ -141,10 +141,7 @@ def judge(timeline: Sequence[TimelineStep], phases: Sequence[Phase], neighbours:
     alike, rest = places.get("same_type_elsewhere", Rate(0, 0)), _together(places, but="same_type_elsewhere")
     if standard_errors(rest, alike) >= SURE:
         yield f"{failures[-1].job_type} fails on other hosts too: {alike.share:.0%} of {alike.of}"
-    if len({step.error_type for step in failures}) > 1:
-        yield f"its attempts failed in different ways: {', '.join(sorted({step.error_type for step in failures}))}"
-    elif len(failures) > 1:
-        yield f"{len(failures)} attempts failed the same way ({failures[-1].error_type}): a retry does not help"
+    yield from _whether_retries_helped(timeline, failures)
 
 
 def _where_the_time_went(phases: Sequence[Phase]) -> Iterator[str]:
@@ -155,6 +152,17 @@ def _where_the_time_went(phases: Sequence[Phase]) -> Iterator[str]:
     ms = sum(phase.ms for phase in phases if phase.doing == doing)
     words = {"waiting": "in the queue", "running": "running", "retry_delay": "waiting to be retried", "lost": "lost"}
     yield f"{ms / total:.0%} of its {total / 1000:,.1f} s it was {words[doing]}"
+
+
+def _whether_retries_helped(timeline: Sequence[TimelineStep], failures: Sequence[TimelineStep]) -> Iterator[str]:
+    errors = sorted({step.error_type for step in failures})
+    last = [step for step in timeline if step.kind in OUTCOMES][-1]
+    if last.kind == "succeeded":
+        yield f"attempt {last.attempt} succeeded after {len(failures)} had failed ({', '.join(errors)})"
+    elif len(errors) > 1:
+        yield f"its attempts failed in different ways: {', '.join(errors)}"
+    elif len(failures) > 1:
+        yield f"{len(failures)} attempts failed the same way ({errors[0]}): a retry does not help"
 
 
 def _together(places: dict[str, Rate], but: str) -> Rate:

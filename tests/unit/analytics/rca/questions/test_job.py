@@ -82,3 +82,10 @@ def test_attempts_that_fail_the_same_way_differ_from_attempts_that_do_not() -> N
     assert "2 attempts failed the same way (ValueError): a retry does not help" in said(again)
     differently = [*again[:-1], replace(again[-1], error_type="KeyError")]
     assert "its attempts failed in different ways: KeyError, ValueError" in said(differently)
+
+
+def test_retries_that_helped_are_said_to_have_helped() -> None:
+    again = [*FAILED, step(12, "started", 2), step(13, "failed", 2, "ValueError")]
+    lines = said([*again, step(14, "started", 3), step(15, "succeeded", 3)])
+    assert lines[-1] == "attempt 3 succeeded after 2 had failed (ValueError)"
+    assert not any("does not help" in line for line in lines)
