@@ -16,6 +16,10 @@ from millstream.visible import visible, visible_lines
 _LINES = {"exception", "stack"}
 """Fields that have several lines."""
 
+LONGEST_VALUE = 10_000
+"""Characters of a value; of a longer one the beginning and the end are written. An error may quote what a tenant wrote,
+a megabyte of it."""
+
 INTERVAL_S = 1.0
 """How often a line of one kind is written, of those that Kafka's client writes."""
 
@@ -54,6 +58,22 @@ def _redacted_value(redaction: Redaction, value: object) -> object:
     text = value if isinstance(value, str) else repr(value)
     redacted = redaction(text)
     return value if redacted == text else redacted
+
+
+def _bounded(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: value if name.startswith("_") else _bounded_value(value) for name, value in fields.items()}
+
+
+def _bounded_value(value: object) -> object:
+    """The value; of a longer text, or of anything else whose representation is longer, the beginning and the end."""
+    if isinstance(value, bool | int | float | None):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    left_out = len(text) - LONGEST_VALUE
+    if left_out <= 0:
+        return value
+    half = LONGEST_VALUE // 2
+    return f"{text[:half]} ... {left_out:,} characters left out ... {text[-half:]}"
 
 
 def _on_one_line(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -106,6 +126,7 @@ def configure_logging(
         else structlog.processors.TimeStamper("%H:%M:%S"),
         structlog.processors.format_exc_info,
         partial(_redacted, redaction or Redaction()),
+        _bounded,
     ]
     renderers: list[structlog.typing.Processor]
     if as_json:

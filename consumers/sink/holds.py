@@ -8,13 +8,16 @@ import structlog
 
 from millstream.consumers.sink.batch import InsertBatch
 from millstream.consumers.sink.partitions import Hold, SinkPartition
-from millstream.consumers.sink.record_schemas import RecordSchemas
+from millstream.consumers.sink.record_schemas import NOT_ANSWERED, RecordSchemas
 from millstream.consumers.sink.status import SinkStatus
 from millstream.schemas.codec import schema_id_of
 
 log = structlog.get_logger("millstream.sink")
 
 WARN_INTERVAL_S = 60.0
+LOOKED_UP_WITHIN_S = 1.0
+"""A hold until the registry has answered is worth no line before this time: whoever writes events may make up a schema
+id for each, and every new one is looked up."""
 
 
 class Holds:
@@ -54,12 +57,15 @@ class Holds:
                 continue
             partition.hold = None
             del self._status.held[partition.number]
-            log.info("partition_goes_on", topic=self._topic, partition=partition.number, offset=hold.offset)
+            if hold.warned_at is not None:
+                log.info("partition_goes_on", topic=self._topic, partition=partition.number, offset=hold.offset)
 
     def _warn(self, partition: SinkPartition, hold: Hold, cause: str) -> None:
         self._status.held[partition.number] = f"offset {hold.offset}: {cause}"
         now = time.monotonic()
-        if now - hold.warned_at < WARN_INTERVAL_S:
+        if hold.warned_at is not None and now - hold.warned_at < WARN_INTERVAL_S:
+            return
+        if cause == NOT_ANSWERED and now - hold.since < LOOKED_UP_WITHIN_S:
             return
         hold.warned_at = now
         log.warning(

@@ -1,6 +1,7 @@
 """The partitions that a sink owns, and the commits that announce and acknowledge its batches."""
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -20,11 +21,13 @@ FILE_OVERHEAD = 50
 
 @dataclass(slots=True)
 class Hold:
-    """What a partition waits for: the schema of `header`. `offset`: its first record that cannot be inserted yet."""
+    """What a partition waits for: the schema of `header`. `offset`: its first record that cannot be inserted yet.
+    `since` and `warned_at` are in monotonic seconds; `warned_at` is None until the operator is told."""
 
     offset: int
     header: bytes
-    warned_at: float = float("-inf")
+    since: float = field(default_factory=time.monotonic)
+    warned_at: float | None = None
 
 
 @dataclass(eq=False)

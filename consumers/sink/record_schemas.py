@@ -23,6 +23,9 @@ ASK_AGAIN_S = 3.0
 ANSWER_WITHIN_S = 0.05
 """How long `unreadable` waits for the answer of a registry that it has just asked."""
 
+NOT_ANSWERED = "its schema is still being looked up"
+"""The cause while the registry has not answered, as it does within a moment unless something is wrong."""
+
 MOST_REFUSED = 10_000
 """Headers that are remembered as those of records that can never be inserted."""
 
@@ -87,7 +90,7 @@ class RecordSchemas:
         except (NewerSchema, RegistryUnavailable) as error:
             return str(error)
         except TimeoutError:
-            return None if header in self._unannounced else "the Schema Registry has not answered yet"
+            return None if header in self._unannounced else NOT_ANSWERED
         except UnannouncedSchema:
             # It is asked again, because a release may announce it later; until the next answer this one counts.
             self._unannounced.add(header)

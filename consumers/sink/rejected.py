@@ -94,7 +94,7 @@ class Trial:
             self._insert(records)
         except DatabaseError as error:
             if fault_of(error) in (InsertFault.RECORDS, InsertFault.RECORDS_OR_SIZE):
-                return reason_of(error)
+                return reason_of(error)[:LONGEST_REASON]
             raise
         return None
 
@@ -116,6 +116,9 @@ TOO_MANY_PARTS = 252
 SEARCHED = 100
 """So many records that Python doubts are tried one by one. A flood of them is rejected when ClickHouse rejects them
 together: trying 10,000 would hold the partition up for minutes."""
+
+LONGEST_REASON = 2_000
+"""Characters of a reason that are kept: ClickHouse quotes values of the record, which may be megabytes."""
 
 CONTROLS = 2
 """How often a valid record has to be accepted where another is rejected before and after."""

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
 from millstream.redaction import Redaction
-from millstream.telemetry import ClientLog, configure_logging
+from millstream.telemetry import LONGEST_VALUE, ClientLog, configure_logging
 from tests.support.hostile import COLOURS, HOSTILE, controls_in
 from tests.support.waiting import until
 
@@ -92,11 +93,20 @@ def test_nothing_that_the_kafka_client_says_of_its_settings_is_a_secret(
     assert not [each for each in (*said, *caplog.messages) if "hunter2" in redact(each)]
 
 
+@contextmanager
+def restored_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., list[str]]]:
     """Logs every hostile text in every way, in a format, and returns the lines of the log."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
 
     def log(log_format: str, redaction: Redaction | None = None) -> list[str]:
         configure_logging(log_format, redaction=redaction, service="worker")
@@ -110,11 +120,8 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., list[str
                 logger.exception("failed")
         return capsys.readouterr().err.split("\n")[:-1]
 
-    yield log
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with restored_logging():
+        yield log
 
 
 def test_no_value_forges_a_line_of_the_console_log_or_reaches_the_terminal(
@@ -139,3 +146,19 @@ def test_a_line_of_the_json_log_is_one_object_whatever_its_values_are(lines: Cal
 def test_what_is_redacted_is_in_no_field_of_a_line(lines: Callable[..., list[str]], log_format: str) -> None:
     assert any("alert(1)" in line for line in lines(log_format))
     assert not any("alert(1)" in line for line in lines(log_format, Redaction(patterns=[r"alert\(1\)"])))
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_line_is_short_however_long_its_values_are(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+    with restored_logging():
+        configure_logging(log_format)
+        text = "begin" + "x" * 1_000_000 + "end"
+        structlog.get_logger("test").warning("rejected", reason=text, several=[text], error=ValueError(text))
+        logging.getLogger("foreign").warning("foreign %s", text)
+        try:
+            raise ValueError(text)
+        except ValueError:
+            structlog.get_logger("test").exception("failed")
+    written = capsys.readouterr().err
+    assert len(written) < 6 * 1.1 * LONGEST_VALUE
+    assert written.count("begin") == written.count("end") == 5

@@ -128,12 +128,29 @@ def test_the_poll_thread_does_not_wait_for_a_slow_registry(monkeypatch: pytest.M
     parts.assign(0)
     parts.arrive(0, 0, 1)
     parts.turn()
-    assert parts.status.held == {0: "offset 0: the Schema Registry has not answered yet"}
+    assert parts.status.held == {0: "offset 0: its schema is still being looked up"}
     parts.registry.answers.set()
     until(lambda: goes_on(parts))
     parts.arrive(0, 0, 1)
     parts.inserted(1)
     assert parts.writer.written == [(0, 0, 1)]
+
+
+@pytest.mark.parametrize(("looked_up_within_s", "lines"), [(60, []), (0, ["partition_held", "partition_goes_on"])])
+def test_a_schema_id_that_is_looked_up_within_a_moment_is_worth_no_line(
+    monkeypatch: pytest.MonkeyPatch, looked_up_within_s: float, lines: list[str]
+) -> None:
+    monkeypatch.setattr(record_schemas_module, "ANSWER_WITHIN_S", 0.0)
+    monkeypatch.setattr(holds_module, "LOOKED_UP_WITHIN_S", looked_up_within_s)
+    parts = Parts()
+    parts.registry.answers.clear()
+    parts.assign(0)
+    parts.arrive(0, 0, 1)
+    with structlog.testing.capture_logs() as found:
+        parts.turn()
+        parts.registry.answers.set()
+        until(lambda: goes_on(parts))
+    assert [line["event"] for line in found] == lines
 
 
 def test_records_that_no_release_can_read_are_left_to_the_writer_which_rejects_them() -> None:

@@ -19,7 +19,7 @@ from millstream.consumers.sink.batch import InsertBatch
 from millstream.consumers.sink.intent import Intent
 from millstream.consumers.sink.record_schemas import RecordSchemas
 from millstream.consumers.sink.records import Records
-from millstream.consumers.sink.rejected import RejectedRecord, find_rejected
+from millstream.consumers.sink.rejected import LONGEST_REASON, RejectedRecord, find_rejected
 from millstream.consumers.sink.sources import EVENTS
 from millstream.consumers.sink.status import SinkStatus
 from millstream.consumers.sink.table_columns import TableColumns, TablesTooOld
@@ -223,6 +223,14 @@ def test_a_record_that_fails_once_and_is_then_accepted_is_not_rejected() -> None
         writer.write(0, batch_of([GOOD]))
     assert writer.write(0, batch_of([GOOD])).rejected == []
     assert clickhouse.rows == [(0, 100)]
+
+
+def test_a_reason_is_short_however_much_of_the_record_clickhouse_quotes() -> None:
+    clickhouse = ScriptedClickHouse()
+    clickhouse.strange = bad = GOOD[:-1] + b"\x7f"
+    clickhouse.strange_answer = DatabaseError("Cannot parse uuid " + "x" * 1_600_000, code=376)
+    (rejected,) = writer_to(clickhouse).write(0, batch_of([GOOD, bad])).rejected
+    assert rejected.reason.startswith("Cannot parse uuid") and len(rejected.reason) == LONGEST_REASON
 
 
 def test_an_unreachable_clickhouse_rejects_no_record() -> None:
