@@ -16,11 +16,13 @@ from millstream.cli.service import log_as, on_stop_signals
 from millstream.clickhouse import connect
 from millstream.consumers.sink.all_sinks import all_sinks, run_together
 from millstream.consumers.sink.health import SinkHealth, health_server
+from millstream.malloc_arenas import share_arenas
 from millstream.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 RECONNECT_S = 2.0
+ARENAS = 2
 
 
 def tracker() -> None:
@@ -46,6 +48,8 @@ def run_sink(
     """Write events, heartbeats, alerts, dead letters and changes to ClickHouse, each exactly once."""
     if context.invoked_subcommand:
         return
+    # Its threads take turns with files of many megabytes.
+    share_arenas(ARENAS)
     settings = settings_module.load()
     guard = settings.sink.http_guard()
     log_as(settings, name)
