@@ -36,9 +36,9 @@ class Heartbeat(Record):
     worker_version: str = ""
     lanes: list[str] = Field(default_factory=list)
     state: WorkerState = WorkerState.RUNNING
-    capacity: int = 0
-    busy: int = 0
-    queued: int = 0
+    capacity: int = Field(default=0, ge=0)
+    busy: int = Field(default=0, ge=0)
+    queued: int = Field(default=0, ge=0)
     in_flight: list[InFlight] = Field(default_factory=list, max_length=100)
     cpu_percent: float = 0.0
     rss_bytes: int = 0

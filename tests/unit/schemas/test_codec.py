@@ -226,3 +226,10 @@ def test_times_are_kept_to_the_microsecond_and_in_utc() -> None:
     local = datetime.now(UTC) + timedelta(microseconds=1)
     request = JobRequest(tenant="a", job_type="b", submitted_at=local)
     assert CODEC.decode(CODEC.encode(request), JobRequest).submitted_at == local
+
+
+@pytest.mark.parametrize("field", ["capacity", "busy", "queued"])
+def test_a_heartbeat_with_fewer_than_no_slots_is_none(field: str) -> None:
+    heartbeat = Heartbeat(worker_id="w").model_copy(update={field: -(2**31)})
+    with pytest.raises(DecodeError, match=f"Heartbeat.{field}"):
+        Codec().decode(Codec().encode(heartbeat), Heartbeat)
