@@ -228,9 +228,9 @@ def test_a_record_that_fails_once_and_is_then_accepted_is_not_rejected() -> None
 def test_a_reason_is_short_however_much_of_the_record_clickhouse_quotes() -> None:
     clickhouse = ScriptedClickHouse()
     clickhouse.strange = bad = GOOD[:-1] + b"\x7f"
-    clickhouse.strange_answer = DatabaseError("Cannot parse uuid " + "x" * 1_600_000, code=376)
+    clickhouse.strange_answer = DatabaseError("Cannot read all data " + "x" * 1_600_000, code=376)
     (rejected,) = writer_to(clickhouse).write(0, batch_of([GOOD, bad])).rejected
-    assert rejected.reason.startswith("Cannot parse uuid") and len(rejected.reason) == LONGEST_REASON
+    assert rejected.reason.startswith("Cannot read all data") and len(rejected.reason) == LONGEST_REASON
 
 
 def test_an_unreachable_clickhouse_rejects_no_record() -> None:
