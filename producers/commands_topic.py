@@ -15,6 +15,8 @@ from millstream.schemas.denial import named
 METADATA_TIMEOUT_S = 5.0
 DELIVERY_TIMEOUT_S = 30.0
 READ_TIMEOUT_S = 30.0
+END_WAIT_MS = 10
+"""How long a fetch at the end of the topic waits at the broker; only its answer says that the end is reached."""
 
 
 def write_records(connection: KafkaConnection, topics: TopicCatalogue, records: Mapping[bytes, bytes | None]) -> None:
@@ -51,7 +53,9 @@ def read_records(connection: KafkaConnection, topics: TopicCatalogue) -> Iterato
     """Every record of the topic up to its end, the oldest first. Raises KafkaException when the topic cannot be read
     to its end."""
     topic = topics.commands
-    consumer = Consumer(connection.consumer("millstream-commands", enable_partition_eof=True))
+    consumer = Consumer(
+        connection.consumer("millstream-commands", enable_partition_eof=True, fetch_wait_max_ms=END_WAIT_MS)
+    )
     cause = KafkaError(KafkaError._TIMED_OUT, "Kafka does not answer")
     deadline = time.monotonic() + READ_TIMEOUT_S
     try:

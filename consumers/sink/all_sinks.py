@@ -12,9 +12,6 @@ from millstream.consumers.sink.sources import EVENTS, LOW_VOLUME, Source
 from millstream.redaction import Redaction
 from millstream.schemas import Codec, KafkaConnection, TopicCatalogue
 
-LOW_VOLUME_AGE_S = 3.0
-"""Age at which a batch of a low-volume topic is inserted: each insert makes a part in every table that it fills."""
-
 
 def all_sinks(
     connection: KafkaConnection,
@@ -31,11 +28,12 @@ def all_sinks(
 
 def low_volume(config: SinkConfig, source: Source) -> SinkConfig:
     """The configuration of a low-volume topic's sink."""
+    age_s = config.min_age_s if source.age_s is None else source.age_s
     return config.model_copy(
         update={
             "group": source.group(config.group),
-            "min_age_s": LOW_VOLUME_AGE_S,
-            "max_age_s": max(LOW_VOLUME_AGE_S, config.max_age_s),
+            "min_age_s": age_s,
+            "max_age_s": max(age_s, config.max_age_s),
             "max_buffered_bytes": config.max_buffered_bytes // 8,
             "parallel_inserts": 1,
         }

@@ -9,6 +9,9 @@ from millstream.listening import HttpGuard
 MOST_ROWS = 1_000_000
 """Largest batch: the writer has ClickHouse form one block of up to this many rows, and one insert must be one block."""
 
+MOST_FETCH_WAIT_MS = 2_000
+"""What a sink asks of a partition waits for the fetch under way, and is given up after five seconds."""
+
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -30,6 +33,13 @@ class SinkConfig(BaseModel):
     max_age_s: Seconds = Field(1.0, description="Age at which a batch is inserted at the latest, in seconds.")
     max_buffered_bytes: Positive = Field(
         256 * 1024 * 1024, description="Bytes waiting for ClickHouse above which nothing more is read."
+    )
+    fetch_wait_ms: int = Field(
+        500,
+        ge=1,
+        le=MOST_FETCH_WAIT_MS,
+        description="How long a fetch without new records waits at the broker, in ms. A partition that is assigned or "
+        "resumed waits for the fetch under way; an idle sink makes five fetches each time.",
     )
     parallel_inserts: Positive = Field(2, description="Inserts that run at the same time.")
     acknowledge_after_s: Seconds = Field(

@@ -9,6 +9,7 @@ its size is announced and inserted in halves of halves (`insert_retries.py`).
 """
 
 import itertools
+import math
 import time
 from collections.abc import Collection
 from concurrent.futures import Executor
@@ -105,6 +106,20 @@ class InsertCycle:
                 if each.batch is None and each.inserted is not None and each.inserted_at <= before
             ]
         )
+
+    def quiet_s(self, partitions: Collection[SinkPartition]) -> float:
+        """For how many seconds there is nothing to do for these partitions unless records arrive; infinite if nothing
+        waits."""
+        now, quiet_s = time.monotonic(), math.inf
+        age_s = self._limits(len(partitions)).age_s if partitions else 0.0
+        for each in partitions:
+            if each.batch is not None or each.hold is not None or each.buffer.exact_end is not None:
+                return 0.0
+            if each.buffer.records.offsets:
+                quiet_s = min(quiet_s, age_s - each.buffer.age(now))
+            if each.inserted is not None:
+                quiet_s = min(quiet_s, each.inserted_at + self._config.acknowledge_after_s - now)
+        return max(0.0, quiet_s)
 
     def finish(self, partition: SinkPartition, result: InsertResult) -> None:
         """Note that the partition's batch is inserted."""

@@ -17,6 +17,11 @@ from millstream.consumers.sink.status import SinkStatus
 log = structlog.get_logger("millstream.sink")
 
 POLL_S = 0.05
+"""How long records are collected before what else there is has its turn."""
+
+QUIET_POLL_S = 0.2
+"""The longest wait for a record while there is nothing else to do."""
+
 POLL_RECORDS = 10_000
 PAUSE_AFTER_S = 1.0
 """How long nothing is read before partitions are paused. Pausing discards what was fetched ahead, and while inserts go
@@ -77,9 +82,17 @@ class Reading:
         self._pause(True)
         return True
 
-    def read(self) -> None:
-        """Move what has arrived into the buffers. Raises `KafkaException` after a fatal error."""
-        messages = self._consumer.consume(POLL_RECORDS, POLL_S)
+    def read(self, quiet_s: float = 0.0) -> None:
+        """Move what has arrived into the buffers. Waits for the first record as long as there is nothing else to do,
+        `quiet_s` seconds, but not longer than `QUIET_POLL_S`. Raises `KafkaException` after a fatal error."""
+        messages: list[Message] = []
+        if quiet_s > POLL_S:
+            # It returns with the first record, the other call only with all records or after its time.
+            first = self._consumer.poll(min(quiet_s, QUIET_POLL_S))
+            if first is None:
+                return
+            messages.append(first)
+        messages += self._consumer.consume(POLL_RECORDS, POLL_S)
         now = time.monotonic()
         errors: list[Message] = []
         if any(map(Message.error, messages)):

@@ -112,7 +112,7 @@ class Sink:
             while not stop.is_set():
                 status.goes_round()
                 if reading.has_room():
-                    reading.read()
+                    reading.read(inserts.quiet_s(owned.partitions.values()))
                 else:
                     stop.wait(POLL_S)
                 denied.run_once()
@@ -145,6 +145,8 @@ class Sink:
                 enable_partition_eof=True,
                 # An offset that is not in the log must be noticed.
                 auto_offset_reset="error",
+                fetch_wait_max_ms=self.config.fetch_wait_ms,
+                fetch_min_bytes=1 if self.source.hurried else ahead,
                 queued_max_messages_kbytes=ahead // 1024,
                 fetch_max_bytes=ahead,
                 topic_metadata_refresh_interval_ms=10_000,

@@ -11,10 +11,15 @@ class Source:
 
     Records are inserted into `<table>_landing`, whose columns are the record's fields and three of the sink's; rejected
     ones are tried alone on `<table>_check`. What is rejected there goes to `jobs.dead`, unless it came from it.
+
+    `age_s`: how old a batch becomes before it is inserted, in seconds; None for as old as the settings say. `hurried`:
+    whether each record is fetched at once; otherwise brokers collect them for as long as a fetch may wait.
     """
 
     record: str
     table: str
+    age_s: float | None = None
+    hurried: bool = True
 
     @property
     def landing_table(self) -> str:
@@ -45,11 +50,13 @@ class Source:
 
 EVENTS = Source("JobEvent", "job_events")
 LOW_VOLUME = (
-    Source("Heartbeat", "worker_heartbeats"),
-    Source("Alert", "alerts"),
-    Source("DeadLetter", "dead_letters"),
-    Source("Change", "changes"),
+    # They never end, and serve reports of minutes: workers watch each other in Kafka.
+    Source("Heartbeat", "worker_heartbeats", age_s=10.0, hurried=False),
+    Source("Alert", "alerts", age_s=3.0),
+    Source("DeadLetter", "dead_letters", age_s=3.0),
+    Source("Change", "changes", age_s=3.0),
 )
-"""Topics with a few records a second: each has a group of its own and is inserted every few seconds."""
+"""Topics with a few records a second: each has a group of its own and is inserted every few seconds, as an insert makes
+a part in every table that it fills."""
 
 BY_TABLE = {source.table: source for source in (EVENTS, *LOW_VOLUME)}

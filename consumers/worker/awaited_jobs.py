@@ -52,6 +52,10 @@ class AwaitedJobs:
         self._read_at = 0.0
         self._fences: dict[str, Future[None]] = {}
 
+    def __len__(self) -> int:
+        """For how many partitions others run jobs, as far as is known."""
+        return len(self._awaited)
+
     def resume(self, assignments: Sequence[Assignment], announced: Announced) -> None:
         """Note what is announced for partitions that this worker is being assigned."""
         for assignment in assignments:

@@ -79,6 +79,12 @@ class Handover:
         """How many jobs go on here for partitions that were given back."""
         return len(self._retained)
 
+    @property
+    def idle(self) -> bool:
+        """Whether `run_once` has nothing to do: no job goes on here or elsewhere after its partition was handed over,
+        and no partition is held back or lost."""
+        return not (self._retained or self._awaited or self._lost or self._status.held_back)
+
     def run_once(self) -> None:
         """Write outcomes of what goes on here for other workers, ask what others still run for this one, and start
         partitions that were held back. Does not block."""

@@ -32,7 +32,7 @@ LONGEST_POLL_S = 0.005
 """The longest wait for one member; then the others and the next transaction have their turn."""
 
 IDLE_AFTER_S = 5.0
-"""A worker that has had nothing to run for this long polls less often."""
+"""A worker that has had nothing to do for this long polls less often."""
 
 IDLE_POLL_S = 0.05
 """The longest wait of an idle worker for one member: a job on another lane than the last one waits for it."""
@@ -81,15 +81,17 @@ class Intake:
         self._full_since: float | None = None
         self._busiest = members[0]
         self._active_at = time.monotonic()
+        self._rebalances = 0
 
-    def poll(self) -> None:
+    def poll(self) -> bool:
         """Take what has arrived. Returns as soon as there is something, and within `LONGEST_POLL_S`, or `IDLE_POLL_S`
-        after `IDLE_AFTER_S` seconds without a job."""
+        for an idle worker: one that has had neither a job nor a rebalance for `IDLE_AFTER_S` seconds. Returns whether
+        the worker is idle, and nothing has come."""
         now = time.monotonic()
         self._admission.settle(now)
         if self._waits_for_room(now):
             time.sleep(RETRY_FETCH_S)
-            return
+            return False
         paused, arrived = self._full_since is not None, 0
         for member in self._members:
             if self._admission.full and not paused:
@@ -99,11 +101,19 @@ class Intake:
                 self.take(member, messages)
                 self._busiest = member
                 arrived += len(messages)
-        if arrived or self._admission.records:
+        if arrived:
             self._active_at = now
-        if not arrived:
-            idle = now - self._active_at > IDLE_AFTER_S
-            self.take(self._busiest, self._busiest.poll(IDLE_POLL_S if idle else LONGEST_POLL_S))
+            return False
+        idle = self._is_idle(now)
+        messages = self._busiest.poll(IDLE_POLL_S if idle else LONGEST_POLL_S)
+        self.take(self._busiest, messages)
+        return idle and not messages and self._is_idle(now)
+
+    def _is_idle(self, now: float) -> bool:
+        rebalances = sum(member.rebalances for member in self._members)
+        if self._admission.records or rebalances != self._rebalances:
+            self._active_at, self._rebalances = now, rebalances
+        return now - self._active_at > IDLE_AFTER_S
 
     def take(self, member: GroupMember, messages: list[Message]) -> None:
         """Admit messages of `member`. Raises `ProducerLost` after a fatal error of its consumer."""

@@ -29,8 +29,8 @@ CLICKHOUSE_PORT = 8123
 TRACKER_PORT = 6066
 """The ports that clients use without any setting."""
 
-IDLE_FETCH_WAIT_MS = 1000
-"""`worker.fetch_wait_ms` of a resident stack, which mostly waits."""
+IDLE_FETCH_WAIT_MS = {"worker": 1_000, "sink": 2_000}
+"""`fetch_wait_ms` of the services of a resident stack, which mostly waits."""
 
 
 class StackRunning(RuntimeError):
@@ -82,8 +82,9 @@ class LocalStack:
             "MILLSTREAM_TRACKER__PORT": str(self.settings.tracker.port),
             "MILLSTREAM_TRACKER__TOKEN": self.settings.tracker.token.get_secret_value(),
         }
-        if self._resident and "fetch_wait_ms" not in self.settings.worker.model_fields_set:
-            variables["MILLSTREAM_WORKER__FETCH_WAIT_MS"] = str(IDLE_FETCH_WAIT_MS)
+        for service, wait_ms in IDLE_FETCH_WAIT_MS.items() if self._resident else ():
+            if "fetch_wait_ms" not in getattr(self.settings, service).model_fields_set:
+                variables[f"MILLSTREAM_{service.upper()}__FETCH_WAIT_MS"] = str(wait_ms)
         return variables
 
     def start(self) -> None:

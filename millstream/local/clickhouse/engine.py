@@ -18,6 +18,10 @@ from millstream.local.clickhouse.statement import Insert
 # The module is compiled and carries no types.
 _driver: Any = _chdb
 
+SERVER_SETTINGS = "memory_worker_period_ms=1000"
+"""How often the engine compares the memory that it has counted with what the kernel says, 20 times a second by default.
+What is counted is limited at once in any case."""
+
 NO_DATA = "/dev/null"
 """Stands for the file of an insert's data while the statement is checked."""
 
@@ -64,7 +68,7 @@ class Engine:
         shutil.rmtree(self.spool, ignore_errors=True)
         self.spool.mkdir()
         # The engine shuts down with its last connection; this one keeps it open, and its settings are the defaults.
-        self._keeper = _driver.connect(self._path)
+        self._keeper = _driver.connect(f"{self._path}?{SERVER_SETTINGS}")
         self._asking = threading.Lock()
         self.version = self._ask("SELECT version()").strip()
         self.timezone = self._ask("SELECT timezone()").strip()

@@ -1,6 +1,7 @@
 """The parts of a sink on a scripted consumer: what is announced, inserted, acknowledged, and repeated by the next
 owner."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import cast
@@ -60,6 +61,54 @@ def test_an_insert_is_repeated_until_it_is_done() -> None:
     parts.arrive(0, 0, 1)
     parts.inserted(1)
     assert parts.writer.written == [(0, 0, 1)]
+
+
+def quiet_s(parts: Parts) -> float:
+    return parts.inserts.quiet_s(parts.owned.partitions.values())
+
+
+def test_there_is_nothing_to_do_until_a_record_has_its_age_and_while_an_insert_runs_it_is_watched() -> None:
+    parts = Parts(config=SinkConfig(min_age_s=600, max_age_s=600, acknowledge_after_s=300))
+    parts.assign(0, 1)
+    assert quiet_s(parts) == math.inf
+    parts.arrive(0, 5, 3)
+    parts.turn()
+    assert 0 < quiet_s(parts) <= 600
+    partition = parts.owned.partitions[0]
+    partition.buffer.put_back(partition.buffer.records.part(0), time.monotonic() - 600)
+    parts.writer.blocks = True
+    parts.turn()
+    assert partition.insert is not None and quiet_s(parts) == 0
+    parts.writer.unblock.set()
+    parts.inserted(1)
+    assert 0 < quiet_s(parts) <= 300, "its end is acknowledged later"
+
+
+def test_a_partition_that_an_earlier_owner_announced_is_never_quiet() -> None:
+    parts = Parts()
+    parts.consumer.commits[TOPIC, 0] = Intent(0, 4).announcement(CLUSTER, TOPIC, 0)
+    parts.assign(0)
+    assert quiet_s(parts) == 0
+
+
+def test_a_sink_with_nothing_to_do_takes_what_comes_at_once_and_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts()
+    parts.assign(0)
+    waits: list[float] = []
+    poll = parts.consumer.poll
+
+    def noted(timeout: float) -> ScriptedMessage | None:
+        waits.append(timeout)
+        return poll(timeout)
+
+    monkeypatch.setattr(parts.consumer, "poll", noted)
+    parts.reading.read(math.inf)
+    assert waits == [reading_module.QUIET_POLL_S] and parts.status.rows_read == 0
+    parts.consumer.arriving.append([ScriptedMessage(TOPIC, 0, each, EVENT) for each in range(3)])
+    parts.reading.read(math.inf)
+    assert parts.status.rows_read == 3
+    parts.reading.read(reading_module.POLL_S)
+    assert len(waits) == 2, "records are only collected while there is something else to do"
 
 
 def turn_until(parts: Parts, condition: Callable[[], bool]) -> None:

@@ -1,6 +1,7 @@
 """The intake: every record of an assigned partition is executed, moved aside or given up, once."""
 
 import time
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, Message
@@ -357,6 +358,26 @@ def test_nothing_is_taken_while_the_writer_is_behind(parts: Parts) -> None:
     parts.commit_loop.write_all()
     parts.intake.poll()
     assert len(parts.submitted) == 2
+
+
+def test_a_rebalance_is_followed_closely_by_a_worker_without_jobs(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.assign(0)
+    start = time.monotonic()
+    parts.intake.poll()
+    monkeypatch.setattr(time, "monotonic", lambda: start + 2 * intake_module.IDLE_AFTER_S)
+    assert parts.intake.poll()
+    poll = parts.consumer.poll
+
+    def rebalancing(timeout: float) -> Any:
+        parts.member.rebalances += 1
+        return poll(timeout)
+
+    monkeypatch.setattr(parts.consumer, "poll", rebalancing)
+    assert not parts.intake.poll(), "the other parts have their turn at once"
+    monkeypatch.setattr(parts.consumer, "poll", poll)
+    assert not parts.intake.poll()
 
 
 def test_a_worker_without_jobs_polls_less_often_and_a_job_ends_that(

@@ -9,8 +9,11 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from millstream.consumers.kafka.denied_rights import DeniedRights
+from millstream.consumers.worker import intake as intake_module
+from millstream.consumers.worker import session as session_module
 from millstream.consumers.worker.denied_partitions import DeniedPartitions
 from millstream.consumers.worker.execution.execution import Execution
+from millstream.consumers.worker.execution.facts import Started
 from millstream.consumers.worker.loop_guard import TooManyStuckHandlers
 from millstream.consumers.worker.session import Drained, WorkerSession
 from millstream.schemas import KafkaConnection
@@ -44,9 +47,11 @@ class Nothing:
     """A part with nothing to do."""
 
     stuck: TooManyStuckHandlers | None = None
+    turns = 0
+    """How often the loop has gone round."""
 
     def check(self) -> None:
-        return
+        self.turns += 1
 
     def too_many_stuck(self) -> TooManyStuckHandlers | None:
         return self.stuck
@@ -119,6 +124,55 @@ def test_a_worker_is_ready_when_every_group_has_sent_its_part(parts: Parts) -> N
         assert not parts.status.ready.is_set()
         parts.member.joined = True
         assert parts.status.ready.wait(5)
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every worker is idle as soon as it has nothing to do."""
+    monkeypatch.setattr(intake_module, "IDLE_AFTER_S", -1.0)
+    monkeypatch.setattr(intake_module, "IDLE_POLL_S", 0.0)
+
+
+@pytest.mark.usefixtures("idle")
+def test_an_idle_worker_looks_for_jobs_more_often_than_its_other_parts_have_their_turn(parts: Parts) -> None:
+    parts.assign(0)
+    polls = counted(parts.consumer, "poll")
+    with Running(parts) as running:
+        until(lambda: len(polls) > 100)
+    turns = running.guard.turns
+    assert turns <= len(polls) / session_module.IDLE_POLLS + 2
+
+
+@pytest.mark.usefixtures("idle")
+@pytest.mark.parametrize("work", ["held_back", "unwritten"])
+def test_while_there_is_work_for_them_the_other_parts_have_their_turn_after_each_poll(parts: Parts, work: str) -> None:
+    parts.assign(0)
+    if work == "held_back":
+        parts.status.held_back = {"jobs.default[1]": "its last transaction is under way"}
+        parts.takeover.run_once = lambda: None  # type: ignore[method-assign]
+    else:
+        parts.facts.append(Started(parts.take_requests(1)[0]))
+        parts.commit_loop.run_once = lambda: None  # type: ignore[method-assign]
+    polls = counted(parts.consumer, "poll")
+    running = Running(parts)
+    with running:
+        until(lambda: len(polls) > 20)
+        turns, polled = running.guard.turns, len(polls)
+        parts.facts.clear()
+    assert turns >= polled - 1
+
+
+def counted(consumer: Any, name: str) -> list[None]:
+    """As many entries as there were calls of this method."""
+    calls: list[None] = []
+    method = getattr(consumer, name)
+
+    def call(*arguments: Any) -> Any:
+        calls.append(None)
+        return method(*arguments)
+
+    setattr(consumer, name, call)
+    return calls
 
 
 def test_a_drain_waits_for_what_runs_and_commits_it(parts: Parts) -> None:

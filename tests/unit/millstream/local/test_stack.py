@@ -25,3 +25,14 @@ def test_a_stack_that_is_still_starting_is_not_disturbed_either(tmp_path: Path) 
         fcntl.flock(owner, fcntl.LOCK_EX)
         with pytest.raises(StackRunning, match="is starting"):
             LocalStack(tmp_path).start()
+
+
+def test_services_of_a_stack_that_mostly_waits_fetch_rarely_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLSTREAM_SINK__FETCH_WAIT_MS", "700")
+    names = {"MILLSTREAM_WORKER__FETCH_WAIT_MS", "MILLSTREAM_SINK__FETCH_WAIT_MS"}
+    assert not LocalStack(tmp_path).environment.keys() & names
+    resident = LocalStack(tmp_path, resident=True).environment
+    assert resident.keys() & names == {"MILLSTREAM_WORKER__FETCH_WAIT_MS"}
+    assert resident["MILLSTREAM_WORKER__FETCH_WAIT_MS"] == "1000"

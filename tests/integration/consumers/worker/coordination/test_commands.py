@@ -52,6 +52,15 @@ def standing(kafka: Broker, topics: TopicCatalogue) -> list[Action]:
     return [each.action for each in active_commands(KafkaConnection(kafka.bootstrap), topics)]
 
 
+def test_the_end_of_the_topic_is_told_without_waiting_for_a_fetch_to_time_out(
+    kafka: Broker, topics: TopicCatalogue
+) -> None:
+    send(kafka, topics, Action.PAUSE, Scope.TENANT, "acme")
+    # A fetch that waited this long would take longer than the reader has.
+    patient = KafkaConnection(kafka.bootstrap, {"fetch.wait.max.ms": 45_000})
+    assert [each.action for each in active_commands(patient, topics)] == [Action.PAUSE]
+
+
 def test_a_running_and_a_waiting_job_are_cancelled(
     kafka: Broker, topics: TopicCatalogue, client: JobClient, log: EventLog
 ) -> None:

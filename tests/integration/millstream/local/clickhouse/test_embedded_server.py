@@ -39,6 +39,11 @@ def test_what_was_acknowledged_survives_kill_9(server: EmbeddedClickHouse) -> No
     assert ask(server.url, "SELECT count(), uniqExact(a) FROM t") == "2000\t2000\n"
 
 
+def test_it_looks_at_its_memory_once_a_second_and_not_twenty_times(server: EmbeddedClickHouse) -> None:
+    query = "SELECT value FROM system.server_settings WHERE name = 'memory_worker_period_ms'"
+    assert ask(server.url, query) == "1000\n"
+
+
 def test_a_second_server_on_the_same_folder_is_refused_and_names_the_first(
     server: EmbeddedClickHouse, tmp_path: Path
 ) -> None:
