@@ -22,7 +22,7 @@ MARGIN_S = 0.5
 
 class JobClient:
     """Submits jobs and waits for Kafka's acknowledgement. Thread-safe; one a process is enough, made when the process
-    starts: the first submission of a new client may take half a second, until the broker has given it a producer id.
+    starts: the first submission of a new client waits for its connection.
 
         with JobClient(KafkaConnection("localhost:9092")) as jobs:
             job_id = jobs.submit("reports.render", {"report": 7}, tenant="acme")
@@ -82,6 +82,7 @@ class JobClient:
         try:
             if atomic:
                 return self._submit_atomically(prepared, deadline)
+            self._submission.connect()
             return _deliver(
                 self._submission,
                 prepared,

@@ -37,6 +37,7 @@ Explain = Callable[[KafkaError, str], str]
 REJECTED_FOR_S = 1.0
 """How long the brokers must have rejected a new client before what it was given fails: another one may let it in."""
 
+CONNECT_WITHIN_S = 0.5
 WATCH_INTERVAL_S = 10.0
 """How often a client finds out whether its `submitted` events are accepted."""
 
@@ -164,6 +165,7 @@ class Submission:
         """Why `submitted` events are not accepted, as far as known; empty while they are."""
         self.ended = False
         """Whether the producer has failed for good, so that another one is needed."""
+        self._connected = False
         self._accepted = False
         self._rejected_since: float | None = None
         self._watch_at = self._tell_at = float("-inf")
@@ -181,6 +183,15 @@ class Submission:
                 "delivery.timeout.ms": round(min(delivery_timeout_s, ATOMIC_WITHIN_S) * 1000),
             }
         self.producer = Producer({**properties, "error_cb": self._on_error})
+
+    def connect(self) -> None:
+        """Wait for a broker, the first time only, and at most for `CONNECT_WITHIN_S` seconds: what an idempotent
+        producer is given before it has a connection it sends half a second later. Blocks."""
+        if self._connected:
+            return
+        self._connected = True
+        with suppress(KafkaException):
+            self.producer.list_topics(self._events, CONNECT_WITHIN_S)
 
     def write(self, job: PreparedJob, receipt: Receipt) -> None:
         """Enqueue both records of a job. Blocks while the producer's buffer is full, until the receipt's deadline."""

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
+from millstream.producers import JobClient, delivery
 from millstream.producers.delivery import Receipt, SubmitError
+from millstream.schemas import KafkaConnection
 from tests.support.scripted_group import ScriptedMessage
 
 MESSAGE: Any = ScriptedMessage("jobs.default", 0, 0, None)
@@ -34,3 +36,37 @@ def test_a_call_whose_jobs_are_all_accepted_is_done_once() -> None:
     receipt.check()
     assert receipt.done
     assert told == [True]
+
+
+def test_a_client_waits_for_its_connection_before_its_first_job_and_not_before_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+
+    class ScriptedProducer:
+        """Accepts everything, and knows no topic."""
+
+        def __init__(self, settings: dict[str, Any]) -> None:
+            self._unserved: list[Any] = []
+
+        def list_topics(self, topic: str, timeout_s: float) -> None:
+            calls.append("connect")
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+        def produce(self, topic: str, value: bytes, key: bytes, on_delivery: Any) -> None:
+            calls.append("produce")
+            self._unserved.append(on_delivery)
+
+        def poll(self, timeout_s: float) -> int:
+            for on_delivery in filter(None, self._unserved):
+                on_delivery(None, MESSAGE)
+            self._unserved.clear()
+            return 0
+
+        flush = poll
+
+    monkeypatch.setattr(delivery, "Producer", ScriptedProducer)
+    with JobClient(KafkaConnection("nowhere:1")) as client:
+        client.submit("noop")
+        client.submit("noop")
+    assert calls == ["connect", *["produce"] * 4]
