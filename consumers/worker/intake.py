@@ -18,6 +18,7 @@ from millstream.consumers.kafka.transaction import ProducerLost
 from millstream.consumers.worker.commit_loop import CommitLoop
 from millstream.consumers.worker.deferred_partitions import DeferredPartitions, is_of_newer_release
 from millstream.consumers.worker.execution.execution import Execution
+from millstream.consumers.worker.idleness import Idleness
 from millstream.consumers.worker.in_flight import InFlightJobs
 from millstream.consumers.worker.look_ahead import LookAhead
 from millstream.consumers.worker.monitoring.metrics import WorkerMetrics
@@ -30,9 +31,6 @@ log = structlog.get_logger(__name__)
 RETRY_FETCH_S = 0.002
 LONGEST_POLL_S = 0.005
 """The longest wait for one member; then the others and the next transaction have their turn."""
-
-IDLE_AFTER_S = 5.0
-"""A worker that has had nothing to do for this long polls less often."""
 
 IDLE_POLL_S = 0.05
 """The longest wait of an idle worker for one member: a job on another lane than the last one waits for it."""
@@ -80,13 +78,11 @@ class Intake:
         self._ahead = LookAhead(requests, in_flight.admission)
         self._full_since: float | None = None
         self._busiest = members[0]
-        self._active_at = time.monotonic()
-        self._rebalances = 0
+        self._idleness = Idleness(members)
 
     def poll(self) -> bool:
         """Take what has arrived. Returns as soon as there is something, and within `LONGEST_POLL_S`, or `IDLE_POLL_S`
-        for an idle worker: one that has had neither a job nor a rebalance for `IDLE_AFTER_S` seconds. Returns whether
-        the worker is idle, and nothing has come."""
+        for an idle worker: whether it is idle, and nothing has come."""
         now = time.monotonic()
         self._admission.settle(now)
         if self._waits_for_room(now):
@@ -101,19 +97,12 @@ class Intake:
                 self.take(member, messages)
                 self._busiest = member
                 arrived += len(messages)
+        idle = self._idleness.holds(arrived + self._admission.records, now)
         if arrived:
-            self._active_at = now
             return False
-        idle = self._is_idle(now)
         messages = self._busiest.poll(IDLE_POLL_S if idle else LONGEST_POLL_S)
         self.take(self._busiest, messages)
-        return idle and not messages and self._is_idle(now)
-
-    def _is_idle(self, now: float) -> bool:
-        rebalances = sum(member.rebalances for member in self._members)
-        if self._admission.records or rebalances != self._rebalances:
-            self._active_at, self._rebalances = now, rebalances
-        return now - self._active_at > IDLE_AFTER_S
+        return idle and not messages and self._idleness.holds(self._admission.records, now)
 
     def take(self, member: GroupMember, messages: list[Message]) -> None:
         """Admit messages of `member`. Raises `ProducerLost` after a fatal error of its consumer."""

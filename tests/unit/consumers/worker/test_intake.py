@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import KafkaError, Message
 
 from millstream.consumers.kafka.transaction import ProducerLost
-from millstream.consumers.worker import deferred_partitions, newer_records
+from millstream.consumers.worker import deferred_partitions, idleness, newer_records
 from millstream.consumers.worker import intake as intake_module
 from millstream.consumers.worker.execution import outcome
 from millstream.consumers.worker.execution.execution import Execution
@@ -366,7 +366,7 @@ def test_a_rebalance_is_followed_closely_by_a_worker_without_jobs(
     parts.assign(0)
     start = time.monotonic()
     parts.intake.poll()
-    monkeypatch.setattr(time, "monotonic", lambda: start + 2 * intake_module.IDLE_AFTER_S)
+    monkeypatch.setattr(time, "monotonic", lambda: start + 2 * idleness.IDLE_AFTER_S)
     assert parts.intake.poll()
     poll = parts.consumer.poll
 
@@ -388,11 +388,11 @@ def test_a_worker_without_jobs_polls_less_often_and_a_job_ends_that(
     start = time.monotonic()
     parts.assign(0)
     parts.intake.poll()
-    monkeypatch.setattr(time, "monotonic", lambda: start + 2 * intake_module.IDLE_AFTER_S)
+    monkeypatch.setattr(time, "monotonic", lambda: start + 2 * idleness.IDLE_AFTER_S)
     parts.intake.poll()
     assert waits == [intake_module.LONGEST_POLL_S, intake_module.IDLE_POLL_S]
     parts.take_requests(1)
-    monkeypatch.setattr(time, "monotonic", lambda: start + 4 * intake_module.IDLE_AFTER_S)
+    monkeypatch.setattr(time, "monotonic", lambda: start + 4 * idleness.IDLE_AFTER_S)
     parts.intake.poll()
     assert waits[-1] == intake_module.LONGEST_POLL_S, "while a job runs its outcome must not wait"
 

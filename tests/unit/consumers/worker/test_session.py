@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from millstream.consumers.kafka.denied_rights import DeniedRights
+from millstream.consumers.worker import idleness
 from millstream.consumers.worker import intake as intake_module
 from millstream.consumers.worker import session as session_module
 from millstream.consumers.worker.denied_partitions import DeniedPartitions
@@ -129,7 +130,7 @@ def test_a_worker_is_ready_when_every_group_has_sent_its_part(parts: Parts) -> N
 @pytest.fixture
 def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every worker is idle as soon as it has nothing to do."""
-    monkeypatch.setattr(intake_module, "IDLE_AFTER_S", -1.0)
+    monkeypatch.setattr(idleness, "IDLE_AFTER_S", -1.0)
     monkeypatch.setattr(intake_module, "IDLE_POLL_S", 0.0)
 
 
