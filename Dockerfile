@@ -22,4 +22,4 @@ WORKDIR /app
 USER millstream
 ENTRYPOINT ["millstream"]
 CMD ["--help"]
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["millstream", "doctor", "--json"]
+# docker-compose.yml and deploy/kubernetes have the health check of each service.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from millstream.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from millstream.analytics.client import ClickHouseUnavailable, Tls, connect
+    from millstream.analytics.client import ClickHouseUnavailable, CredentialsRejected, Tls, connect
     from millstream.analytics.warehouse.migrate import (
         Applied,
         MigrationError,
@@ -19,7 +19,7 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "client": ("ClickHouseUnavailable", "Tls", "connect"),
+            "client": ("ClickHouseUnavailable", "CredentialsRejected", "Tls", "connect"),
             "warehouse.migrate": (
                 "Applied",
                 "MigrationError",
@@ -35,6 +35,7 @@ else:
 __all__ = [
     "Applied",
     "ClickHouseUnavailable",
+    "CredentialsRejected",
     "MigrationError",
     "Tls",
     "connect",

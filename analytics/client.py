@@ -1,6 +1,7 @@
 """The one place that connects to ClickHouse, always over its HTTP interface."""
 
 import logging
+import re
 from dataclasses import dataclass
 
 import clickhouse_connect
@@ -13,8 +14,15 @@ from millstream.analytics.address import http_address
 logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
 
+_AUTHENTICATION_FAILED = 516
+
+
 class ClickHouseUnavailable(ConnectionError):
     """ClickHouse cannot be reached, or rejects the credentials; the text says where, why and what to check."""
+
+
+class CredentialsRejected(ClickHouseUnavailable):
+    """ClickHouse answers, and rejects user or password."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,10 @@ def connect(
             autogenerate_session_id=False,
         )
     except ClickHouseError as error:
+        if getattr(error, "code", None) == _AUTHENTICATION_FAILED:
+            raise CredentialsRejected(
+                f"ClickHouse at {scheme}://{host}:{port} rejects user {user!r} or its password"
+            ) from error
         raise ClickHouseUnavailable(
             f"no answer from ClickHouse at {scheme}://{host}:{port} as user {user!r}: {_cause(error)}; "
             "is it running, and are address, user and password right?"
@@ -71,8 +83,15 @@ def connect(
     return client
 
 
+def server_text(error: BaseException) -> str:
+    """What the server says, without what the driver puts around it: codes and the address."""
+    text = str(error).strip()
+    _, answered, said = text.partition("DB::Exception: ")
+    return re.sub(r"\s*\(for url \S+\)$", "", said) if answered else text
+
+
 def _cause(error: BaseException) -> str:
     """The innermost reason, such as "connection refused", without the layers around it."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error).strip().splitlines()[0]
+    return server_text(error).splitlines()[0]

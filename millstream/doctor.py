@@ -17,6 +17,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from millstream.analytics.client import CredentialsRejected, server_text
 from millstream.analytics.sql import rows
 from millstream.analytics.warehouse.migrate import pending
 from millstream.analytics.warehouse.pause import pausing
@@ -35,6 +36,10 @@ TRACKER_BEHIND_S = 60.0
 AGREEMENT_WINDOW = timedelta(hours=3)
 AGREEMENT_AFTER = timedelta(minutes=5)
 """How old an event is when its rollups are compared: most of what happened since may be on its way."""
+
+CREDENTIALS_FIX = (
+    "set MILLSTREAM_CLICKHOUSE__USER and MILLSTREAM_CLICKHOUSE__PASSWORD, or run this in the folder of `millstream up`"
+)
 
 SEGMENT_DAYS = 7
 """How long a segment may take to be closed, and so to be deleted (`segment.ms` of a stock broker)."""
@@ -57,7 +62,9 @@ def _versions() -> CheckResult:
 
 def _kafka(settings: Settings) -> Iterator[CheckResult]:
     try:
-        check_connection(settings.connection)
+        if not check_connection(settings.connection, KAFKA_TIMEOUT_S):
+            yield _no_broker(settings, "no broker answers")
+            return
         admin = AdminClient(settings.connection.quiet.client(socket_timeout_ms=int(KAFKA_TIMEOUT_S * 1000)))
         cluster = admin.list_topics(timeout=KAFKA_TIMEOUT_S)
     except ConnectionRejected as error:
@@ -69,12 +76,7 @@ def _kafka(settings: Settings) -> Iterator[CheckResult]:
         )
         return
     except KafkaException as error:
-        yield CheckResult(
-            "kafka",
-            "failed",
-            f"{settings.kafka.bootstrap} does not respond: {error.args[0].str()}",
-            "start one with `millstream up`, or set MILLSTREAM_KAFKA__BOOTSTRAP",
-        )
+        yield _no_broker(settings, error.args[0].str())
         return
     count = len(cluster.brokers)
     yield CheckResult("kafka", "ok", f"{settings.kafka.bootstrap}: {count} broker{'s' if count > 1 else ''}")
@@ -82,6 +84,15 @@ def _kafka(settings: Settings) -> Iterator[CheckResult]:
     yield from _unfinished_growth(settings)
     yield from _broker_settings(settings, admin, next(iter(cluster.brokers)))
     yield from live_checks(settings)
+
+
+def _no_broker(settings: Settings, reason: str) -> CheckResult:
+    return CheckResult(
+        "kafka",
+        "failed",
+        f"{settings.kafka.bootstrap} does not respond: {reason}",
+        "start one with `millstream up`, or set MILLSTREAM_KAFKA__BOOTSTRAP",
+    )
 
 
 def _topics(settings: Settings) -> CheckResult:
@@ -211,6 +222,9 @@ def _clickhouse(settings: Settings, connect: Callable[[Settings], Client]) -> It
             detail = f"{settings.clickhouse.url} responds, and has no database {settings.clickhouse.database}"
             yield CheckResult("clickhouse", "failed", detail, "millstream migrate")
             return
+        if isinstance(error, CredentialsRejected):
+            yield CheckResult("clickhouse", "failed", str(error), CREDENTIALS_FIX)
+            return
         yield CheckResult(
             "clickhouse",
             "failed",
@@ -245,7 +259,7 @@ def _agreement(settings: Settings, client: Client) -> CheckResult:
         found = differing_periods(client, since, until)
     except ClickHouseError as error:
         return CheckResult(
-            "rollups", "warning", f"cannot be compared: {str(error).splitlines()[0]}", "millstream tables check"
+            "rollups", "warning", f"cannot be compared: {server_text(error).splitlines()[0]}", "millstream tables check"
         )
     hours = f"{AGREEMENT_WINDOW.total_seconds() / 3600:g}"
     if not found:

@@ -3,6 +3,7 @@
 A check that Kafka refuses is a result too: it names what could not be read, and the right that is missing.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -128,7 +129,7 @@ def check_commands(active: Sequence[Command]) -> Iterator[CheckResult]:
             "commands",
             "warning",
             f"{each.scope.value} {each.target} is paused since {since} by {each.issued_by or 'somebody'}{reason}",
-            f"millstream commands resume {each.scope.value} {each.target}",
+            f"millstream commands resume {each.scope.value} {shlex.quote(each.target)}",
         )
     if len(pauses) > SHOWN_PAUSES:
         more = len(pauses) - SHOWN_PAUSES

@@ -9,11 +9,13 @@ from typing import Any
 import aiohttp
 import structlog
 from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from millstream.line_rate import LineRate
 from millstream.listening import HttpGuard
 from millstream.streams.bounds import JOB_ID
 from millstream.streams.lag import Behind
+from millstream.streams.metrics import metrics_text
 from millstream.streams.tracker import Tracker
 
 log = structlog.get_logger(__name__)
@@ -40,7 +42,7 @@ class NoOwner(LookupError):
 
 
 class HttpApi:
-    """`GET /jobs/{id}`, `GET /counts` and `GET /health`.
+    """`GET /jobs/{id}`, `GET /counts`, `GET /health` and `GET /metrics`.
 
     `is_ready`: whether what is in memory may be told. `owner`: the address of the tracker that owns a job, None for
     this one; raises `NoOwner`. `behind`: see `Lag.measure`. `session`: what requests to other trackers are sent with.
@@ -65,7 +67,12 @@ class HttpApi:
         self._lines = LineRate(ERROR_LINES_S)
         self.app = web.Application(middlewares=[self._answer])
         self.app.add_routes(
-            [web.get("/jobs/{job_id}", self._job), web.get("/counts", self._counts), web.get("/health", self._health)]
+            [
+                web.get("/jobs/{job_id}", self._job),
+                web.get("/counts", self._counts),
+                web.get("/health", self._health),
+                web.get("/metrics", self._metrics),
+            ]
         )
 
     @web.middleware
@@ -78,7 +85,9 @@ class HttpApi:
         try:
             return await handler(request)
         except web.HTTPException as error:
-            return _json({"error": f"{error.reason}; there are /jobs/JOB_ID, /counts and /health"}, error.status)
+            return _json(
+                {"error": f"{error.reason}; there are /jobs/JOB_ID, /counts, /health and /metrics"}, error.status
+            )
         except Exception:
             if self._lines.admit("request_failed") is not None:
                 log.exception("request_failed")
@@ -155,6 +164,12 @@ class HttpApi:
         ready, newer = self._is_ready(), self._tracker.newer_event
         found = {"ready": ready, **self._lag()} | ({"event_of_newer_release": newer} if newer else {})
         return _json(found, 200 if ready else 503)
+
+    async def _metrics(self, _: web.Request) -> web.StreamResponse:
+        """The metrics in the text format of Prometheus."""
+        ready = self._is_ready()
+        text = metrics_text(self._tracker, ready, self._behind() if ready else None)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     def _lag(self) -> dict[str, Any]:
         behind = self._behind() if self._is_ready() else None

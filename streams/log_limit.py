@@ -67,6 +67,8 @@ class LogLimit(logging.Filter):
 
 def limit_library_logs() -> None:
     """Limit the lines of the libraries in every handler that there is now."""
+    # A busy host delays Faust's timers, on which nothing depends.
+    logging.getLogger("mode.timers").setLevel(logging.CRITICAL)
     limit = LogLimit()
     for handler in logging.getLogger().handlers:
         handler.addFilter(limit)

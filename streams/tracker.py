@@ -177,6 +177,7 @@ class Tracker:
             await self._table.write_changes(moves)
             log.info("states_moved", records=len(moves), reason="jobs.states has more partitions")
         self.recovered = True
+        log.info("tracker_ready", jobs=self.jobs)
 
     async def evict(self) -> int:
         """Delete the states of jobs that finished longer ago than the retention. Returns how many."""

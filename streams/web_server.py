@@ -8,6 +8,7 @@ from faust.types import AppT
 from faust.web.drivers.aiohttp import Web
 
 from millstream.listening import PortTaken
+from millstream.streams.log_limit import LIBRARY_LOGGER
 
 BACKLOG = 1_024
 """Connections that wait to be accepted."""
@@ -15,6 +16,8 @@ BACKLOG = 1_024
 
 class WebServer(Web):
     """Listens from `listen` on, and answers once Faust starts it."""
+
+    logger = LIBRARY_LOGGER
 
     def __init__(self, app: AppT, pages: Application) -> None:
         super().__init__(app)

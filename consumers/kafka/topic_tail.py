@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -27,7 +27,7 @@ class TopicTail:
 
     def __init__(
         self,
-        settings: Mapping[str, str | int | float | bool],
+        settings: Mapping[str, Any],
         partitions: Sequence[TopicPartition],
         since_ms: Mapping[str, int] | None = None,
         denied: DeniedRights | None = None,

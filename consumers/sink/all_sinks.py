@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from clickhouse_connect.driver.client import Client
 
+from millstream.consumers.kafka.broker_status import BrokerStatus
 from millstream.consumers.sink.config import SinkConfig
 from millstream.consumers.sink.sink import Sink
 from millstream.consumers.sink.sources import EVENTS, LOW_VOLUME, Source
@@ -22,8 +23,11 @@ def all_sinks(
     redaction: Redaction | None = None,
 ) -> list[Sink]:
     """A sink for every topic that has a table, the events' first."""
-    configs = {EVENTS: config, **{source: low_volume(config, source) for source in LOW_VOLUME}}
-    return [Sink(connection, topics, client, codec, each, source, redaction) for source, each in configs.items()]
+    brokers = BrokerStatus()
+    configs = {EVENTS: config} | {each: low_volume(config, each) for each in LOW_VOLUME}
+    return [
+        Sink(connection, topics, client, codec, each, source, redaction, brokers) for source, each in configs.items()
+    ]
 
 
 def low_volume(config: SinkConfig, source: Source) -> SinkConfig:

@@ -81,7 +81,8 @@ class Ownership:
         # librdkafka keeps a partition paused over revocation and reassignment.
         consumer.resume(starts)
         self._status.assigned = True
-        log.info("partitions_assigned", partitions=sorted(each.partition for each in assigned))
+        if assigned:
+            log.info("partitions_assigned", topic=self._topic, partitions=sorted(each.partition for each in assigned))
 
     def on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         """Let inserts under way finish for a moment, acknowledge what is inserted, and give the partitions back."""
@@ -89,7 +90,8 @@ class Ownership:
         self.release(leaving)
         self._drop(revoked)
         give_up(consumer, revoked)
-        log.info("partitions_revoked", partitions=sorted(each.partition for each in revoked))
+        if revoked:
+            log.info("partitions_revoked", topic=self._topic, partitions=sorted(each.partition for each in revoked))
 
     def on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         """Another member may own these by now, so nothing is committed for them."""
@@ -99,7 +101,7 @@ class Ownership:
         self._drop(lost)
         give_up(consumer, lost)
         self._status.assigned = False
-        log.warning("partitions_lost", partitions=sorted(each.partition for each in lost))
+        log.warning("partitions_lost", topic=self._topic, partitions=sorted(each.partition for each in lost))
 
     def release(self, partitions: Iterable[SinkPartition]) -> None:
         """Wait at most the grace period for inserts under way and acknowledge those that are in. The others stay

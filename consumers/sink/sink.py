@@ -12,6 +12,7 @@ in other ranges, hence under other tokens.
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +21,7 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from millstream.consumers.kafka.broker_status import BROKERS_INTERVAL_MS, BrokerStatus, is_connected
 from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.kafka.frozen_process import run_or_exit
 from millstream.consumers.kafka.membership import Membership
@@ -44,12 +46,12 @@ log = structlog.get_logger("millstream.sink")
 LEAST_AHEAD, MOST_AHEAD = 4 * 1024 * 1024, 32 * 1024 * 1024
 """Bytes that the client reads ahead of all partitions, and that one fetch may bring."""
 
-BROKERS_INTERVAL_MS = 5_000
-"""How often the client says which brokers are connected."""
-
 
 class Sink:
-    """Runs one member of the consumer group of one source. `status` may be read from any thread."""
+    """Runs one member of the consumer group of one source. `status` may be read from any thread.
+
+    `brokers`: shared by the sinks of a process.
+    """
 
     def __init__(
         self,
@@ -60,9 +62,11 @@ class Sink:
         config: SinkConfig | None = None,
         source: Source = EVENTS,
         redaction: Redaction | None = None,
+        brokers: BrokerStatus | None = None,
     ) -> None:
         """`redaction` is applied to what ClickHouse says of records."""
         self.config = config or SinkConfig()
+        self._brokers = brokers or BrokerStatus()
         self.source = source
         self.status = SinkStatus(redaction)
         self._connection = connection
@@ -157,8 +161,8 @@ class Sink:
         return Consumer({**settings, "stats_cb": self._on_statistics})
 
     def _on_statistics(self, statistics: str) -> None:
-        brokers = json.loads(statistics)["brokers"].values()
-        self.status.kafka_answers = any(broker["state"] == "UP" for broker in brokers)
+        self.status.kafka_answers = is_connected(json.loads(statistics))
+        self._brokers.note(self.topic, self.status.kafka_answers, time.monotonic())
 
     def _identity(self) -> TopicIdentity:
         # Kept until the answer is there: a client that is dropped ends its requests.

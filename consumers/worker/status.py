@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from millstream.consumers.kafka.broker_status import BrokerStatus
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.schemas import WorkerState
 
@@ -90,26 +91,6 @@ class WritingStatus:
         the worker can do about it, it has tried."""
         explained = self.kafka_away or self.unwritable
         return not explained and self.stands_for_s > NOT_LIVE_AFTER_S
-
-
-class BrokerStatus:
-    """Whether brokers answer, by what the worker's clients say every few seconds, also while nothing is to be written.
-    Thread-safe: each value is set whole. Times are seconds, monotonic."""
-
-    def __init__(self) -> None:
-        self._connected_at: dict[str, float] = {}
-
-    def note(self, client: str, connected: bool, now: float) -> None:
-        """A client said whether it has a connection to any broker."""
-        if connected or client not in self._connected_at:
-            self._connected_at[client] = now
-
-    def problems(self) -> list[str]:
-        """Why the worker is not ready; empty while a client is connected, and before there is one."""
-        connected_at = max(self._connected_at.values(), default=None)
-        if connected_at is None or (away_s := time.monotonic() - connected_at) <= NOT_READY_AFTER_S:
-            return []
-        return [f"no broker has answered for {away_s:.0f} s"]
 
 
 class WorkerStatus:

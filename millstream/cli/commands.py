@@ -1,6 +1,8 @@
 """`millstream commands`: pause, resume and limit jobs on all workers."""
 
 import getpass
+import re
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -22,12 +24,39 @@ from millstream.producers import (
 )
 from millstream.schemas import Action, Command, Scope
 from millstream.schemas.command import command_key
+from millstream.schemas.record import NAME_PATTERN
 from millstream.settings import Settings
 from millstream.terminal import styled
 
 app = typer.Typer(help="Commands to all workers; they stay active after a restart.", no_args_is_help=True)
 
-What = Annotated[Scope, typer.Argument(help="tenant, job_type or lane.")]
+
+class Held(StrEnum):
+    """What can be paused and limited."""
+
+    TENANT = "tenant"
+    JOB_TYPE = "job_type"
+    LANE = "lane"
+
+
+class Revocable(StrEnum):
+    """What stays active until it is taken back."""
+
+    CANCEL_JOB = "cancel_job"
+    PAUSE = "pause"
+    SET_QUOTA = "set_quota"
+
+
+class Target(StrEnum):
+    """What a command may be about."""
+
+    JOB = "job"
+    TENANT = "tenant"
+    JOB_TYPE = "job_type"
+    LANE = "lane"
+
+
+What = Annotated[Held, typer.Argument(help="tenant, job_type or lane.")]
 Name = Annotated[str, typer.Argument(help="Its name.")]
 Reason = Annotated[str, typer.Option(help="Why; shown by `millstream commands list`.")]
 
@@ -38,7 +67,7 @@ def pause(scope: What, target: Name, reason: Reason = "") -> None:
 
     Example: millstream commands pause tenant acme --reason "their database is down"
     """
-    send(Action.PAUSE, scope, target, reason=reason)
+    send(Action.PAUSE, Scope(scope), target, reason=reason)
 
 
 @app.command("resume")
@@ -47,7 +76,7 @@ def resume(scope: What, target: Name, reason: Reason = "") -> None:
 
     Example: millstream commands resume tenant acme
     """
-    send(Action.RESUME, scope, target, reason=reason)
+    send(Action.RESUME, Scope(scope), target, reason=reason)
 
 
 @app.command("quota")
@@ -77,7 +106,7 @@ def quota(
         raise Failure("no limit is given", "add --max-concurrency, --max-per-second, --weight or --clear", code=2)
     send(
         Action.SET_QUOTA,
-        scope,
+        Scope(scope),
         target,
         reason=reason,
         max_concurrency=max_concurrency,
@@ -88,8 +117,8 @@ def quota(
 
 @app.command("revoke")
 def revoke_(
-    action: Annotated[Action, typer.Argument(help="What the command does: cancel_job, pause or set_quota.")],
-    scope: Annotated[Scope, typer.Argument(help="job, tenant, job_type or lane.")],
+    action: Annotated[Revocable, typer.Argument(help="What the command does: cancel_job, pause or set_quota.")],
+    scope: Annotated[Target, typer.Argument(help="job, tenant, job_type or lane.")],
     target: Name,
 ) -> None:
     """Take back a command that `millstream commands list` shows: afterwards everything is as if it had not been sent.
@@ -98,7 +127,7 @@ def revoke_(
 
     Example: millstream commands revoke cancel_job job 01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0
     """
-    revoke(action, scope, target)
+    revoke(Action(action), Scope(scope), target)
 
 
 @app.command("list")
@@ -131,6 +160,8 @@ def send(
     if scope is Scope.JOB and action is not Action.CANCEL_JOB:
         raise Failure("a single job can only be cancelled", "millstream job cancel ID", code=2)
     settings = settings_module.load()
+    if action in (Action.PAUSE, Action.SET_QUOTA):
+        _require_possible(scope, target, settings)
     try:
         command = Command(
             action=action,
@@ -152,6 +183,22 @@ def send(
         raise Failure(str(error), "`millstream doctor` checks Kafka", code=3) from error
     err.print(styled(("sent", "green"), f" {action.value} {scope.value} {target}"))
     _remove_expired(settings)
+
+
+def _require_possible(scope: Scope, target: str, settings: Settings) -> None:
+    """Raises `Failure` for a name that no job can have: the command would stay active and hold back nothing."""
+    if scope is Scope.LANE and target not in settings.topics.lanes:
+        raise Failure(
+            f"there is no lane {target!r}; the lanes are {', '.join(settings.topics.lanes)}",
+            "nothing was sent; MILLSTREAM_TOPICS__LANES names the lanes",
+            code=2,
+        )
+    if scope in (Scope.TENANT, Scope.JOB_TYPE) and not re.fullmatch(NAME_PATTERN, target):
+        raise Failure(
+            f"target {target!r}: no {scope.value} can have this name (letters, digits, `.`, `-`, `_`; 128 at most)",
+            "nothing was sent",
+            code=2,
+        )
 
 
 def revoke(action: Action, scope: Scope, target: str) -> None:

@@ -31,6 +31,10 @@ class ErrorRule:
 
 RIGHTS_HINT = "docs/security.md lists the rights, `millstream acls` prints them"
 
+CREDENTIALS_HINT = (
+    "set MILLSTREAM_CLICKHOUSE__USER and MILLSTREAM_CLICKHOUSE__PASSWORD, or run this in the folder of `millstream up`"
+)
+
 RULES = {
     "millstream.extras.ExtraMissing": ErrorRule(2),
     "millstream.settings.InvalidSettings": ErrorRule(2, "`millstream config show` prints every setting"),
@@ -55,6 +59,7 @@ RULES = {
     "millstream.schemas.registry.RegistryUnavailable": ErrorRule(
         3, "no record was lost: it is read again at the next start"
     ),
+    "millstream.analytics.client.CredentialsRejected": ErrorRule(3, CREDENTIALS_HINT),
     "millstream.analytics.client.ClickHouseUnavailable": ErrorRule(
         3, "`millstream up` starts one; `millstream doctor` finds the cause"
     ),
@@ -85,9 +90,20 @@ def as_failure(error: Exception) -> Failure | None:
     for each in type(error).__mro__:
         rule = RULES.get(f"{each.__module__}.{each.__qualname__}")
         if rule:
-            reason = error.args[0].str() if each.__module__ == "cimpl" else str(error).strip()
+            reason = _reason(error, each.__module__)
             return Failure(rule.text.format(error=reason), rule.hint, rule.code)
     return None
+
+
+def _reason(error: Exception, module: str) -> str:
+    if module == "cimpl":
+        return str(error.args[0].str())
+    if module == "clickhouse_connect.driver.exceptions":
+        # Loads nothing new, as the error shows.
+        from millstream.analytics.client import server_text
+
+        return server_text(error)
+    return str(error).strip()
 
 
 def _refusal(error: Any) -> Failure | None:

@@ -1,11 +1,15 @@
 """What commands and services ask Kafka before they begin: whether it lets them in, and what they may do."""
 
+import threading
+import time
 from collections.abc import Iterable, Sequence
 
 import structlog
 from confluent_kafka import KafkaException
 
+from millstream.cli.failure import Failure
 from millstream.consumers.sink.sources import BY_TABLE
+from millstream.line_rate import LineRate
 from millstream.rights.check import RightsMissing, missing_rights, vital
 from millstream.rights.connection import check_connection
 from millstream.rights.table import Names, Right, Role, rights
@@ -16,13 +20,40 @@ from millstream.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+COMMAND_WITHIN_S = 10.0
+"""How long a command waits for a broker's answer, in seconds."""
+
+WAITING_LINES_S = 60.0
+"""The shortest time between two lines of a service that waits, in seconds."""
+
 
 def accepted_connection(settings: Settings) -> KafkaConnection:
-    """The connection for a command, whose clients log nothing, once a broker has let the user in; also when none
-    answers. Raises `ConnectionRejected`."""
+    """The connection for a command, whose clients log nothing, once a broker has let the user in. Raises
+    `ConnectionRejected`, and `Failure` when no broker answers: the command would wait for longer, and know less."""
     connection = settings.connection.quiet
-    check_connection(connection)
+    if not check_connection(connection, COMMAND_WITHIN_S):
+        raise Failure(
+            f"Kafka: no broker at {connection.bootstrap} answers",
+            "`millstream up` starts one, MILLSTREAM_KAFKA__BOOTSTRAP says where one is; `millstream doctor` checks it",
+            code=3,
+        )
     return connection
+
+
+def wait_for_brokers(settings: Settings, stop: threading.Event) -> bool:
+    """Wait until a broker answers; False when `stop` was set first. Raises `ConnectionRejected`."""
+    began, lines = time.monotonic(), LineRate(WAITING_LINES_S)
+    while not check_connection(settings.connection.quiet):
+        if stop.is_set():
+            return False
+        if lines.admit("brokers_unavailable") is not None:
+            log.warning(
+                "brokers_unavailable",
+                bootstrap=settings.kafka.bootstrap,
+                for_s=round(time.monotonic() - began),
+                action="trying again",
+            )
+    return True
 
 
 def check_service(settings: Settings, role: Role, lanes: Sequence[str] = ()) -> None:

@@ -75,6 +75,11 @@ def group_of(entries: tuple[CommandEntry, ...]) -> type[TyperGroup]:
             for entry in entries:
                 self.add_command(LazyCommand(entry))
 
+        def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+            """The context; the options of completion are there only now."""
+            _tidy_help(self)
+            return super().make_context(info_name, args, parent, **extra)
+
     return LazyGroup
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from millstream.cli.failure import Failure
 from millstream.redaction import Redaction
-from millstream.terminal import Terminal, cell, styled
-from millstream.visible import visible_lines
+from millstream.terminal import Terminal, styled
+from millstream.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from millstream.pages import Page
@@ -52,14 +51,15 @@ def answer(as_json: bool, data: Any, render: Callable[[], RenderableType]) -> No
         out.print(render())
 
 
-def columns(names: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Rows in columns, each value on one line: neither markup nor control characters of a value have an effect."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(cell(name))
-    for row in rows:
-        table.add_row(*map(cell, row))
-    return table
+def columns(names: Iterable[str], rows: Iterable[Sequence[object]]) -> RenderableType:
+    """Rows in columns, or as a block of lines each where that is too wide: neither markup nor control characters of a
+    value have an effect."""
+    from millstream.pages import Grid
+    from millstream.pages.terminal_table import terminal_table
+
+    header = [visible(each) for each in names]
+    cells = [[visible(str(each)) for each in row] for row in rows]
+    return terminal_table(Grid("", header, cells, left=range(len(header))), out.width, ruled=False)
 
 
 def show(data: Any, page: "Page", as_json: bool, as_html: Path | None) -> None:

@@ -10,12 +10,14 @@ from clickhouse_connect.driver.client import Client
 
 from millstream import settings as settings_module
 from millstream.analytics import ClickHouseUnavailable, pending
-from millstream.cli.kafka_access import check_service
+from millstream.cli.kafka_access import WAITING_LINES_S, check_service, wait_for_brokers
 from millstream.cli.rewind import rewind_command
 from millstream.cli.service import log_as, on_stop_signals
 from millstream.clickhouse import connect
 from millstream.consumers.sink.all_sinks import all_sinks, run_together
 from millstream.consumers.sink.health import SinkHealth, health_server
+from millstream.line_rate import LineRate
+from millstream.listening import require_port
 from millstream.malloc_arenas import share_arenas
 from millstream.settings import Settings
 
@@ -32,9 +34,14 @@ def tracker() -> None:
 
     settings = settings_module.load()
     log_as(settings, "tracker")
-    check_service(settings, "tracker")
     app = build_app(settings.connection, settings.catalogue, settings.codec, settings.tracker, settings.redaction)
-    run_tracker(app)
+    require_port(("tracker.host", "tracker.port"), settings.tracker.host, settings.tracker.port)
+    stop = threading.Event()
+    on_stop_signals(stop.set)
+    # Faust ends with a traceback when no broker answers at its start.
+    if wait_for_brokers(settings, stop):
+        check_service(settings, "tracker")
+        run_tracker(app)
 
 
 sink = typer.Typer(invoke_without_command=True)
@@ -74,13 +81,16 @@ def run_sink(
 def _wait_for_clickhouse(settings: Settings, stop: threading.Event) -> Client | None:
     """A client, once ClickHouse responds and every migration is applied; None when `stop` was set first. Kafka retains
     the records until then. A row that is inserted before all rollups exist would be missing from some of them."""
+    lines = LineRate(WAITING_LINES_S)
     while not stop.is_set():
         try:
             client = connect(settings)
             if not (left := pending(client)):
                 return client
-            log.warning("migrations_pending", count=len(left), first=left[0], fix="millstream migrate")
+            if lines.admit("migrations_pending") is not None:
+                log.warning("migrations_pending", count=len(left), first=left[0], fix="millstream migrate")
         except ClickHouseUnavailable as error:
-            log.warning("clickhouse_unavailable", reason=str(error))
+            if lines.admit("clickhouse_unavailable") is not None:
+                log.warning("clickhouse_unavailable", reason=str(error))
         stop.wait(RECONNECT_S)
     return None

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from datetime import datetime
 from typing import Annotated
 
 import plotext
@@ -19,15 +18,18 @@ from millstream.cli.failure import Failure
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, err, out
 from millstream.cli.scenarios import parsed, urgency
+from millstream.cli.timespan import From, Last, To, timespan
 from millstream.clickhouse import connect
+from millstream.pages.format import window_text
 from millstream.terminal import cell, styled
 
 PLOT_HEIGHT = 16
 
 
 def simulate_command(
-    start: Annotated[datetime, typer.Option("--from", help="Start of the recorded window, UTC.")],
-    end: Annotated[datetime, typer.Option("--to", help="End of the window, UTC, exclusive.")],
+    last: Last = "1h",
+    start: From = None,
+    end: To = None,
     scenario: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,16 +49,19 @@ def simulate_command(
 
     Examples:
 
-      millstream simulate --from 2026-11-24T10:00:00 --to 2026-11-24T11:00:00
+      millstream simulate --last 1h
 
       millstream simulate --from 2026-11-24T10:00:00 --to 2026-11-24T11:00:00 --scenario workers=4,concurrency=20,high=1
     """
     settings = settings_module.load()
     client = connect(settings)
-    window = {"from": f"{start:%Y-%m-%d %H:%M:%S}", "to": f"{end:%Y-%m-%d %H:%M:%S}"}
+    since, until = timespan(last, start, end)
+    window = {"from": f"{since:%Y-%m-%d %H:%M:%S}", "to": f"{until:%Y-%m-%d %H:%M:%S}"}
     jobs, fleet = replay.jobs(client, window), replay.workers(client, window)
     if not jobs.arrivals:
-        raise Failure(f"no first attempt ended between {start} and {end} UTC", "choose a window with work in it")
+        raise Failure(
+            f"no first attempt ended in the window {window_text(since, until)}", "choose a window with work in it"
+        )
     known = list(dict.fromkeys((*settings.topics.lanes, *sorted({job.lane for job in jobs.arrivals}))))
     try:
         usual = Scenario(

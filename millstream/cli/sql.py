@@ -8,12 +8,15 @@ from typing import Annotated, BinaryIO
 import typer
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from millstream import settings as settings_module
+from millstream.analytics.client import server_text
+from millstream.analytics.warehouse.catalogue import views
 from millstream.cli.failure import Failure
 from millstream.cli.output import columns, err, out, print_failure
+from millstream.cli.query_hints import missing_parameters
 from millstream.cli.result_stream import copy
 from millstream.clickhouse import connect
 from millstream.terminal import styled
@@ -48,8 +51,11 @@ def sql(
 
         sql_prompt.run(client, lambda *question: _ask_at_prompt(client, *question), out.print)
     else:
-        text = sys.stdin.read() if query in (None, "-") else query
-        _ask(client, str(text), "jsonl" if as_json else output_format, output)
+        text = str(sys.stdin.read() if query in (None, "-") else query)
+        try:
+            _ask(client, text, "jsonl" if as_json else output_format, output)
+        except ClickHouseError as error:
+            raise _rejected(error, text) from error
 
 
 def _ask(client: Client, query: str, output_format: str, output: Path | None) -> None:
@@ -77,14 +83,20 @@ def _ask_at_prompt(client: Client, query: str, output_format: str, output: Path 
     try:
         _ask(client, query, output_format, output)
     except ClickHouseError as error:
-        print_failure(Failure(str(error).strip()))
+        print_failure(_rejected(error, query))
     except Failure as failure:
         print_failure(failure)
     except KeyboardInterrupt:
         err.print(styled(("cancelled", "dim")))
 
 
-def _table(client: Client, query: str) -> Table | Text:
+def _rejected(error: ClickHouseError, query: str) -> Failure:
+    """What ClickHouse says about the query, and what its views lack; that it does not answer is another exit code."""
+    answered = getattr(error, "code", None) is not None
+    return Failure(f"ClickHouse: {server_text(error)}", missing_parameters(query, views()), 2 if answered else 3)
+
+
+def _table(client: Client, query: str) -> RenderableType:
     result = client.query(query)
     if len(result.result_rows) == 1 and len(result.column_names) == 1:
         # There is no other line that its line breaks could imitate, and a definition is read with them.

@@ -15,9 +15,9 @@ import typer
 
 from millstream.cli.failure import Failure
 from millstream.cli.output import err
-from millstream.local.services import RunningService, Service, ServiceLog, stop_all
+from millstream.local.services import RunningService, Service, ServiceLog, sink_service, stop_all, tracker_service
 from millstream.local.stack import LocalStack
-from millstream.local.watch import ServiceWatch
+from millstream.local.watch import ServiceWatch, StackWatch
 from millstream.terminal import styled
 
 STOP_GRACE_S = 30.0
@@ -60,19 +60,18 @@ def up(
                 Service(f"worker-{n}", ("worker", *handlers, "--name", f"local-{n}"), ready_event="worker_ready")
                 for n in range(1, workers + 1)
             ),
-            Service("tracker", ("tracker",), ready_url=f"{stack.settings.tracker.url}/health"),
-            Service("sink", ("sink",), ready_event="partitions_assigned"),
+            tracker_service(stack.settings),
+            sink_service(stack.settings),
         ]
         running = [RunningService(each, stack.environment, log) for each in services]
         try:
             for each in running:
                 each.start()
-            watch = ServiceWatch(running, log)
+            watch, below = ServiceWatch(running, log), StackWatch(stack.restart_ended, log)
             if _await_ready(watch, stop):
                 _welcome(stack, handlers, example, workers)
             while not stop.wait(1.0):
-                for sentence in stack.restart_ended():
-                    log.write("up", {"event": sentence, "level": "error"})
+                below.restart_ended()
                 watch.restart_ended()
         finally:
             _say("stopping; running jobs may finish")

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -26,7 +26,14 @@ from millstream.demo.trace import read_trace
 from millstream.demo.verification import Outcomes, read_outcomes
 from millstream.demo.workload import BAD_VERSION, GOOD_VERSION, INCIDENT_BEGINS, generated
 from millstream.local.process import DidNotStart
-from millstream.local.services import RunningService, Service, ServiceLog, stop_all
+from millstream.local.services import (
+    RunningService,
+    Service,
+    ServiceLog,
+    sink_service,
+    stop_all,
+    tracker_service,
+)
 from millstream.local.stack import LocalStack
 from millstream.pages import render_terminal
 from millstream.pages.answers.explanation import explanation_page
@@ -37,7 +44,9 @@ from millstream.settings import Settings
 from millstream.terminal import cell, styled
 
 SUBMIT_AT_ONCE = 200
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 120.0
+WITHOUT_PROGRESS_S = 60.0
+POLL_S = 0.25
 STOP_GRACE_S = 10.0
 INSTANCE_TYPES = ("m6i.large", "c6i.xlarge")
 
@@ -113,7 +122,7 @@ class Demo:
         self, stack: LocalStack, services: list[RunningService], jobs: list[tuple[float, NewJob]], begun: float
     ) -> DemoResult:
         settings = stack.settings
-        self._start(services, settings)
+        self._start(services)
         start = datetime.now(UTC)
         client = connect(settings)
         victim = next(each for each in services if each.service.name == "worker-2")
@@ -156,21 +165,18 @@ class Demo:
             )
             for number, version, instance_type in zip((1, 2), (GOOD_VERSION, BAD_VERSION), INSTANCE_TYPES, strict=True)
         ]
-        services += [Service("tracker", ("tracker",)), Service("sink", ("sink",))]
+        services += [tracker_service(stack.settings), sink_service(stack.settings)]
         return [RunningService(each, stack.environment, log) for each in services]
 
-    def _start(self, services: list[RunningService], settings: Settings) -> None:
+    def _start(self, services: list[RunningService]) -> None:
         for each in services:
             each.start()
         deadline = time.monotonic() + READY_WITHIN_S
         for each in services:
-            while not each.ready.wait(0.1):
+            while not each.responds:
                 if not each.process.is_alive() or time.monotonic() > deadline:
-                    raise DidNotStart(f"{each.service.name} did not become ready")
-        while not _healthy(f"{settings.tracker.url}/health"):
-            if time.monotonic() > deadline:
-                raise DidNotStart("the tracker did not become ready")
-            time.sleep(0.1)
+                    raise DidNotStart(f"{each.service.name} did not become ready:\n{each.process.tail}")
+                time.sleep(0.1)
         self._say("two workers, tracker and sink are ready")
 
     def _submit(
@@ -206,28 +212,38 @@ class Demo:
             yield each.at / span, each.job
 
     def _await_tracker(self, settings: Settings, progress: Progress, expected: int) -> int:
-        task = progress.add_task("finished, by the tracker", total=expected)
-        count = 0
-        for _ in _polling(self._patience(expected)):
-            tracker = settings.tracker
+        tracker = settings.tracker
+
+        def ended() -> int:
             states = httpx.get(f"{tracker.url}/counts", headers=tracker.headers, timeout=10).json()["states"]
-            count = sum(states.get(state, 0) for state in State if state.terminal)
-            progress.update(task, completed=count)
-            if count >= expected:
-                break
-        return count
+            return sum(states.get(state, 0) for state in State if state.terminal)
+
+        return self._await("finished, by the tracker", ended, progress, expected)
 
     def _await_clickhouse(
         self, client: Client, progress: Progress, expected: int, start: datetime, end: datetime
     ) -> AttemptCounts:
-        task = progress.add_task("attempts in ClickHouse", total=expected)
-        counts = queries.attempt_counts(client, start, end)
-        for _ in _polling(self._patience(expected)):
-            counts = queries.attempt_counts(client, start, end)
-            progress.update(task, completed=counts.attempts)
-            if counts.attempts >= expected:
-                break
-        return counts
+        def stored() -> int:
+            return queries.attempt_counts(client, start, end).attempts
+
+        self._await("attempts in ClickHouse", stored, progress, expected)
+        return queries.attempt_counts(client, start, end)
+
+    def _await(self, what: str, count: Callable[[], int], progress: Progress, expected: int) -> int:
+        """Wait until `count` is what is expected, for as long as it grows; returns the last count."""
+        task = progress.add_task(what, total=expected)
+        last, grew_at = 0, time.monotonic()
+        while True:
+            now_counted = count()
+            progress.update(task, completed=now_counted)
+            if now_counted >= expected:
+                return now_counted
+            if now_counted > last:
+                last, grew_at = now_counted, time.monotonic()
+            elif (stood_s := time.monotonic() - grew_at) > self._patience():
+                self._say(f"{what}: gave up, {now_counted:,} of {expected:,}; no new one for {stood_s:.0f} s")
+                return now_counted
+            time.sleep(POLL_S)
 
     def _read_back(self, settings: Settings, progress: Progress) -> Outcomes:
         task = progress.add_task("events read back", total=None)
@@ -238,9 +254,9 @@ class Demo:
             lambda read: progress.update(task, completed=read, total=read),
         )
 
-    def _patience(self, jobs: int) -> float:
-        """Seconds to wait for stragglers: a killed worker's partitions move after its session and transaction end."""
-        return 30.0 + jobs / 500 + (30.0 if self._plan.kill else 0.0)
+    def _patience(self) -> float:
+        """Seconds to wait without progress: a killed worker's partitions move after its session and transaction end."""
+        return WITHOUT_PROGRESS_S + (30.0 if self._plan.kill else 0.0)
 
     def _explain(self, client: Client, before: Window, incident: Window) -> None:
         """Print what root cause analysis finds about the planted incident."""
@@ -280,17 +296,3 @@ def _paced(jobs: list[tuple[float, NewJob]], seconds: float) -> Iterator[tuple[f
     waiting = iter(jobs)
     while batch := list(islice(waiting, SUBMIT_AT_ONCE)):
         yield batch[0][0] * seconds, [job for _, job in batch]
-
-
-def _polling(patience_s: float) -> Iterable[None]:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        yield
-        time.sleep(0.25)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False

@@ -13,7 +13,9 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
+from millstream.local.ports import free_port
 from millstream.local.process import ChildProcess
+from millstream.settings import Settings
 from millstream.visible import visible
 
 COLOURS = ("cyan", "magenta", "green", "blue", "yellow", "bright_cyan", "bright_magenta", "bright_green")
@@ -32,6 +34,22 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_event: str | None = None
     ready_url: str | None = None
+
+
+def tracker_service(settings: Settings) -> Service:
+    """The tracker, ready when its states are recovered."""
+    return Service("tracker", ("tracker",), ready_url=f"{settings.tracker.url}/health")
+
+
+def sink_service(settings: Settings) -> Service:
+    """The sink, ready when each of its topics has a reader and ClickHouse answers."""
+    port = settings.sink.health_port or free_port()
+    return Service(
+        "sink",
+        ("sink",),
+        {"MILLSTREAM_SINK__HEALTH_PORT": str(port)},
+        ready_url=f"http://127.0.0.1:{port}/ready",
+    )
 
 
 class RunningService:
@@ -106,7 +124,8 @@ class ServiceLog:
         line = Text(f"{name:>10} │ ", style=colour)
         line.append(visible(str(fields["event"])), style=LEVEL_STYLES.get(level, ""))
         for key, value in fields.items():
-            if key not in STANDARD_FIELDS and key != TRACEBACK:
+            # Nothing was left out, as nearly always.
+            if key not in STANDARD_FIELDS and key != TRACEBACK and (key, value) != ("left_out", 0):
                 line.append(f" {visible(key)}=", style="dim")
                 line.append(visible(_short(value)))
         if traceback := str(fields.get(TRACEBACK, "")).rstrip():

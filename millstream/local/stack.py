@@ -116,12 +116,12 @@ class LocalStack:
         _write_for_this_user(self.folder / "stack.json", json.dumps(note, indent=1))
 
     def restart_ended(self) -> list[str]:
-        """Start the broker and ClickHouse again if they have ended, on their ports and data; returns a sentence for
-        each. Raises `DidNotStart`."""
+        """Start the broker and ClickHouse again if they have ended, on their ports and data, without waiting for them;
+        returns a sentence for each. Raises `DidNotStart` when the data are gone."""
         restarted = self.broker.restart_ended()
         if self._clickhouse and not self._clickhouse.is_alive():
-            self._clickhouse.start()
-            restarted.append("the ClickHouse engine had ended and was started again")
+            self._clickhouse.launch()
+            restarted.append("the ClickHouse engine had ended and is started again")
         return restarted
 
     def stop(self) -> None:

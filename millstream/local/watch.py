@@ -1,4 +1,4 @@
-"""Keeps services running: waits until all are ready, and starts those again that end."""
+"""Keeps services and the stack below them running: waits until all are ready, and starts again what ends."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -61,3 +61,32 @@ class ServiceWatch:
                 del self._start_at[name]
                 self._started_at[name] = now
                 each.start()
+
+
+class StackWatch:
+    """Starts the broker and ClickHouse again when they end: at once the first time, later each time they end soon.
+
+    `restart`: `LocalStack.restart_ended`. Not thread-safe.
+    """
+
+    def __init__(
+        self, restart: Callable[[], list[str]], log: ServiceLog, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._restart = restart
+        self._log = log
+        self._clock = clock
+        self._backoff = RestartBackoff(1.0, 1.0, LONGEST_WAIT_S, ENDED_AT_ONCE_S)
+        self._restarted_at = float("-inf")
+        self._not_before = float("-inf")
+
+    def restart_ended(self) -> None:
+        """Start what has ended, and log it. Raises `DidNotStart` when the data of the broker are gone."""
+        now = self._clock()
+        if now < self._not_before:
+            return
+        restarted = self._restart()
+        for sentence in restarted:
+            self._log.write("up", {"event": sentence, "level": "error"})
+        if restarted:
+            self._not_before = now + self._backoff.after(now - self._restarted_at)
+            self._restarted_at = now

@@ -5,9 +5,8 @@ Every figure comes from a view in ClickHouse (`analytics/warehouse/views/`), so 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
-import plotext
 from clickhouse_connect.driver.client import Client
 from rich import box
 from rich.console import Group, RenderableType
@@ -24,7 +23,8 @@ from millstream.analytics.queries import (
     Throughput,
     TimelineStep,
 )
-from millstream.pages.format import MOST_ROWS, bar, duration, percent, window_text
+from millstream.pages.format import MOST_ROWS, bar, duration, percent, rate, window_text
+from millstream.pages.time_plot import Line, time_plot
 from millstream.terminal import cell, styled
 from millstream.visible import visible
 
@@ -103,9 +103,9 @@ def _headline(report: Report) -> RenderableType:
         (f"{counts.jobs:,}", "bold"),
         " jobs, ",
         (f"{counts.attempts:,}", "bold"),
-        f" attempts in {seconds:,.0f} s (",
-        (f"{counts.attempts / max(seconds, 1):,.0f}", "bold"),
-        " a second), ",
+        f" attempts in {duration(seconds * 1000)} (",
+        (rate(counts.attempts, max(seconds, 1.0)), "bold"),
+        "), ",
         (f"{failed:,} failed ({percent(failed / counts.attempts)})", "red" if failed else "green"),
     )
     window = window_text(report.start, report.end)
@@ -113,20 +113,27 @@ def _headline(report: Report) -> RenderableType:
 
 
 def _plot(report: Report, width: int) -> RenderableType:
-    first = report.throughput[0].step
-    at = [(each.step - first).total_seconds() for each in report.throughput]
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.limit_size(False, False)
-    plotext.plot_size(width, PLOT_HEIGHT)
     step = report.step_seconds
-    plotext.plot(at, [each.submitted / step for each in report.throughput], label="submitted/s", color="blue")
-    plotext.plot(at, [each.finished_per_s for each in report.throughput], label="finished/s", color="green")
+    steps = _every_step(report)
+    lines = [
+        Line([(at, each.submitted / step if each else 0.0) for at, each in steps], "blue", "submitted/s"),
+        Line([(at, each.finished_per_s if each else 0.0) for at, each in steps], "green", "finished/s"),
+    ]
     if any(each.failed for each in report.throughput):
-        plotext.plot(at, [each.failed / step for each in report.throughput], label="failed/s", color="red")
-    plotext.ylim(0, None)
-    plotext.xlabel(f"seconds since {first:%H:%M:%S} UTC")
-    return Text.from_ansi(plotext.build())
+        lines.append(Line([(at, each.failed / step if each else 0.0) for at, each in steps], "red", "failed/s"))
+    return time_plot(lines, (report.start, report.end), width, PLOT_HEIGHT)
+
+
+def _every_step(report: Report) -> list[tuple[datetime, Throughput | None]]:
+    """The steps of the whole window; None for one in which nothing happened, of which there is no row."""
+    step = timedelta(seconds=report.step_seconds)
+    found = {each.step: each for each in report.throughput}
+    at = datetime.fromtimestamp(report.start.timestamp() // report.step_seconds * report.step_seconds, UTC)
+    steps = []
+    while at < report.end:
+        steps.append((at, found.get(at)))
+        at += step
+    return steps
 
 
 def _latency(latencies: list[Latency]) -> RenderableType:

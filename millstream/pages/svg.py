@@ -5,6 +5,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
+from millstream.pages.format import clock_time
 from millstream.pages.page import Chart
 
 WIDTH, HEIGHT = 960, 260
@@ -66,8 +67,8 @@ class _Drawing:
                 LEFT - 6, self._y(value) + 4, value
             )
             moment = datetime.fromtimestamp(self._first + self._span * number / TICKS, self._chart.moments[0].tzinfo)
-            yield Markup('<text class="axis middle" x="{:.1f}" y="{}">{:%H:%M:%S}</text>').format(
-                self._x(moment), HEIGHT - 10, moment
+            yield Markup('<text class="axis middle" x="{:.1f}" y="{}">{}</text>').format(
+                self._x(moment), HEIGHT - 10, clock_time(moment, self._span)
             )
 
     def _line(self, values: Sequence[float | None], name: str) -> Iterator[Markup]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-import plotext
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -12,6 +11,7 @@ from rich.text import Text
 from millstream.pages.page import Block, Chart, Grid, Lines, Page
 from millstream.pages.printable import printable
 from millstream.pages.terminal_table import terminal_table
+from millstream.pages.time_plot import Line, time_plot
 
 PLOT_WIDTH, PLOT_HEIGHT = 100, 12
 STYLES = {"good": "green", "bad": "red", "neutral": "bold"}
@@ -45,25 +45,13 @@ def _plot(chart: Chart, width: int) -> RenderableType:
     """Values in blue, those inside the incident in red; its start and end, and the marks, as vertical lines."""
     if not any(value is not None for value in chart.values):
         return Text("no values", style="dim")
-    first = chart.moments[0]
-
-    def at(moment: datetime) -> float:
-        return (moment - first).total_seconds()
-
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.limit_size(False, False)
-    plotext.plot_size(width, PLOT_HEIGHT)
-    for part, colour, label in _parts(chart):
-        plotext.plot([at(moment) for moment, _ in part], [value for _, value in part], color=colour, label=label)
-    for moment in chart.marked or ():
-        plotext.vline(at(moment), "red")
-    for moment, _ in chart.marks:
-        plotext.vline(at(moment), "yellow")
-    plotext.ylim(0, None)
-    plotext.xlabel(f"seconds since {first:%Y-%m-%d %H:%M:%S} UTC")
+    lines = [Line(part, colour, label) for part, colour, label in _parts(chart)]
+    incident = [(moment, "red") for moment in chart.marked or ()]
+    marks = [(moment, "yellow") for moment, _ in chart.marks]
+    span = chart.moments[0], chart.moments[-1]
+    plot = time_plot(lines, span, width, PLOT_HEIGHT, [*incident, *marks])
     names = "".join(f"\n│ {moment:%H:%M:%S} {name}" for moment, name in chart.marks)
-    return Group(Text.from_ansi(plotext.build()), Text(names.strip(), style="yellow"))
+    return Group(plot, Text(names.strip(), style="yellow"))
 
 
 def _parts(chart: Chart) -> Iterator[tuple[list[tuple[datetime, float]], str, str]]:

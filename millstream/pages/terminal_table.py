@@ -10,25 +10,33 @@ from millstream.pages.page import Grid
 LONGEST_WORD = 40
 """A longer word is broken: there are names of any length."""
 
-_PADDING = 3
-"""Columns of the terminal between two columns of a table, and around it."""
+_GAP = 2
+"""Columns of the terminal between two columns of a table."""
 
 
-def terminal_table(grid: Grid, width: int) -> RenderableType:
-    """The table as rows, or as a block of `name value` lines for each row when `width` is too small for its words."""
+def terminal_table(grid: Grid, width: int, *, ruled: bool = True) -> RenderableType:
+    """The table as rows, with a rule below the header if it is `ruled`; or as a block of `name value` lines for each
+    row when `width` is too small for its words."""
     columns = range(len(grid.columns))
     least = [_least_width(grid, number) for number in columns]
-    if sum(least) + _PADDING * len(least) > width:
+    left = width - sum(least) - (_GAP + ruled) * len(least)
+    if left < 0:
         return _blocks(grid)
+    # Rich would take width away from a column below its least, give it back, and cut what is beyond the right edge.
+    widths = _widths(least, [_most_width(grid, number, least[number]) for number in columns], left)
     table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", caption_justify="left", caption=Text(grid.note)
+        box=box.SIMPLE_HEAD if ruled else None,
+        pad_edge=False,
+        header_style="dim" if ruled else "bold",
+        caption_justify="left",
+        caption=Text(grid.note) if grid.note else None,
     )
     for number in columns:
         is_text = number in grid.left
         table.add_column(
-            _header(grid, number, least[number]),
+            _header(grid, number, widths[number]),
             justify="left" if is_text else "right",
-            min_width=least[number],
+            width=widths[number],
             overflow="fold",
         )
     for row in grid.rows:
@@ -43,6 +51,28 @@ def _least_width(grid: Grid, number: int) -> int:
     figures = [] if number in grid.left else cells
     longest = max((Text(each).cell_len for each in (*words, *figures, *grid.columns[number].split())), default=1)
     return min(longest, LONGEST_WORD) if number in grid.left else longest
+
+
+def _most_width(grid: Grid, number: int, least: int) -> int:
+    """The longest cell of a text column with its header; a figure needs no more than its least width."""
+    if number not in grid.left:
+        return least
+    return max(least, *(Text(each).cell_len for each in (grid.columns[number], *(row[number] for row in grid.rows))))
+
+
+def _widths(least: list[int], most: list[int], left: int) -> list[int]:
+    """Share `left` out to the columns whose text is longer than their least width: equally, the least needy
+    first."""
+    widths = list(least)
+    needy = sorted(
+        (number for number in range(len(least)) if most[number] > least[number]), key=lambda n: most[n] - least[n]
+    )
+    while needy:
+        share, number = left // len(needy), needy.pop(0)
+        taken = min(share, most[number] - least[number])
+        widths[number] += taken
+        left -= taken
+    return widths
 
 
 def _header(grid: Grid, number: int, width: int) -> Text:

@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from millstream.local.process import ChildProcess
+from millstream.rights.connection import check_connection
+from millstream.schemas import KafkaConnection
 from tests.support.waiting import eventually
 
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MILLSTREAM_")}
@@ -156,7 +158,10 @@ def test_a_broker_that_is_killed_is_started_again(up: Up) -> None:
     if broker.name() != "java":
         pytest.skip("Tansu loses everything when it ends")
     broker.kill()
-    eventually(lambda: "was started again" in up.process.tail, bool)
+    eventually(lambda: "is started again" in up.process.tail, bool)
+    stack = json.loads((up.folder / ".millstream" / "stack.json").read_text())
+    connection = KafkaConnection(stack["settings"]["kafka"]["bootstrap"])
+    eventually(lambda: check_connection(connection), bool)
     job_id = millstream(up.folder, "submit", "demo.sleep", "{}").strip()
     eventually(lambda: state_of(up, job_id), lambda state: state == "succeeded")
 
@@ -174,7 +179,8 @@ def test_topics_and_migrate_are_safe_to_repeat(up: Up) -> None:
         (["submit", "demo.sleep", "{}", "--tenant", "no good"], 2, "tenant='no good'"),
         (["submit", "demo.sleep", "{}", "--lane", "nowhere"], 2, "the lanes are"),
         (["job", "show", "01934fd2-7d3a-7c51-8a3e-3a5d3ea2c1f0"], 1, "has no job"),
-        (["sql", "SELECT nonsense"], 3, "nonsense"),
+        (["sql", "SELECT nonsense"], 2, "nonsense"),
+        (["sql", "SELECT * FROM latency_percentiles(to='2026-11-24')"], 2, "needs by, from too; for example: SELECT"),
         (["report", "--last", "soon"], 2, "not a length of time"),
         (["worker", "no.such.module"], 2, "cannot import 'no.such.module'"),
     ],
@@ -210,7 +216,8 @@ def test_ctrl_c_leaves_no_process_and_the_data_survives_a_restart(up: Up) -> Non
     count = "SELECT count() AS attempts FROM job_attempts"
     before = json.loads(millstream(up.folder, "sql", "--json", count))["attempts"]
     up.ctrl_c()
-    assert "no answer" in millstream(up.folder, "sql", count, code=3)
+    # Another stack may listen on the default port.
+    assert re.search("no answer|rejects user", millstream(up.folder, "sql", count, code=3))
     up.start()
     assert json.loads(millstream(up.folder, "sql", "--json", count))["attempts"] == before
     job_id = millstream(up.folder, "submit", "demo.sleep", "{}").strip()

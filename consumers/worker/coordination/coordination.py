@@ -6,8 +6,9 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from millstream.consumers.kafka.broker_status import BROKERS_INTERVAL_MS
 from millstream.consumers.kafka.denied_rights import DeniedRights
 from millstream.consumers.worker.config import WorkerConfig
 from millstream.consumers.worker.coordination.commands import ActiveCommands
@@ -83,7 +84,15 @@ class Coordination:
             host,
         )
         # A fetch at the end of a topic returns after this time, and jobs start when the commands are read to their end.
-        settings = connection.consumer(f"{config.group}-coordination", fetch_wait_max_ms=config.fetch_wait_ms)
+        settings: dict[str, Any] = dict(
+            connection.consumer(
+                f"{config.group}-coordination",
+                fetch_wait_max_ms=config.fetch_wait_ms,
+                statistics_interval_ms=BROKERS_INTERVAL_MS,
+            )
+        )
+        # It reads before any lane is, so it is the first that can tell whether a broker answers.
+        settings["stats_cb"] = partial(status.brokers.read_statistics, "coordination")
         self._denied = DeniedRights(connection)
         self._listener = CoordinationListener(
             settings, topics, self._commands, self._watch, new_partitions, self._denied, metrics.count_rejected

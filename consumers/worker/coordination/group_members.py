@@ -15,6 +15,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from millstream.line_rate import LineRate
 from millstream.schemas import KafkaConnection
 from millstream.schemas.connection import for_another_process
 from millstream.schemas.oauth import same_modules
@@ -22,7 +23,12 @@ from millstream.schemas.oauth import same_modules
 log = structlog.get_logger(__name__)
 
 ANSWER_WITHIN_S = 10.0
+LINES_S = 60.0
+"""The shortest time between two lines in the log, in seconds: while no broker answers this is asked again and again."""
+
 NO_SUCH_GROUP = (KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID)
+
+_lines = LineRate(LINES_S)
 
 
 def group_members(connection: KafkaConnection, groups: Sequence[str]) -> Counter[str] | None:
@@ -41,8 +47,18 @@ def group_members(connection: KafkaConnection, groups: Sequence[str]) -> Counter
         )
         return Counter(json.loads(asked.stdout)) or None
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        log.warning("group_members_unknown", reason=str(error)[:200])
+        left_out = _lines.admit("group_members_unknown")
+        if left_out is not None:
+            log.warning("group_members_unknown", reason=_reason(error)[:200], left_out=left_out)
         return None
+
+
+def _reason(error: Exception) -> str:
+    """The last line of a process that ended with an error, else the error."""
+    if isinstance(error, subprocess.CalledProcessError):
+        said: bytes = error.stderr
+        return (said.decode(errors="replace").strip().splitlines() or [f"exit code {error.returncode}"])[-1]
+    return str(error)
 
 
 def _ask() -> None:

@@ -6,6 +6,7 @@ that has announced its schemas.
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, Message, TopicPartition
@@ -38,7 +39,7 @@ class CoordinationListener(BackgroundThread):
 
     def __init__(
         self,
-        settings: Mapping[str, str | int | float | bool],
+        settings: Mapping[str, Any],
         topics: TopicCatalogue,
         commands: ActiveCommands,
         watch: WorkerWatch,

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from millstream.consumers.kafka.assignment import Assignment
+from millstream.consumers.kafka.broker_status import is_connected
 from millstream.consumers.worker.execution.execution import Execution
 from millstream.consumers.worker.status import WorkerStatus
 
@@ -285,7 +286,7 @@ class WorkerMetrics(Collector):
         assignments, and whether it is connected to a broker."""
         statistics = json.loads(text)
         brokers = statistics.get("brokers", {}).values()
-        self._status.brokers.note(consumer, any(each.get("state") == "UP" for each in brokers), time.monotonic())
+        self._status.brokers.note(consumer, is_connected(statistics), time.monotonic())
         topics = statistics.get("topics", {})
         self._lag[consumer] = {
             (topic, str(partition)): _unread(assignment, found)

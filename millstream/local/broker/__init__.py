@@ -35,7 +35,8 @@ class Broker(Protocol):
         """Start it and return when it responds. Raises RuntimeError with the end of its log when it does not."""
 
     def restart_ended(self) -> list[str]:
-        """Start again what `start` started and has ended; returns a sentence for each. Raises `DidNotStart`."""
+        """Start again what `start` started and has ended, without waiting for it; returns a sentence for each. Raises
+        `DidNotStart` when its data are gone."""
 
     def stop(self) -> None:
         """Stop what `start` started. Idempotent."""

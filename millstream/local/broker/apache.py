@@ -96,11 +96,14 @@ class ApacheKafka:
         self._say(f"Apache Kafka at {self.bootstrap}")
 
     def restart_ended(self) -> list[str]:
-        """Start the nodes whose process has ended; returns a sentence for each. Raises `DidNotStart`."""
+        """Start the nodes whose process has ended, without waiting for them; returns a sentence for each."""
         ended = [node for node in self._nodes if not node.is_alive()]
         for node in ended:
-            node.start()
-        return [f"Kafka node {node.number} had ended and was started again" for node in ended]
+            node.launch()
+        return [
+            f"Kafka node {node.number} had ended and is started again; its log is {node.folder / 'kafka.log'}"
+            for node in ended
+        ]
 
     def stop(self) -> None:
         for node in self._nodes:

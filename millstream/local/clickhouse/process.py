@@ -50,8 +50,18 @@ class EmbeddedClickHouse:
         return self._started().pid
 
     def start(self) -> None:
-        """Start it and return when it responds. Raises `DidNotStart` with the end of its log when it does not,
-        and `ExtraMissing`."""
+        """Start it and return when it responds. Raises `DidNotStart` with the end of its log when it does not, and
+        `ExtraMissing`."""
+        self.launch()
+        process, waited = self._started(), 0.0
+        while not self._ready.wait(0.05):
+            waited += 0.05
+            if not process.is_alive() or waited > START_WITHIN_S:
+                process.kill()
+                raise DidNotStart(f"the ClickHouse engine did not start:\n{process.tail}")
+
+    def launch(self) -> None:
+        """Start it without waiting for it. Raises `ExtraMissing` when the engine is not installed."""
         if find_spec("chdb") is None:
             raise ExtraMissing("the ClickHouse engine", "local")
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -69,12 +79,6 @@ class EmbeddedClickHouse:
             on_line=self._read_line,
         )
         self._process.start()
-        waited = 0.0
-        while not self._ready.wait(0.05):
-            waited += 0.05
-            if not self._process.is_alive() or waited > START_WITHIN_S:
-                self._process.kill()
-                raise DidNotStart(f"the ClickHouse engine did not start:\n{self._process.tail}")
 
     def stop(self) -> None:
         if self._process and self._process.is_alive():

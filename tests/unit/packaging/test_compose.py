@@ -1,10 +1,12 @@
 """docker-compose.yml is what the Compose specification says, and starts what the platform needs."""
 
 import json
+import re
 import shutil
 import subprocess
 from importlib.metadata import distribution
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -53,6 +55,24 @@ def test_kafka_writes_to_its_volume() -> None:
     kafka = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]["kafka"]
     folders = [volume.split(":")[1] for volume in kafka["volumes"]]
     assert kafka["environment"]["KAFKA_LOG_DIRS"] in folders
+
+
+@pytest.mark.parametrize(("name", "variable"), [("worker", "WORKER"), ("sink", "SINK"), ("tracker", "TRACKER")])
+def test_the_health_check_of_a_service_asks_that_service_and_nothing_else(name: str, variable: str) -> None:
+    service = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"][name]
+    command, *arguments = service["healthcheck"]["test"]
+    assert command == "CMD" and arguments[:2] == ["python", "-c"], "a command of Millstream costs a second of CPU"
+    asked = urlsplit(re.findall(r"'(http://[^']*)'", arguments[2])[0])
+    settings = service["environment"]
+    port = settings.get(f"MILLSTREAM_{variable}__HEALTH_PORT", TrackerConfig().port)
+    assert (asked.hostname, asked.port) == ("127.0.0.1", TrackerConfig().port if name == "tracker" else port)
+    assert asked.path == ("/health" if name == "tracker" else "/ready")
+    compile(arguments[2], name, "exec")
+
+
+def test_the_image_has_no_health_check_that_asks_the_whole_platform() -> None:
+    instructions = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    assert not [line for line in instructions if line.startswith("HEALTHCHECK")]
 
 
 def test_a_worker_is_not_process_1_of_its_container() -> None:

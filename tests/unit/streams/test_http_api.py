@@ -11,8 +11,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.parser import text_string_to_metric_families
 
 from millstream.listening import HttpGuard
+from millstream.schemas import State
 from millstream.schemas.ids import new_id
 from millstream.streams.http_api import FORWARDED, IDLE_S, HttpApi, IdleConnections, NoOwner
 from millstream.streams.lag import Behind
@@ -206,3 +208,35 @@ async def test_three_hundred_half_open_requests_stop_nobody_and_are_closed() -> 
         assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
     await runner.cleanup()
+
+
+async def test_prometheus_reads_what_counts_and_health_say(answers: Answers) -> None:
+    answers.tracker.by_state = {State.RUNNING: 2, State.SUCCEEDED: 5}
+    answers.tracker.duplicate_outcomes, answers.behind = 1, Behind(7, 1.5)
+    found = await samples(answers)
+    assert found["millstream_tracker_jobs", "running"] == 2 and found["millstream_tracker_jobs", "succeeded"] == 5
+    assert found["millstream_tracker_events_total", ""] == 3
+    assert found["millstream_tracker_duplicate_outcomes_total", ""] == 1
+    assert found["millstream_tracker_records_behind", ""] == 7 and found["millstream_tracker_seconds_behind", ""] == 1.5
+    assert found["millstream_tracker_ready", ""] == 1
+    answers.ready = False
+    found = await samples(answers)
+    assert found["millstream_tracker_ready", ""] == 0
+    assert ("millstream_tracker_records_behind", "") not in found, "what is not known is no sample"
+
+
+async def test_the_metrics_need_the_token_as_everything_but_the_health_does() -> None:
+    answers = await Answers(token="secret").start()
+    try:
+        assert (await answers.client.get("/metrics")).status == 401
+        assert (await answers.client.get("/metrics", headers={"Authorization": "Bearer secret"})).status == 200
+    finally:
+        await answers.stop()
+
+
+async def samples(answers: Answers) -> dict[tuple[str, str], float]:
+    """What a parser of Prometheus reads, by name and state."""
+    answer = await answers.client.get("/metrics")
+    assert answer.status == 200
+    families = text_string_to_metric_families(await answer.text())
+    return {(each.name, each.labels.get("state", "")): each.value for family in families for each in family.samples}

@@ -167,7 +167,7 @@ def test_a_lane_is_known_by_the_record_or_by_the_settings(run: Run, clickhouse: 
 
 
 def test_nothing_recorded_is_a_clear_failure(run: Run, clickhouse: Client) -> None:
-    assert "no first attempt ended between" in str(failure(run()))
+    assert "no first attempt ended in the window" in str(failure(run()))
     past = History()
     past.add(Attempt(NOON))
     past.write(clickhouse)

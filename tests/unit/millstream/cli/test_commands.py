@@ -10,6 +10,12 @@ from millstream.producers import CommandsUnreadable
 from millstream.schemas import Action, Command, Scope
 
 
+@pytest.fixture(autouse=True)
+def _broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that answers."""
+    monkeypatch.setattr(commands, "accepted_connection", lambda settings: settings.connection)
+
+
 @pytest.mark.parametrize(
     ("target", "limits", "said"),
     [
@@ -23,6 +29,29 @@ def test_the_error_names_the_wrong_value(target: str, limits: dict[str, float], 
     with pytest.raises(Failure, match=said) as refused:
         send(Action.SET_QUOTA, Scope.TENANT, target, reason="", **limits)  # type: ignore[arg-type]
     assert refused.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("scope", "target", "said"),
+    [
+        (Scope.TENANT, "Acme & Co", "'Acme & Co'"),
+        (Scope.TENANT, "acme\n", "no tenant can have"),
+        (Scope.JOB_TYPE, "-x", "no job_type can have"),
+        (Scope.LANE, "urgent", "the lanes are high, default, bulk"),
+    ],
+)
+def test_a_name_that_no_job_can_have_is_refused(scope: Scope, target: str, said: str) -> None:
+    with pytest.raises(Failure, match=said) as refused:
+        send(Action.PAUSE, scope, target, reason="")
+    assert refused.value.code == 2
+
+
+def test_what_an_earlier_release_paused_can_be_resumed_whatever_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(commands, "send_command", lambda command, *_: sent.append(command.target))
+    monkeypatch.setattr(commands, "remove_expired_cancellations", lambda *_: 0)
+    send(Action.RESUME, Scope.TENANT, "Acme & Co", reason="")
+    assert sent == ["Acme & Co"]
 
 
 @pytest.mark.parametrize(("options", "said"), [([], "no limit is given"), (["--clear", "--weight", "2"], "--clear")])

@@ -7,7 +7,7 @@ import pytest
 
 from millstream.local.process import DidNotStart
 from millstream.local.services import RunningService, ServiceLog
-from millstream.local.watch import ENDED_AT_ONCE_S, ServiceWatch
+from millstream.local.watch import ENDED_AT_ONCE_S, ServiceWatch, StackWatch
 
 
 class Scripted:
@@ -64,3 +64,35 @@ def test_a_service_that_cannot_run_with_its_settings_ends_the_wait_with_its_last
     watched.service.alive, watched.service.process.returncode = False, 2
     with pytest.raises(DidNotStart, match="worker-1 cannot run:\nthe last line"):
         watched.watch.not_ready()
+
+
+def test_a_broker_that_ends_again_and_again_is_started_ever_later_and_each_start_is_a_line() -> None:
+    now = [1000.0]
+    starts: list[float] = []
+    lines: list[Any] = []
+
+    def restart() -> list[str]:
+        starts.append(now[0] - 1000.0)
+        return ["Kafka node 1 had ended and is started again"]
+
+    log = SimpleNamespace(write=lambda name, fields: lines.append((name, fields["event"])))
+    watch = StackWatch(restart, cast(ServiceLog, log), lambda: now[0])
+    for second in range(40):
+        now[0] = 1000.0 + second
+        watch.restart_ended()
+    assert starts == [0, 1, 2, 4, 8, 16, 32]
+    assert lines == [("up", "Kafka node 1 had ended and is started again")] * len(starts)
+
+
+def test_a_stack_that_runs_is_asked_each_time_and_writes_nothing() -> None:
+    asked = 0
+
+    def restart() -> list[str]:
+        nonlocal asked
+        asked += 1
+        return []
+
+    watch = StackWatch(restart, cast(ServiceLog, None), lambda: 1000.0)
+    watch.restart_ended()
+    watch.restart_ended()
+    assert asked == 2

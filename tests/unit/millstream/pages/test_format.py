@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from millstream.analytics.rca import UnknownMetric
-from millstream.pages.format import amount, bar, duration, window_text
+from millstream.pages.format import amount, bar, duration, rate, window_text
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,26 @@ from millstream.pages.format import amount, bar, duration, window_text
         (12_540, "12.5 s"),
         (119_999, "120.0 s"),
         (204_000, "3.4 min"),
-        (90_000_000, "1,500.0 min"),
+        (7_199_000, "120.0 min"),
+        (90_000_000, "25.0 h"),
     ],
 )
 def test_a_duration_has_the_unit_that_suits_its_size(ms: float, text: str) -> None:
     assert duration(ms) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "text"),
+    [
+        (120_000, 10, "12,000 a second"),
+        (1_005, 1_000, "1 a second"),
+        (1_005, 3_600, "16.8 a minute"),
+        (7, 3_600, "7 an hour"),
+        (0, 60, "0 an hour"),
+    ],
+)
+def test_a_rate_has_the_unit_in_which_it_is_not_nothing(count: int, seconds: int, text: str) -> None:
+    assert rate(count, seconds) == text
 
 
 def test_an_amount_has_the_unit_of_its_metric() -> None:

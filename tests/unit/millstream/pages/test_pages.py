@@ -84,3 +84,29 @@ def test_the_name_of_a_mark_stays_inside_the_chart_on_either_side() -> None:
     assert (early.get("class"), late.get("class")) == ("mark", "mark end")
     assert float(early.get("x") or 0) < WIDTH / 2 < float(late.get("x") or 0) < WIDTH
     assert len(long.text or "") < 50
+
+
+@pytest.mark.parametrize("width", [60, 100, 120, 121, 125, 140, 200])
+def test_no_text_of_a_table_is_cut_at_the_right_edge_whatever_the_width(width: int) -> None:
+    ids = "01a21ec0-6ac7-7622-b6c9-40eb102117a6"
+    message = r"1 validation error for Report\nreport\n  Field required [type=missing] For further information visit"
+    grid = Grid(
+        "Other failures",
+        ("host", "tenant", "job type", "error", "failed", "example", "message"),
+        [("vm", "acme", "reports.render", "ValidationError", "3", ids, message)],
+        left=(0, 1, 2, 3, 5, 6),
+    )
+    text = shown(Page("t", "s", [], [grid]), width)
+    assert all(word in text for word in (ids, "reports.render", "ValidationError", *message.split()))
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_a_plot_shows_clock_times_over_the_whole_window() -> None:
+    late = Page("t", "s", [], [Chart("c", "u", MOMENTS, [None] * 58 + [1.0, 2.0])])
+    text = shown(late)
+    assert "10:00:00" in text and "10:59:00" in text and "2026-11-24 UTC" in text
+    assert "seconds since" not in text
+    days = [START + timedelta(hours=number) for number in range(60)]
+    text = shown(Page("t", "s", [], [Chart("c", "u", days, VALUES)]))
+    assert "11-24 10:00" in text and "11-26 21:00" in text
+    assert "11-26 21:00" in render_html(Page("t", "s", [], [Chart("c", "u", days, VALUES)]))
