@@ -114,13 +114,20 @@ class JobClient:
             # An open transaction holds back other readers of the lanes, however long the caller would wait.
             within_s = min(deadline, time.monotonic() + ATOMIC_WITHIN_S - MARGIN_S)
             receipt = Receipt(len(jobs), within_s, explain=atomic.explain)
-            producer.begin_transaction()
+            try:
+                producer.begin_transaction()
+            except KafkaException as error:
+                # It has failed for good since the last call, such as for want of a right; the next call opens another.
+                self._atomic = None
+                atomic.serve(producer.poll, 0)
+                raise SubmitError([(job.job_id, atomic.explain(error)) for job in jobs]) from error
             try:
                 _deliver(atomic, jobs, receipt, None)
             except SubmitError as error:
                 self._abandon_transaction(deadline)
                 # Nothing of an aborted transaction is visible, whatever became of its records.
-                reason = error.failed[0][1]
+                written = dict.fromkeys([*(job.topic for job in jobs), self._topics.events])
+                reason = ("" if receipt.late else atomic.denied(written)) or error.failed[0][1]
                 told = f"{reason}; an atomic call is accepted whole within {ATOMIC_WITHIN_S:g} s, or not at all"
                 raise SubmitError([(job.job_id, told) for job in jobs]) from error
             try:

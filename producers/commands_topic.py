@@ -22,12 +22,19 @@ END_WAIT_MS = 10
 def write_records(connection: KafkaConnection, topics: TopicCatalogue, records: Mapping[bytes, bytes | None]) -> None:
     """Write records by their keys and wait until Kafka has acknowledged them. Raises KafkaException."""
     failure: list[KafkaError] = []
+    fatal: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
         if error is not None:
             failure.append(error)
 
-    producer = Producer(connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000)))
+    def on_error(error: KafkaError) -> None:
+        # Why the producer has failed for good: that of a user who may write no topic at all has.
+        if error.fatal():
+            fatal.append(error)
+
+    settings = connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000))
+    producer = Producer({**settings, "error_cb": on_error})
     try:
         producer.list_topics(topics.commands, METADATA_TIMEOUT_S)
         for key, value in records.items():
@@ -36,17 +43,9 @@ def write_records(connection: KafkaConnection, topics: TopicCatalogue, records: 
             late = KafkaError(KafkaError._MSG_TIMED_OUT, f"no answer within {DELIVERY_TIMEOUT_S:g} s")
             raise KafkaException(failure[0] if failure else late)
     except KafkaException as error:
-        raise named(_fatal(producer, error), connection.user, "Write", f"topic {topics.commands}") from error
-
-
-def _fatal(producer: Producer, error: KafkaException) -> KafkaException:
-    """Why a producer has failed for good, if that is the error. One of a user who may write no topic at all has."""
-    if error.args[0].code() == KafkaError._FATAL:
-        try:
-            producer.flush(0)
-        except KafkaException as cause:
-            return cause
-    return error
+        producer.poll(0)
+        cause = KafkaException(fatal[0]) if fatal else error
+        raise named(cause, connection.user, "Write", f"topic {topics.commands}") from error
 
 
 def read_records(connection: KafkaConnection, topics: TopicCatalogue) -> Iterator[Message]:

@@ -4,7 +4,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -42,6 +42,7 @@ WATCH_INTERVAL_S = 10.0
 """How often a client finds out whether its `submitted` events are accepted."""
 
 TELL_INTERVAL_S = 60.0
+METADATA_WITHIN_S = 1.0
 
 
 class SubmitError(RuntimeError):
@@ -227,6 +228,18 @@ class Submission:
     def watch_events(self) -> None:
         """Find out whether the next `submitted` event is accepted."""
         self._watch_at = float("-inf")
+
+    def denied(self, topics: Iterable[str]) -> str:
+        """Why one of these topics cannot be written, when that is a right which the user lacks: of an aborted
+        transaction the client does not tell the topic. Empty when there is none, or no broker tells."""
+        for topic in topics:
+            try:
+                error = self.producer.list_topics(topic, METADATA_WITHIN_S).topics[topic].error
+            except KafkaException:
+                return ""
+            if error is not None and error.code() in DENIED:
+                return self.explain(error, topic)
+        return ""
 
     @property
     def rejected(self) -> bool:
