@@ -1,6 +1,6 @@
 """What Kafka says of the services that run now: workers' heartbeats, and how far groups have read.
 
-Every function raises `KafkaException` when it cannot find out, such as for a right that is missing.
+Every function raises `KafkaException` when it cannot find out; for want of a right its text names the right.
 """
 
 import time
@@ -20,6 +20,8 @@ from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, OffsetS
 
 from millstream.consumers.worker.coordination.heartbeat_headers import WorkerProcess, headers_of
 from millstream.schemas import Codec, DecodeError, Heartbeat, KafkaConnection
+from millstream.schemas.denial import named
+from millstream.topics import check_visible
 
 REACH_WITHIN_S = 5.0
 _WITHOUT_MEMBERS = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
@@ -45,7 +47,8 @@ def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_bac
     try:
         since = TopicPartition(topic, 0, int((time.time() - look_back_s) * 1000))
         (start,) = consumer.offsets_for_times([since], REACH_WITHIN_S)
-        _raise(start.error)
+        if start.error is not None:
+            raise KafkaException(start.error)
         consumer.assign([start])
         deadline, at_end = time.monotonic() + REACH_WITHIN_S, False
         for _ in range(MOST_HEARTBEATS):
@@ -53,6 +56,9 @@ def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_bac
             if message is None:
                 break
             if (error := message.error()) is not None:
+                if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    # The client asks for its group in any case; nothing here needs it.
+                    continue
                 if error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
                 if not at_end:
@@ -67,6 +73,8 @@ def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_bac
             worker.incarnations.add(WorkerProcess.of(heartbeat.worker_id, headers_of(message)).incarnation)
             if at_end:
                 worker.ahead_s = heartbeat.occurred_at.timestamp() - time.time()
+    except KafkaException as error:
+        raise named(error, connection.user, "Read", f"topic {topic}") from error
     finally:
         consumer.close()
     return workers
@@ -85,6 +93,8 @@ def read_positions(connection: KafkaConnection, groups: Mapping[str, Sequence[st
     """The position of each group in its topics. A partition without a commit counts from its first record."""
     admin = AdminClient(connection.quiet.client())
     known = admin.list_topics(timeout=REACH_WITHIN_S).topics
+    wanted = {topic for topics in groups.values() for topic in topics}
+    check_visible(admin, connection.user, sorted(wanted - known.keys()))
     partitions = {
         group: [
             TopicPartition(topic, number) for topic in topics if topic in known for number in known[topic].partitions
@@ -100,9 +110,12 @@ def read_positions(connection: KafkaConnection, groups: Mapping[str, Sequence[st
     positions = {}
     for group, of_group in partitions.items():
         # The description finds no group of the protocol `consumer` (KIP-848), and the list none that may not be read.
-        is_active = _has_members(described[group]) or group in active
+        try:
+            is_active = _has_members(described[group]) or group in active
+            committed = _committed(admin, group, of_group)
+        except KafkaException as error:
+            raise named(error, connection.user, "Describe", f"group {group}") from error
         behind = 0
-        committed = _committed(admin, group, of_group)
         for each in of_group:
             key = (each.topic, each.partition)
             behind += max(0, end[key] - max(first[key], committed.get(key, 0)))
@@ -137,10 +150,6 @@ def _committed(admin: AdminClient, group: str, partitions: list[TopicPartition])
             return {}
         raise
     for each in found:
-        _raise(each.error)
+        if each.error is not None:
+            raise KafkaException(each.error)
     return {(each.topic, each.partition): each.offset for each in found}
-
-
-def _raise(error: KafkaError | None) -> None:
-    if error is not None:
-        raise KafkaException(error)

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from millstream.producers.commands_topic import read_records, write_records
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from millstream.schemas.connection import METADATA_REFRESH_MS
+from millstream.schemas.denial import named
 from millstream.schemas.partition_growth import GROWTH_KEY, GrowthStep, PartitionGrowth
 
 TIMEOUT_S = 30.0
@@ -90,8 +91,11 @@ class TopicGrowth:
             time.sleep(ANNOUNCE_S)
         if growth:
             wanted = [NewPartitions(each.topic, each.after) for each in growth]
-            for future in self._admin.create_partitions(wanted, operation_timeout=TIMEOUT_S).values():
-                future.result()
+            for topic, future in self._admin.create_partitions(wanted, operation_timeout=TIMEOUT_S).items():
+                try:
+                    future.result()
+                except KafkaException as error:
+                    raise named(error, self._connection.user, "Alter", f"topic {topic}") from error
         self._finish([each for each in known.values() if each.unfinished])
 
     def _finish(self, unfinished: list[PartitionGrowth]) -> None:

@@ -2,7 +2,7 @@
 of this release."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,7 +100,7 @@ def _inspect(
     """The status of every topic, and by topic the settings to correct with their right values."""
     existing = admin.list_topics(timeout=REACH_WITHIN_S).topics
     configs = _configs(admin, user, [topic for topic in catalogue if topic.name in existing])
-    _check_visible(admin, user, [topic.name for topic in catalogue if topic.name not in existing])
+    check_visible(admin, user, [topic.name for topic in catalogue if topic.name not in existing])
     statuses: list[TopicStatus] = []
     wrong: dict[str, dict[str, str]] = {}
     for topic in catalogue:
@@ -143,11 +143,11 @@ def _await_leaders(admin: AdminClient, names: set[str]) -> None:
             time.sleep(0.05)
 
 
-def _check_visible(admin: AdminClient, user: str, missing: list[str]) -> None:
+def check_visible(admin: AdminClient, user: str, missing: Sequence[str]) -> None:
     """Raises `KafkaException` when one of these exists or not for all that the user may know."""
     if not missing:
         return
-    for name, answer in admin.describe_topics(TopicCollection(missing), request_timeout=REACH_WITHIN_S).items():
+    for name, answer in admin.describe_topics(TopicCollection(list(missing)), request_timeout=REACH_WITHIN_S).items():
         try:
             answer.result(REACH_WITHIN_S + 1)
         except KafkaException as error:
