@@ -9,8 +9,8 @@ from rich.table import Table
 
 from millstream import settings as settings_module
 from millstream.analytics.warehouse.rebuild import Loss, empty, losses, tables_behind
-from millstream.cli.failure import Failure
-from millstream.cli.kafka_access import accepted_connection
+from millstream.cli.failure import REFUSED, Failure
+from millstream.cli.kafka_access import accepted_connection, wanted_rights
 from millstream.cli.options import AsJson
 from millstream.cli.output import answer, err
 from millstream.clickhouse import connect
@@ -23,6 +23,9 @@ from millstream.consumers.sink import (
 )
 from millstream.consumers.sink.rewind import rewind
 from millstream.consumers.sink.sources import BY_TABLE
+from millstream.rights.check import missing_rights, told
+from millstream.schemas.denial import RIGHTS
+from millstream.settings import Settings
 from millstream.terminal import styled
 
 
@@ -58,6 +61,7 @@ def rewind_command(
         check_stopped(connection, group)
     except SinkRunning as error:
         raise Failure(str(error), "stop every sink; one that was killed leaves its group after six seconds") from error
+    _check_rights(settings, topic, group)
     offsets = offsets_at(connection, topic, start.replace(tzinfo=UTC) if start else None)
     client = connect(settings)
     lost = losses(client, table, read_again(connection, topic, offsets))
@@ -79,6 +83,19 @@ def rewind_command(
         "lost": [asdict(each) for each in lost],
     }
     answer(as_json, done, lambda: _rendered(done, offsets))
+
+
+def _check_rights(settings: Settings, topic: str, group: str) -> None:
+    """Raises `Failure` when the offsets could not be written, which shows only when the tables are empty."""
+    if not settings.connection.secured:
+        return
+    wanted = [
+        each
+        for each in wanted_rights(settings, ["operator"])
+        if each.operation == "Read" and (each.name == topic or each.row.kind == "group")
+    ]
+    if missing := missing_rights(settings.connection, wanted, groups=[group]):
+        raise Failure(told(settings.connection.user, missing[0]), RIGHTS, code=REFUSED)
 
 
 def _sentence(loss: Loss) -> str:
