@@ -12,6 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from millstream.producers.commands_topic import write_records
 from millstream.schemas import KafkaConnection, RegistryUnavailable, TopicCatalogue
+from millstream.schemas.denial import named
 from millstream.schemas.registry import ANNOUNCEMENT_KEY, pinned_schemas
 
 FIRST_ANSWER_WITHIN_S = 0.5
@@ -21,6 +22,7 @@ IDLE_S = 60.0
 """The topic is no longer read when nobody has asked for this long."""
 
 RETRY_S = 1.0
+METADATA_WITHIN_S = 5.0
 
 
 def announce_schemas(connection: KafkaConnection, topics: TopicCatalogue) -> None:
@@ -75,6 +77,10 @@ class AnnouncedSchemas:
         settings = self._connection.quiet.consumer("millstream-announced-schemas", enable_partition_eof=True)
         consumer = Consumer(settings)
         try:
+            # A consumer that is no member of a group hears late that it must not read, or not at all.
+            missing = consumer.list_topics(self._topic, METADATA_WITHIN_S).topics[self._topic].error
+            if missing is not None and missing.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise self._denied(missing)
             consumer.assign([TopicPartition(self._topic, 0, self._next)])
             while not self._is_idle():
                 message = consumer.poll(RETRY_S)
@@ -86,10 +92,15 @@ class AnnouncedSchemas:
                     self._next = (message.offset() or 0) + 1
                 elif error.code() == KafkaError._PARTITION_EOF:
                     self._at_end.set()
-                else:
-                    raise KafkaException(error)
+                elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    # The client asks for its group in any case; nothing here needs it.
+                    raise self._denied(error)
         finally:
             consumer.close()
+
+    def _denied(self, error: KafkaError) -> KafkaException:
+        """The error, with a text that names the right if one is missing."""
+        return named(KafkaException(error), self._connection.user, "Read", f"topic {self._topic}")
 
     def _is_idle(self) -> bool:
         """Whether nobody has asked for long; the next question then starts a thread again."""

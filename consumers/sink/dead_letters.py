@@ -37,6 +37,7 @@ class DeadLetterSender:
         self._source = source
         self._lock = threading.Lock()
         self._producer: Producer | None = None
+        self._fatal: KafkaError | None = None
 
     def send(self, partition: int, rejected: Sequence[RejectedRecord], timeout: float = 30) -> None:
         """Returns when the broker has all of them; raises `KafkaException` otherwise. A repeat sends them again."""
@@ -45,6 +46,16 @@ class DeadLetterSender:
 
     def _send(self, partition: int, rejected: Sequence[RejectedRecord], timeout: float) -> None:
         producer = self._connect()
+        try:
+            self._write(producer, partition, rejected, timeout)
+        except KafkaException as error:
+            # One that has failed for good, as that of a user who may write no topic at all, does not recover.
+            with self._lock:
+                self._producer, fatal = None, self._fatal
+            cause = KafkaException(fatal) if fatal else error
+            raise named(cause, self._connection.user, "Write", f"topic {self._topics.dead}") from error
+
+    def _write(self, producer: Producer, partition: int, rejected: Sequence[RejectedRecord], timeout: float) -> None:
         failures: list[KafkaError] = []
         delivered: list[Message] = []
 
@@ -91,5 +102,11 @@ class DeadLetterSender:
     def _connect(self) -> Producer:
         with self._lock:
             if self._producer is None:
-                self._producer = Producer(self._connection.producer(client_id=self._sender))
+                self._fatal = None
+                settings = self._connection.producer(client_id=self._sender)
+                self._producer = Producer({**settings, "error_cb": self._on_error})
             return self._producer
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = error

@@ -4,12 +4,16 @@ import time
 
 import structlog
 
+from millstream.line_rate import LineRate
 from millstream.redaction import Redaction
 
 log = structlog.get_logger("millstream.sink")
 
 REASON_LIMIT = 500
 """Characters of a reason. ClickHouse says first what is wrong, and may repeat values of the records behind it."""
+
+TELL_INTERVAL_S = 60.0
+"""How often the same failure is logged."""
 
 
 class SinkStatus:
@@ -43,6 +47,7 @@ class SinkStatus:
         self.failing_since: float | None = None
         self.assigned = False
         self.kafka_answers = False
+        self._lines = LineRate(TELL_INTERVAL_S)
 
     def forget(self, partition: int) -> None:
         """What held this partition up no longer concerns this sink."""
@@ -54,10 +59,13 @@ class SinkStatus:
         self.polled_at = time.monotonic()
 
     def failed(self, event: str, reason: str, **details: object) -> None:
-        """Note and log a failed try. `event`: a constant name, such as `insert_failed`."""
+        """Note a failed try, and log it unless it failed like this within the last minute. `event`: a constant name,
+        such as `insert_failed`."""
         reason = self.shown(reason)
         self.last_error = f"{event}: {reason}"
-        log.warning(event, reason=reason, **details)
+        left_out = self._lines.admit((event, reason, details.get("partition")))
+        if left_out is not None:
+            log.warning(event, reason=reason, **details, left_out=left_out)
 
     def shown(self, reason: str) -> str:
         """What may be written of a reason: in dead letters, in the log and by the endpoints."""

@@ -23,7 +23,7 @@ from millstream.consumers.worker.monitoring.host import HostGauge
 from millstream.consumers.worker.status import WorkerStatus
 from millstream.schemas import Codec, Heartbeat, InFlight, WorkerState
 from millstream.schemas.codec import HEADER
-from millstream.schemas.denial import RIGHTS
+from millstream.schemas.denial import RIGHTS, is_denial, no_right
 from millstream.schemas.oauth import same_modules
 from millstream.schemas.partial_encoder import long, microseconds
 
@@ -130,14 +130,16 @@ class HeartbeatSender(BackgroundThread):
     def _tell_refused(self, refused: IO[bytes]) -> None:
         """Log why heartbeats are refused, from time to time, until the process ends."""
         told_at = float("-inf")
+        topic, user = self._setup["topic"], str(self._setup["properties"].get("sasl.username", ""))
         with refused:
             for line in refused:
                 if time.monotonic() - told_at >= TELL_INTERVAL_S:
                     told_at = time.monotonic()
+                    reason = line.decode(errors="replace").strip()
                     log.error(
                         "heartbeats_refused",
-                        topic=self._setup["topic"],
-                        reason=line.decode(errors="replace").strip(),
+                        topic=topic,
+                        reason=no_right(user, "Write", f"topic {topic}") if is_denial(reason) else reason,
                         consequence="the worker is not seen, and its death not noticed until its groups do",
                         see=RIGHTS,
                     )
