@@ -5,7 +5,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -215,8 +214,11 @@ class Submission:
         watched = now >= self._watch_at
         if watched:
             self._watch_at = now + WATCH_INTERVAL_S
-        with suppress(KafkaException):
+        try:
             self._produce(self._events, event, job_id, self._event_delivered if watched else None, receipt)
+        except KafkaException as error:
+            # A client that knows its topic is refused at once, and hears of no delivery.
+            self._note_event(error.args[0])
 
     def serve(self, wait: Callable[[float], int], timeout_s: float) -> None:
         """Wait for deliveries with `poll` or `flush` of the producer."""
@@ -248,6 +250,9 @@ class Submission:
         return not self._accepted and since is not None and time.monotonic() - since >= REJECTED_FOR_S
 
     def _event_delivered(self, error: KafkaError | None, _: Message) -> None:
+        self._note_event(error)
+
+    def _note_event(self, error: KafkaError | None) -> None:
         self._accepted = self._accepted or error is None
         if error is not None and error.code() not in DENIED:
             # Whatever else it is, the request beside it tells of it too.
