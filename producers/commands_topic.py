@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from millstream.schemas.denial import named
+from millstream.schemas.fatal_error import cause_of_failure
 
 METADATA_TIMEOUT_S = 5.0
 DELIVERY_TIMEOUT_S = 30.0
@@ -22,19 +23,12 @@ END_WAIT_MS = 10
 def write_records(connection: KafkaConnection, topics: TopicCatalogue, records: Mapping[bytes, bytes | None]) -> None:
     """Write records by their keys and wait until Kafka has acknowledged them. Raises KafkaException."""
     failure: list[KafkaError] = []
-    fatal: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
         if error is not None:
             failure.append(error)
 
-    def on_error(error: KafkaError) -> None:
-        # Why the producer has failed for good: that of a user who may write no topic at all has.
-        if error.fatal():
-            fatal.append(error)
-
-    settings = connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000))
-    producer = Producer({**settings, "error_cb": on_error})
+    producer = Producer(connection.producer(message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000)))
     try:
         producer.list_topics(topics.commands, METADATA_TIMEOUT_S)
         for key, value in records.items():
@@ -42,9 +36,8 @@ def write_records(connection: KafkaConnection, topics: TopicCatalogue, records: 
         if producer.flush(DELIVERY_TIMEOUT_S + 1) or failure:
             late = KafkaError(KafkaError._MSG_TIMED_OUT, f"no answer within {DELIVERY_TIMEOUT_S:g} s")
             raise KafkaException(failure[0] if failure else late)
-    except KafkaException as error:
-        producer.poll(0)
-        cause = KafkaException(fatal[0]) if fatal else error
+    except (KafkaException, SystemError) as error:
+        cause = cause_of_failure(producer, error)
         raise named(cause, connection.user, "Write", f"topic {topics.commands}") from error
 
 

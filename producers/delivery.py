@@ -13,6 +13,7 @@ from millstream.producers.error_text import ErrorText
 from millstream.producers.preparation import PreparedJob
 from millstream.schemas import KafkaConnection, TopicCatalogue
 from millstream.schemas.denial import DENIED, rejection
+from millstream.schemas.fatal_error import kafka_error
 
 log = logging.getLogger(__name__)
 
@@ -224,8 +225,8 @@ class Submission:
         """Wait for deliveries with `poll` or `flush` of the producer."""
         try:
             wait(timeout_s)
-        except KafkaException as error:
-            self._on_error(error.args[0])
+        except (KafkaException, SystemError) as error:
+            self._on_error(kafka_error(error).args[0])
 
     def watch_events(self) -> None:
         """Find out whether the next `submitted` event is accepted."""
@@ -268,7 +269,7 @@ class Submission:
         if error.fatal():
             self.ended = True
             if error.code() in DENIED:
-                self.explain.denied = str(error.str())
+                self.explain.denied = error
         if reason := rejection(error):
             self.explain.rejection = reason
             self._rejected_since = self._rejected_since or time.monotonic()

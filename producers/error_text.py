@@ -17,22 +17,23 @@ class ErrorText:
     """Explains the errors of one producer. Thread-safe.
 
     `rejection`: why the brokers do not let this client in, as of its last connection that failed for that; empty
-    without one. `denied`: a right without which the producer can send nothing at all.
+    without one. `denied`: the refusal of a right without which the producer can send nothing at all, if there was one.
     """
 
     def __init__(self, user: str = "", transactional_id: str = "") -> None:
         self.rejection = ""
-        self.denied = ""
+        self.denied: KafkaError | None = None
         self._user = user
         self._transactional_id = transactional_id
 
     def __call__(self, error: KafkaError | KafkaException, topic: str = "") -> str:
         """The error as a sentence. `topic`: of the record that it is about."""
         cause: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
+        cause = self.denied or cause
         text = str(cause.str())
         if cause.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             return f"{no_right(self._user, 'Write', f'transactional-id {self._transactional_id}')}; {RIGHTS}"
-        if cause.code() in DENIED or self.denied:
+        if cause.code() in DENIED:
             return f"{no_right(self._user, 'Write', f'topic {topic}' if topic else 'any topic')}; {RIGHTS}"
         if self.rejection and cause.code() in NO_ANSWER:
             return f"the brokers do not accept this client: {self.rejection}"

@@ -9,6 +9,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from millstream.consumers.dead_letters import dead_letter, shortened
 from millstream.consumers.sink.rejected import RejectedRecord
 from millstream.schemas import Codec, DeadLetter, DeadReason, KafkaConnection, TopicCatalogue
+from millstream.schemas.denial import named
+from millstream.schemas.fatal_error import cause_of_failure
 
 LETTERS_AT_ONCE = 100
 """So many are in the producer at a time: a letter may be a megabyte."""
@@ -37,7 +39,6 @@ class DeadLetterSender:
         self._source = source
         self._lock = threading.Lock()
         self._producer: Producer | None = None
-        self._fatal: KafkaError | None = None
 
     def send(self, partition: int, rejected: Sequence[RejectedRecord], timeout: float = 30) -> None:
         """Returns when the broker has all of them; raises `KafkaException` otherwise. A repeat sends them again."""
@@ -48,11 +49,11 @@ class DeadLetterSender:
         producer = self._connect()
         try:
             self._write(producer, partition, rejected, timeout)
-        except KafkaException as error:
-            # One that has failed for good, as that of a user who may write no topic at all, does not recover.
+        except (KafkaException, SystemError) as error:
+            # One that has failed for good does not recover.
             with self._lock:
-                self._producer, fatal = None, self._fatal
-            cause = KafkaException(fatal) if fatal else error
+                self._producer = None
+            cause = cause_of_failure(producer, error)
             raise named(cause, self._connection.user, "Write", f"topic {self._topics.dead}") from error
 
     def _write(self, producer: Producer, partition: int, rejected: Sequence[RejectedRecord], timeout: float) -> None:
@@ -102,11 +103,5 @@ class DeadLetterSender:
     def _connect(self) -> Producer:
         with self._lock:
             if self._producer is None:
-                self._fatal = None
-                settings = self._connection.producer(client_id=self._sender)
-                self._producer = Producer({**settings, "error_cb": self._on_error})
+                self._producer = Producer(self._connection.producer(client_id=self._sender))
             return self._producer
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._fatal = error
