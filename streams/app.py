@@ -9,7 +9,7 @@ from typing import Any, NoReturn, cast
 
 import faust
 import structlog
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from yarl import URL
 
 from millstream.redaction import Redaction
@@ -98,7 +98,7 @@ def build_app(
     table = _states_table(app, topics)
     placement = _Placement(app, topics.states)
     tracker = Tracker(table, placement, codec, config.retention_s, redaction)
-    _connect(cast(TrackerTransport, app.transport), tracker, topics.events)
+    _connect(app, connection, tracker, topics.events)
     second = SecondReader(connection, app.conf.id, topics.events)
     lag, idle = Lag(), IdleConnections()
     stall_detector, recovery_watch = StallDetector(second.unread), RecoveryWatch(second.kafka_answers)
@@ -113,7 +113,7 @@ def build_app(
             try:
                 await tracker.apply_batch(batch)
             except TopicAuthorizationFailedError as error:
-                _end_without_right(connection, topics.states, error)
+                _end_without_right(connection, "Write", f"topic {topics.states}", error)
             except Exception:
                 # Faust would restart the agent after this batch and commit past it, and its regular stop waits for ever
                 # for a batch that is never acknowledged. The next tracker reads the batch again.
@@ -137,7 +137,8 @@ def build_app(
     async def check_for_stall() -> None:
         tracker.report_newer()
         reading = tracker.recovered and not app.rebalancing
-        unread = await stall_detector.check(_owned(app, topics.events) if reading else ())
+        applying = reading and not tracker.awaits_schema
+        unread = await stall_detector.check(_owned(app, topics.events) if applying else ())
         if unread:
             # Whatever keeps the tracker from reading, its health does not show it; the next process starts afresh.
             log.critical("tracker_stalled", offsets=unread, action="the tracker ends")
@@ -241,13 +242,19 @@ def _partitions(topics: TopicCatalogue, name: str) -> int:
     return next(topic.partitions for topic in topics if topic.name == name)
 
 
-def _end_without_right(connection: KafkaConnection, topic: str, error: Exception) -> NoReturn:
+def _end_without_right_to_read(connection: KafkaConnection, group: str, events: str, error: Exception) -> NoReturn:
+    topic = error.args[0] if error.args and isinstance(error.args[0], str) else events
+    of_group = isinstance(error, GroupAuthorizationFailedError)
+    _end_without_right(connection, "Read", f"group {group}" if of_group else f"topic {topic}", error)
+
+
+def _end_without_right(connection: KafkaConnection, operation: str, resource: str, error: Exception) -> NoReturn:
     """Say which right Kafka refuses, and end."""
     log.critical(
         "right_missing",
         user=connection.user,
-        operation="Write",
-        resource=f"topic {topic}",
+        operation=operation,
+        resource=resource,
         reason=str(error),
         action="the tracker ends",
         see=RIGHTS,
@@ -261,9 +268,12 @@ def _end(code: int = EXIT_STALLED) -> NoReturn:
     os._exit(code)
 
 
-def _connect(transport: TrackerTransport, tracker: Tracker, events: str) -> None:
-    """Tell the tracker of offsets that do not exist any more, and the transport what is not acknowledged."""
+def _connect(app: faust.App, connection: KafkaConnection, tracker: Tracker, events: str) -> None:
+    """Tell the tracker of offsets that do not exist any more, and the transport what is not acknowledged; end when
+    Kafka refuses to be read."""
+    transport = cast(TrackerTransport, app.transport)
     transport.on_offset_reset = partial(_note_offset_reset, tracker, events)
+    transport.on_denied = partial(_end_without_right_to_read, connection, app.conf.id, events)
     transport.is_held = lambda partition: partition in tracker.newer
 
 

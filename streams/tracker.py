@@ -56,6 +56,7 @@ class Tracker:
     `newer`: by partition, the offset of the first event that a newer release wrote. A tracker of that release reads it
     again, and everything behind it in its partition, which is applied here but not to be acknowledged.
     `newer_event`: where the first of them is; empty without one.
+    `awaits_schema`: it waits at an event until the Schema Registry, or the topic of commands, tells its schema.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Tracker:
         self.reused_attempts = 0
         self.offset_resets = 0
         self.newer_event = ""
+        self.awaits_schema = False
         self.newer: dict[int, int] = {}
         self.by_state: Counter[State] = Counter()
         self._table = table
@@ -120,6 +122,7 @@ class Tracker:
         self.events += len(left)
         while True:
             left = [message for message in left if not self._read(message, by_job, partitions)]
+            self.awaits_schema = bool(left)
             if not left:
                 break
             await asyncio.sleep(REGISTRY_RETRY_S)

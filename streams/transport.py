@@ -31,6 +31,7 @@ import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, cast
 
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from mode.services import WaitResults
 from mode.utils.queues import FlowControlEvent
@@ -46,6 +47,7 @@ MAX_BUFFERED_BYTES = 64 * 1024 * 1024
 
 BUFFER_FULL_PAUSE_S = 0.02
 
+DENIED = (TopicAuthorizationFailedError, GroupAuthorizationFailedError)
 _RESET_TEXT = "Fetch offset %s is out of range for partition %s, resetting offset"
 
 
@@ -98,6 +100,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
+        consumer.commit = self._telling_denials(consumer.commit)
         # The driver has no setting for it; the client reads this attribute at its start.
         consumer._isolation_level = "read_committed"
         pause_between_metadata_requests(consumer._client)
@@ -117,12 +120,29 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if cast(TrackerTransport, self.transport).buffered_bytes() > MAX_BUFFERED_BYTES:
             await asyncio.sleep(BUFFER_FULL_PAUSE_S)
             return {}
-        fetched: Any = await super()._fetch_records(consumer, active_partitions, *args, **kwargs)
+        # Faust does not ask its client whether the group refuses it.
+        refused = consumer._coordinator._pending_exception
+        if isinstance(refused, DENIED):
+            cast(TrackerTransport, self.transport).on_denied(refused)
+        fetch = self._telling_denials(super()._fetch_records)
+        fetched: Any = await fetch(consumer, active_partitions, *args, **kwargs)
         wanted = set(active_partitions) if self.consumer.flow_active else set()
         for partition in fetched.keys() - wanted:
             consumer.seek(partition, fetched.pop(partition)[0].offset)
         self.last_fetched.update({partition: records[-1].offset for partition, records in fetched.items() if records})
         return fetched
+
+    def _telling_denials(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """A call of the client after whose refusal `on_denied` is called, before Faust takes it for a crash."""
+
+        async def told(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await call(*args, **kwargs)
+            except DENIED as error:
+                cast(TrackerTransport, self.transport).on_denied(error)
+                raise
+
+        return told
 
 
 class _Begun:
@@ -210,10 +230,12 @@ class _Producer(driver.Producer):
 
 class TrackerTransport(driver.Transport):
     """Faust's transport with consumers that read only committed records and drop none. `on_offset_reset`: see
-    `OffsetResets`. `buffered_bytes`: how many bytes of records wait in the queue of events; the client's thread calls
-    it. `is_held`: whether nothing more of a partition of events is acknowledged."""
+    `OffsetResets`. `on_denied`: called with the refusal of a right; the client's thread calls it. `buffered_bytes`: how
+    many bytes of records wait in the queue of events; the client's thread calls it. `is_held`: whether nothing more of
+    a partition of events is acknowledged."""
 
     on_offset_reset: Callable[[str, int, int], None]
+    on_denied: Callable[[Exception], None] = staticmethod(lambda error: None)
     buffered_bytes: Callable[[], int] = staticmethod(lambda: 0)
     is_held: Callable[[int], bool] = staticmethod(lambda partition: False)
     Consumer = TrackerConsumer

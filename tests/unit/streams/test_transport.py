@@ -26,6 +26,7 @@ class Client:
         self.sought: dict[TP, int] = {}
         self._closed = False
         self._fetcher = self
+        self._coordinator = SimpleNamespace(_pending_exception=None)
         self._subscriptions = SimpleNamespace(fetch_context=nullcontext)
 
     async def fetched_records(self, partitions: set[TP], **_: Any) -> dict[TP, list[Any]]:
