@@ -26,9 +26,9 @@ demo: setup
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 25
 
-# The scenarios of more than a minute in full length, with progress and a line of figures each.
+# The scenarios of more than a minute in full length, with progress and a line of figures each, and every right of the table.
 soak: setup
-	@$(BIN)/python -m pytest -m soak tests/faults tests/e2e
+	@$(BIN)/python -m pytest -m soak tests/faults tests/e2e tests/integration/millstream/rights
 
 lint: setup
 	@$(BIN)/ruff check .

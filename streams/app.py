@@ -137,8 +137,7 @@ def build_app(
     async def check_for_stall() -> None:
         tracker.report_newer()
         reading = tracker.recovered and not app.rebalancing
-        applying = reading and not tracker.awaits_schema
-        unread = await stall_detector.check(_owned(app, topics.events) if applying else ())
+        unread = await stall_detector.check(_owned(app, topics.events) if reading and not tracker.awaits_schema else ())
         if unread:
             # Whatever keeps the tracker from reading, its health does not show it; the next process starts afresh.
             log.critical("tracker_stalled", offsets=unread, action="the tracker ends")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import (
@@ -30,6 +31,7 @@ from millstream.local.ports import free_port
 from millstream.local.process import ChildProcess
 from millstream.schemas import KafkaConnection
 from tests.support.certificates import Authority
+from tests.support.waiting import until
 
 START_WITHIN_S = 120.0
 LASTS_S = 3600
@@ -149,26 +151,21 @@ class SecuredBroker:
 
     def allow(self, user: str, rights: Iterable[Right]) -> None:
         """Give rights; returns when the broker has them."""
-        bindings = [_binding(user, right) for right in dict.fromkeys(rights)]
-        for done in self._admin.create_acls(bindings).values():
+        bindings = {_binding(user, right) for right in rights}
+        for done in self._admin.create_acls(list(bindings)).values():
             done.result(30)
+        until(lambda: bindings <= self._rights_of(user))
 
     def take(self, user: str, rights: Iterable[Right]) -> None:
         """Take rights away; returns when the broker has forgotten them."""
-        filters = [
-            AclBindingFilter(
-                each.restype,
-                each.name,
-                each.resource_pattern_type,
-                each.principal,
-                each.host,
-                each.operation,
-                each.permission_type,
-            )
-            for each in (_binding(user, right) for right in dict.fromkeys(rights))
-        ]
-        for done in self._admin.delete_acls(filters).values():
+        bindings = {_binding(user, right) for right in rights}
+        for done in self._admin.delete_acls([_filter(each) for each in bindings]).values():
             done.result(30)
+        until(lambda: not bindings & self._rights_of(user))
+
+    def _rights_of(self, user: str) -> set[AclBinding]:
+        """What the broker itself allows the user: it learns what was changed a moment after the controller."""
+        return set(self._admin.describe_acls(_filter_of(user)).result(30))
 
     def start(self) -> None:
         """Raises `DidNotStart`."""
@@ -238,6 +235,31 @@ def unsecured_token(user: str, lasts_s: float = LASTS_S) -> tuple[str, float]:
 
 def _part(content: dict[str, object]) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
+
+def _filter(binding: AclBinding) -> AclBindingFilter:
+    return AclBindingFilter(
+        binding.restype,
+        binding.name,
+        binding.resource_pattern_type,
+        binding.principal,
+        binding.host,
+        binding.operation,
+        binding.permission_type,
+    )
+
+
+def _filter_of(user: str) -> AclBindingFilter:
+    anything: Any = None
+    return AclBindingFilter(
+        ResourceType.ANY,
+        anything,
+        ResourcePatternType.ANY,
+        f"User:{user}",
+        anything,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
 
 
 def _binding(user: str, right: Right) -> AclBinding:

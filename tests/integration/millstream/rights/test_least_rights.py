@@ -8,7 +8,7 @@ import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from tests.integration.millstream.rights.conftest import ROLES, Installation
+from tests.support.installation import ROLES, Installation
 from tests.support.secured_broker import SecuredBroker
 from tests.support.tls_relay import behind_tls
 from tests.support.waiting import eventually

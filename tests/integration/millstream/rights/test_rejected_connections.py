@@ -11,8 +11,8 @@ from confluent_kafka import KafkaException
 from millstream.producers import AsyncJobClient, JobClient, NewJob, SubmitError
 from millstream.rights.connection import ConnectionRejected, check_connection
 from millstream.schemas import KafkaConnection
-from tests.integration.millstream.rights.conftest import Installation
 from tests.support.certificates import Authority
+from tests.support.installation import Installation
 from tests.support.secured_broker import SecuredBroker
 
 REFUSED = 6
