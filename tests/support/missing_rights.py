@@ -1,6 +1,6 @@
 """The rights of the table as cases of a test, and users that lack one of them."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 import pytest
 from _pytest.mark.structures import ParameterSet
@@ -52,8 +52,3 @@ class Taken:
 
     def __exit__(self, *_: object) -> None:
         self._broker.allow(self._user, self._given)
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle one; of an even number the higher one of the two."""
-    return sorted(values)[len(values) // 2]

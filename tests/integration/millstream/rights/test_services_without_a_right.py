@@ -22,8 +22,8 @@ from millstream.schemas.ids import new_id
 from millstream.schemas.registry import pinned_schemas
 from tests.support.databases import TestDatabase
 from tests.support.installation import FAILURE, Installation
-from tests.support.missing_rights import Case, Taken, cases, every_right, median, of_row
-from tests.support.scenarios import Scenario
+from tests.support.missing_rights import Case, Taken, cases, every_right, of_row
+from tests.support.scenarios import SOAK, Scenario
 from tests.support.secured_services import NOT_LET_IN, SecuredService, SecuredServices, secured_services
 from tests.support.waiting import eventually, until
 
@@ -49,10 +49,10 @@ def services(
     database.drop()
 
 
-@pytest.fixture(scope="module")
-def seconds() -> dict[str, list[float]]:
-    """How long it took until the right was named, by situation."""
-    return {FROM_START: [], WHILE_RUNNING: []}
+@pytest.fixture
+def scenario(request: pytest.FixtureRequest) -> Scenario:
+    """Shows how long it took until the right was named; on a machine that does other work that decides nothing."""
+    return Scenario(request)
 
 
 # What needs a right of the worker. Each function returns the jobs that wait for the right, all of them in the lane
@@ -128,9 +128,14 @@ WORKER: dict[Case, Without] = {
     ("<prefix>jobs.heartbeats", "Read"): Without(),
     ("<prefix>jobs.heartbeats", "Write"): Without(),
 }
-SHORT_WORKER = [("<prefix>jobs.<lane>", "Read"), ("<prefix>jobs.dead", "Write"), ("<prefix>jobs.events", "Write")]
+SHORT_WORKER = [
+    ("<prefix>jobs.<lane>", "Read"),
+    ("<prefix>jobs.dead", "Write"),
+    ("<prefix>jobs.events", "Write"),
+    ("<prefix>jobs.heartbeats", "Write"),
+]
 
-situations = pytest.mark.parametrize("situation", [FROM_START, WHILE_RUNNING])
+situations = pytest.mark.parametrize("situation", [pytest.param(FROM_START, marks=SOAK), WHILE_RUNNING])
 
 
 class Experiment:
@@ -142,7 +147,7 @@ class Experiment:
         row: Row,
         operation: Operation,
         situation: Situation,
-        seconds: dict[str, list[float]],
+        scenario: Scenario,
     ) -> None:
         self.service: SecuredService = services.by_role[row.role]
         self.ends = situation == FROM_START and row.vital
@@ -150,7 +155,7 @@ class Experiment:
         # A vital row lacks all that it stands for; of the others one lane stands for all.
         self.missing = found if self.ends else found[:1]
         self.since = 0
-        self._services, self._row, self._situation, self._seconds = services, row, situation, seconds
+        self._services, self._row, self._situation, self._scenario = services, row, situation, scenario
         self._taken = Taken(services.installation, row.role, self.missing)
 
     def __enter__(self) -> "Experiment":
@@ -184,7 +189,7 @@ class Experiment:
             return (self.service.process.tail if self.service.process else "") if found is None else found
 
         told_at = eventually(told, lambda found: isinstance(found, float))
-        self._seconds[self._situation].append(max(0.0, told_at - self._since_s))
+        self._scenario.figures(named_after_s=f"{max(0.0, told_at - self._since_s):.1f}")
 
     def assert_ends(self) -> None:
         code, tail = self.service.ended()
@@ -205,13 +210,13 @@ class Experiment:
 @pytest.mark.parametrize(("row", "operation"), every_right("worker", short=SHORT_WORKER))
 def test_a_worker_without_a_right_names_it_and_does_all_else(
     services: SecuredServices,
-    seconds: dict[str, list[float]],
+    scenario: Scenario,
     situation: Situation,
     row: Row,
     operation: Operation,
 ) -> None:
     case = WORKER[row.name, operation]
-    with Experiment(services, row, operation, situation, seconds) as experiment:
+    with Experiment(services, row, operation, situation, scenario) as experiment:
         if experiment.ends:
             experiment.assert_ends()
             return
@@ -275,20 +280,20 @@ POISON: dict[Case, Callable[[], bytes]] = {
 }
 """The event at which a partition waits without a right."""
 
-SHORT_SINK = [("<prefix>jobs.heartbeats", "Read"), ("<prefix>jobs.dead", "Write")]
+SHORT_SINK = [("<prefix>jobs.heartbeats", "Read")]
 
 
 @situations
 @pytest.mark.parametrize(("row", "operation"), every_right("sink", short=SHORT_SINK))
 def test_a_sink_without_a_right_names_it_and_fills_what_it_can(
     services: SecuredServices,
-    seconds: dict[str, list[float]],
+    scenario: Scenario,
     situation: Situation,
     row: Row,
     operation: Operation,
 ) -> None:
     poison, marker = POISON.get((row.name, operation)), new_id()
-    with Experiment(services, row, operation, situation, seconds) as experiment:
+    with Experiment(services, row, operation, situation, scenario) as experiment:
         if experiment.ends:
             experiment.assert_ends()
             return
@@ -334,13 +339,13 @@ SHORT_TRACKER = [("<prefix>jobs.states", "Write")]
 @pytest.mark.parametrize(("row", "operation"), every_right("tracker", short=SHORT_TRACKER))
 def test_a_tracker_without_a_right_names_it_and_forgets_no_job(
     services: SecuredServices,
-    seconds: dict[str, list[float]],
+    scenario: Scenario,
     situation: Situation,
     row: Row,
     operation: Operation,
 ) -> None:
     case = TRACKER[row.name, operation]
-    with Experiment(services, row, operation, situation, seconds) as experiment:
+    with Experiment(services, row, operation, situation, scenario) as experiment:
         if experiment.ends:
             experiment.assert_ends()
         elif case == "waits":
@@ -355,21 +360,6 @@ def test_a_tracker_without_a_right_names_it_and_forgets_no_job(
             experiment.assert_ends()
         elif case == "does not need it" and not experiment.ends:
             experiment.assert_calm()
-
-
-def test_a_missing_right_is_named_within_seconds(
-    request: pytest.FixtureRequest, seconds: dict[str, list[float]]
-) -> None:
-    """Reports how many; how long a right was missed on a machine that does other work decides nothing."""
-    measured = {name.replace(" ", "_"): times for name, times in seconds.items() if times}
-    if not measured:
-        pytest.skip("no right was missed")
-    Scenario(request).figures(
-        **{
-            f"{name}_s": f"{median(times):.1f} (median of {len(times)}), {max(times):.1f} (max)"
-            for name, times in measured.items()
-        }
-    )
 
 
 def test_every_right_of_a_service_is_taken_away() -> None:
