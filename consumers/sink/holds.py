@@ -63,11 +63,11 @@ class Holds:
     def _warn(self, partition: SinkPartition, hold: Hold, cause: str) -> None:
         self._status.held[partition.number] = f"offset {hold.offset}: {cause}"
         now = time.monotonic()
-        if hold.warned_at is not None and now - hold.warned_at < WARN_INTERVAL_S:
+        if cause == hold.cause and hold.warned_at is not None and now - hold.warned_at < WARN_INTERVAL_S:
             return
         if cause == NOT_ANSWERED and now - hold.since < LOOKED_UP_WITHIN_S:
             return
-        hold.warned_at = now
+        hold.warned_at, hold.cause = now, cause
         log.warning(
             "partition_held",
             topic=self._topic,

@@ -28,6 +28,7 @@ class Hold:
     header: bytes
     since: float = field(default_factory=time.monotonic)
     warned_at: float | None = None
+    cause: str = ""
 
 
 @dataclass(eq=False)
