@@ -82,7 +82,7 @@ class DeadLetterSender:
                 )
         producer.flush(timeout)
         if failures:
-            raise KafkaException(failures[0])
+            raise named(KafkaException(failures[0]), self._connection.user, "Write", f"topic {self._topics.dead}")
         if len(delivered) < len(rejected):
             raise KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT, "dead letters were not acknowledged in time"))
 

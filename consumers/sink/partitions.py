@@ -22,7 +22,8 @@ FILE_OVERHEAD = 50
 @dataclass(slots=True)
 class Hold:
     """What a partition waits for: the schema of `header`. `offset`: its first record that cannot be inserted yet.
-    `since` and `warned_at` are in monotonic seconds; `warned_at` is None until the operator is told."""
+    `since` and `warned_at` are in monotonic seconds; `warned_at` is None until the operator is told. `cause`: what was
+    told last."""
 
     offset: int
     header: bytes

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient
 
 from millstream.schemas import KafkaConnection
+from millstream.schemas.denial import named
 
 TIMEOUT_S = 30.0
 
@@ -25,7 +26,7 @@ def offsets_at(connection: KafkaConnection, topic: str, moment: datetime | None)
     try:
         known = consumer.list_topics(topic, TIMEOUT_S).topics[topic]
         if known.error is not None:
-            raise KafkaException(known.error)
+            raise named(KafkaException(known.error), connection.user, "Read", f"topic {topic}")
         found = {}
         for number in known.partitions:
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT_S)
@@ -53,9 +54,13 @@ def read_again(connection: KafkaConnection, topic: str, firsts: dict[int, int]) 
 
 
 def check_stopped(connection: KafkaConnection, group: str) -> None:
-    """Raises `SinkRunning` while the group has members; a killed member stays one for its session timeout."""
+    """Raises `SinkRunning` while the group has members; a killed member stays one for its session timeout. Raises
+    `KafkaException`."""
     admin = AdminClient(connection.client())
-    described = admin.describe_consumer_groups([group])[group].result(TIMEOUT_S)
+    try:
+        described = admin.describe_consumer_groups([group])[group].result(TIMEOUT_S)
+    except KafkaException as error:
+        raise named(error, connection.user, "Read", f"group {group}") from error
     if described.state not in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD):
         raise SinkRunning(f"the group {group} has {len(described.members)} members")
 

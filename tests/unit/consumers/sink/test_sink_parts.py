@@ -14,7 +14,7 @@ from millstream.consumers.sink import SinkConfig
 from millstream.consumers.sink import reading as reading_module
 from millstream.consumers.sink.intent import Intent, UnknownIntent
 from millstream.consumers.sink.rejected import RejectedRecord
-from tests.support.scripted_group import CLUSTER, ScriptedMessage
+from tests.support.scripted_group import CLUSTER, ScriptedConsumer, ScriptedMessage
 from tests.support.scripted_sink import EVENT, TOPIC, Parts
 from tests.support.waiting import until
 
@@ -472,3 +472,11 @@ def test_a_fatal_error_of_the_consumer_ends_the_sink_and_another_one_does_not() 
         else:
             parts.reading.read()
             assert parts.status.last_error.startswith("consumer_error")
+
+
+def test_a_rebalance_does_not_ask_its_own_consumer_for_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The client aborts the process when the poll that calls back has more to call back for.
+    monkeypatch.delattr(ScriptedConsumer, "list_topics")
+    parts = Parts()
+    parts.assign(0)
+    assert set(parts.owned.partitions) == {0}
