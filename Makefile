@@ -22,9 +22,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	@$(BIN)/millstream demo
 
-# Two processes (tests/support/groups.py says which tests run where). The last line has the time.
+# Three processes (tests/support/groups.py says which tests run where). The last line has the time.
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 25
+	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations 25
 
 # The scenarios of more than a minute in full length, with progress and a line of figures each, and every right of the table.
 soak: setup

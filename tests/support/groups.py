@@ -2,7 +2,7 @@
 
 A file runs in one process, and so do all files on the cluster of three nodes, which is started once. A process that has
 finished its file goes on with the next: first the files that take longest, then the others on brokers and ClickHouse,
-then the unit tests, whose short files fill what is left of either process. Each process starts its own brokers, once.
+then the unit tests, whose short files fill what is left of each process. Each process starts its own brokers, once.
 
 The group follows from the path alone, because the process that distributes the tests knows nothing else of them.
 """
