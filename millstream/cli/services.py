@@ -12,7 +12,7 @@ from millstream import settings as settings_module
 from millstream.analytics import ClickHouseUnavailable, pending
 from millstream.cli.kafka_access import WAITING_LINES_S, check_service, wait_for_brokers
 from millstream.cli.rewind import rewind_command
-from millstream.cli.service import log_as, on_stop_signals
+from millstream.cli.service import end_after, log_as, on_stop_signals
 from millstream.clickhouse import connect
 from millstream.consumers.sink.all_sinks import all_sinks, run_together
 from millstream.consumers.sink.health import SinkHealth, health_server
@@ -24,6 +24,7 @@ from millstream.settings import Settings
 log = structlog.get_logger(__name__)
 
 RECONNECT_S = 2.0
+STOP_WITHIN_S = 20.0
 ARENAS = 2
 
 
@@ -62,6 +63,7 @@ def run_sink(
     log_as(settings, name)
     stop = threading.Event()
     on_stop_signals(stop.set)
+    end_after(stop, STOP_WITHIN_S, "what no commit acknowledges is inserted again under its token, which counts once")
     check_service(settings, "sink")
     # Buffered records are many, live long and form no cycles: collecting them would cost more than reading them.
     gc.freeze()
