@@ -106,6 +106,8 @@ def test_submit_show_report_and_sql_find_the_stack_by_themselves(up: Up) -> None
 
 
 def test_simulate_replays_what_ran_with_the_workers_that_ran_it(up: Up) -> None:
+    heartbeats = "SELECT count() AS rows FROM worker_heartbeats"
+    eventually(lambda: int(json.loads(millstream(up.folder, "sql", "--json", heartbeats))["rows"]), bool)
     now = datetime.now(UTC)
     window = ["--from", f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}", "--to", f"{now:%Y-%m-%dT%H:%M:%S}"]
     reported = json.loads(millstream(up.folder, "simulate", *window, "--json"))

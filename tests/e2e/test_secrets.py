@@ -274,7 +274,7 @@ def run_failing_commands(commands: Commands, planted: Planted) -> None:
     commands.run("doctor", code=None, KAFKA__SASL_PASSWORD=wrong, CLICKHOUSE__PASSWORD=wrong, TRACKER__TOKEN=wrong)
     commands.run("report", code=3, CLICKHOUSE__PASSWORD=wrong)
     commands.run("report", code=3, CLICKHOUSE__URL=f"http://me:{wrong}@127.0.0.1:1")
-    commands.run("sql", "SELECT nonsense", code=3)
+    commands.run("sql", "SELECT nonsense", code=2)
     registry = f"http://me:{planted('registry password')}@127.0.0.1:1"
     commands.run("config", "show", SCHEMA_REGISTRY__URL=registry)
     commands.run("submit", "pay.loop", "{}", code=None, SCHEMA_REGISTRY__URL=registry)

@@ -32,7 +32,7 @@ ELSEWHERE = {
     "on-call.md": "tests/integration/analytics/rca/test_on_call_guide.py",
 }
 CHECKED = {"sh", "python", "toml"}
-NOT_CODE = {"", "mermaid", "ini", "properties", "yaml"}
+NOT_CODE = {"", "mermaid", "ini", "properties", "yaml", "dockerfile"}
 """Output, diagrams, and files of other programs."""
 
 BLOCK = re.compile(
@@ -196,7 +196,15 @@ def with_ids(line: str, here: Path) -> str:
             lambda: CliRunner().invoke(app, ["job", "show", job_id]).exit_code, lambda code: code == 0, within_s=30
         )
         line = re.sub(r"\bJOB_ID\b|01934fd2-[0-9a-f-]+", job_id, line)
-    # What is replayed must have happened.
+    if "simulate" in line:
+        # What is replayed must have happened.
+        CliRunner().invoke(app, ["submit", "reports.render", '{"report": 1}'])
+        happened = (
+            "SELECT (SELECT count() FROM job_attempts) > 0 AND (SELECT count() FROM worker_heartbeats) > 0 AS found"
+        )
+        eventually(
+            lambda: CliRunner().invoke(app, ["sql", "--json", happened]).output, lambda told: '"found":1' in told
+        )
     hour_ago, now = (f"{datetime.now(UTC) - timedelta(hours=hours):%Y-%m-%dT%H:%M:%S}" for hours in (1, 0))
     if "simulate" in line:
         line = re.sub(r"--from \S+ --to \S+", f"--from {hour_ago} --to {now}", line)
