@@ -30,7 +30,7 @@ def fleet(kafka: Broker, topics: TopicCatalogue, tmp_path: Path) -> Fleet:
     return Fleet(kafka.bootstrap, topics, tmp_path, seed=7, beside_others=True, settings={})
 
 
-@lengths("seconds", short=40, full=FULL_S)
+@lengths("seconds", short=20, full=FULL_S)
 def test_a_bad_neighbour_costs_others_no_job_and_less_than_two_seconds(
     fleet: Fleet, kafka: Broker, topics: TopicCatalogue, tmp_path: Path, scenario: Scenario, seconds: int
 ) -> None:
@@ -44,7 +44,7 @@ def test_a_bad_neighbour_costs_others_no_job_and_less_than_two_seconds(
         fleet.feed(50, short_job)
         fleet.await_ends(300)
         pids = services.pids() | {f"w{number}": worker.pid for number, worker in enumerate(fleet.workers)}
-        turn_s = max(2.0, seconds / (4 * len(neighbour.attacks)))
+        turn_s = max(1.0, seconds / (4 * len(neighbour.attacks)))
         until, turns = time.monotonic() + seconds, 0
         with MemoryPeaks(pids) as memory:
             while time.monotonic() < until or turns < len(neighbour.attacks):

@@ -118,7 +118,7 @@ def fleet(kafka: Broker, topics: TopicCatalogue, tmp_path: Path) -> Fleet:
     return Fleet(kafka.bootstrap, topics, tmp_path, seed=5, beside_others=True, settings=grace)
 
 
-@lengths("records", short=6_000, full=1_000_000)
+@lengths("records", short=2_000, full=1_000_000)
 def test_a_million_hostile_records_stop_no_service_and_each_is_accounted_for(
     fleet: Fleet, kafka: Broker, topics: TopicCatalogue, tmp_path: Path, scenario: Scenario, records: int
 ) -> None:
