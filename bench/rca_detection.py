@@ -23,7 +23,8 @@ import numpy as np
 from harness import Harness
 from numpy.typing import NDArray
 
-from millstream.analytics.rca.detection.detection import Kind, Nature, Series, deviations
+from millstream.analytics.rca.detection.detection import Series, deviations
+from millstream.analytics.rca.detection.kinds import Kind, Nature
 
 Values = NDArray[np.float64]
 

@@ -5,9 +5,13 @@ detection watches, what a chart shows, and how its values are written. Everythin
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from millstream.analytics.rca.attribution.attribution import Direction
-from millstream.analytics.rca.detection.detection import Kind, Nature
+from millstream.analytics.rca.detection.kinds import Kind, Nature
+
+# Attribution computes with numpy, which takes a fifth of a second to load, and most questions need no attribution.
+if TYPE_CHECKING:
+    from millstream.analytics.rca.attribution.attribution import Direction
 
 
 class UnknownMetric(ValueError):
@@ -97,7 +101,7 @@ class Metric:
 
     name: str
     unit: Unit
-    direction: Direction
+    direction: "Direction"
     chart: ChartColumn
     source: SeriesSource
     attempts: AttemptSql | None = None

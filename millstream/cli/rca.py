@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -13,7 +13,6 @@ from clickhouse_connect.driver.client import Client
 from rich.progress import Progress
 
 from millstream import settings as settings_module
-from millstream.analytics.rca.detection.incidents import Incident, UnknownIncident, find_incidents, incidents, record
 from millstream.analytics.rca.questions.bottleneck import find_bottleneck
 from millstream.analytics.rca.questions.compare import Side, compare
 from millstream.analytics.rca.questions.deploys import deploy_effects
@@ -21,13 +20,12 @@ from millstream.analytics.rca.questions.errors import error_families
 from millstream.analytics.rca.questions.impact import SLO
 from millstream.analytics.rca.questions.job import UnknownJob, job_story
 from millstream.analytics.rca.questions.noisy_neighbours import noisy_neighbours
-from millstream.analytics.rca.questions.postmortem import postmortem
 from millstream.analytics.rca.questions.timeseries import Timeseries, timeseries
 from millstream.analytics.rca.window import Window
 from millstream.cli.failure import Failure
+from millstream.cli.lazy_command import CommandEntry, group_of
 from millstream.cli.options import AsHtml, AsJson
 from millstream.cli.output import err, show, write
-from millstream.cli.rca_explain import explain
 from millstream.cli.timespan import From, Last, To, length, timespan
 from millstream.clickhouse import connect
 from millstream.pages import render_markdown
@@ -35,14 +33,25 @@ from millstream.pages.answers.bottleneck import bottleneck_page
 from millstream.pages.answers.compare import comparison_page
 from millstream.pages.answers.deploys import deploys_page
 from millstream.pages.answers.errors import errors_page
-from millstream.pages.answers.incidents import incidents_page
 from millstream.pages.answers.job import job_page
 from millstream.pages.answers.noisy_neighbours import noisy_neighbours_page
-from millstream.pages.answers.postmortem import postmortem_page
 
-app = typer.Typer(help="Root cause analysis: what changed, since when and where, with evidence.", no_args_is_help=True)
+# Detection and attribution compute with numpy, which takes a fifth of a second to load: only what uses it imports it.
+if TYPE_CHECKING:
+    from millstream.analytics.rca.detection.incidents import Incident
 
-app.command("explain")(explain)
+EXPLAIN = CommandEntry(
+    "explain",
+    "rca_explain:explain",
+    "Commands",
+    "Find the combination of tenant, type, host, release or label that explains a change of a metric.",
+)
+
+app = typer.Typer(
+    cls=group_of((EXPLAIN,)),
+    help="Root cause analysis: what changed, since when and where, with evidence.",
+    no_args_is_help=True,
+)
 
 
 @app.command("detect")
@@ -66,6 +75,9 @@ def detect(
 
       millstream rca detect --last 7d --dry-run
     """
+    from millstream.analytics.rca.detection.incidents import find_incidents, record
+    from millstream.pages.answers.incidents import incidents_page
+
     span = _window(last, start, end)
     client = _client()
     with Progress(console=err, transient=True) as progress:
@@ -92,6 +104,9 @@ def list_incidents(
 
     Example: millstream rca incidents --last 30d
     """
+    from millstream.analytics.rca.detection.incidents import incidents
+    from millstream.pages.answers.incidents import incidents_page
+
     span = _window(last, start, end)
     client = _client()
     found = incidents(client, span.start, span.end)
@@ -233,6 +248,10 @@ def report(
 
       millstream rca report --incident failure_rate-20261124-1005 --html postmortem.html
     """
+    from millstream.analytics.rca.detection.incidents import UnknownIncident
+    from millstream.analytics.rca.questions.postmortem import postmortem
+    from millstream.pages.answers.postmortem import postmortem_page
+
     try:
         found = postmortem(_client(), incident, slo=slo)
     except UnknownIncident as error:
@@ -246,7 +265,7 @@ def report(
         sys.stdout.write(render_markdown(page))
 
 
-def _worst(client: Client, found: Sequence[Incident], span: Window) -> Timeseries | None:
+def _worst(client: Client, found: "Sequence[Incident]", span: Window) -> Timeseries | None:
     """The time series of the incident with the highest score; None without incidents."""
     worst = max(found, key=lambda each: each.score, default=None)
     if worst is None:

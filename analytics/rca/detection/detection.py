@@ -10,10 +10,11 @@ lasting change adds up; a deviation opens when the sum is beyond chance, and sta
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from millstream.analytics.rca.detection.kinds import Kind, Nature
 
 Values = NDArray[np.float64]
 
@@ -53,28 +54,6 @@ CALM, CALM_STEPS = 2.0, 3
 
 LONG = timedelta(hours=2)
 """A deviation that lasts this long is a change of level, a shorter one a burst or a drop."""
-
-
-class Nature(StrEnum):
-    """What a series counts, which determines its chance error."""
-
-    COUNT = "count"
-    """`values` are numbers of events: submissions, starts."""
-
-    SHARE = "share"
-    """`values` are numbers of events among `trials`: failures among attempts."""
-
-    SIZE = "size"
-    """`values` are positive sizes with a long tail, measured on `trials` events: the p95 of waits, money."""
-
-
-class Kind(StrEnum):
-    """The form of a deviation."""
-
-    BURST = "burst"
-    DROP = "drop"
-    LEVEL = "level"
-    STALL = "stall"
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from clickhouse_connect.driver.client import Client
 
-from millstream.analytics.rca.detection.detection import (
-    DAY,
-    LONGEST_MEMORY_DAYS,
-    Deviation,
-    Nature,
-    deviations,
-)
+from millstream.analytics.rca.detection.detection import DAY, LONGEST_MEMORY_DAYS, Deviation, deviations
+from millstream.analytics.rca.detection.kinds import Nature
 from millstream.analytics.rca.detection.watched_series import STEP, WatchedSeries, watched_series
 from millstream.analytics.rca.metrics import STALLS
 from millstream.analytics.rca.window import Window

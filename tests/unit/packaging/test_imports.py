@@ -12,6 +12,7 @@ import pytest
 from millstream.cli.app import COMMANDS
 from millstream.cli.failure import RULES
 from millstream.cli.lazy_command import CommandEntry
+from millstream.cli.rca import EXPLAIN
 from tests.support.paths import ROOT
 
 FACES = (
@@ -72,6 +73,10 @@ def test_the_list_of_commands_is_printed_without_any_service_library() -> None:
 def test_what_needs_no_settings_reads_none(command: str) -> None:
     loaded = third_party_after(run_cli(command))
     assert not loaded & {"pydantic_settings", "structlog", "httpx", "psutil", "prometheus_client"}, loaded
+
+
+def test_questions_that_compute_nothing_load_no_numpy() -> None:
+    assert not third_party_after("import millstream.cli.rca") & {"numpy", "pyarrow", "pandas"}
 
 
 @pytest.mark.parametrize("command", ["submit", "job", "commands", "topics", "config"])
@@ -135,7 +140,7 @@ def test_a_wrong_name_is_an_attribute_error() -> None:
         _ = import_module("millstream").Wroker
 
 
-@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [*COMMANDS, EXPLAIN], ids=lambda entry: entry.name)
 def test_the_list_of_commands_repeats_the_first_paragraph_of_each_commands_help(entry: CommandEntry) -> None:
     command = entry.load()
     first = " ".join(command.help.strip().split("\n\n")[0].split())

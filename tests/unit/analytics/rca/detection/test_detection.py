@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from millstream.analytics.rca.detection.detection import Deviation, Kind, Nature, Series, deviations
+from millstream.analytics.rca.detection.detection import Deviation, Series, deviations
+from millstream.analytics.rca.detection.kinds import Kind, Nature
 
 STEP = timedelta(minutes=5)
 A_DAY = 288
