@@ -137,6 +137,23 @@ def test_a_year_that_cannot_be_is_a_dead_letter_and_a_submission_without_measure
     assert found in [[(4, days), (5, -1), (6, 0), (7, 0)] for days in (365, 366)]
 
 
+def test_durations_without_measure_are_bounded_so_that_no_rollup_refuses_the_batch(clickhouse: Client) -> None:
+    inf, now = float("inf"), datetime.now(UTC)
+    job = job_part(JobRequest(tenant=FORGER, job_type="j"))
+
+    def lasting(ms: float | None) -> bytes:
+        attempt = MAKE.attempt_part({"wait_ms": ms})
+        return MAKE.event(job, attempt, EventKind.SUCCEEDED, now, final=True, run_ms=ms)
+
+    durations = [1e300, 1e-300, -1e300, -0.0, inf, -inf, float("nan"), None, 0.001, 5.0, 3e10]
+    assert not writer_to(clickhouse).write(0, batch_of([lasting(ms) for ms in durations])).rejected
+    found = clickhouse.query("SELECT wait_ms, run_ms FROM job_events ORDER BY kafka_offset").result_rows
+    expected = [1e11, 0.0, 0.0, 0.0, None, None, None, None, 0.001, 5.0, 3e10]
+    assert found == [(each, each) for each in expected]
+    counted = clickhouse.query("SELECT sum(attempts) FROM latency_1m WHERE stage = 'run'").result_rows
+    assert counted == [(7,)]
+
+
 def test_a_batch_that_is_repeated_after_batches_of_many_days_is_dropped_in_every_table(clickhouse: Client) -> None:
     """Retention deletes most of the hostile rows at once, but the rollups keep them."""
 
