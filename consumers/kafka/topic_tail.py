@@ -21,8 +21,7 @@ class TopicTail:
 
     `settings`: of the consumer, as `KafkaConnection.consumer` makes them. `since_ms`: topics that are read from a
     moment on, in milliseconds since 1970, where that is before their start offset. `denied` is told of topics that must
-    not be read. Use it in a `with` block; not
-    thread-safe.
+    not be read. Use it in a `with` block; not thread-safe.
     """
 
     def __init__(

@@ -2,8 +2,7 @@
 
 import getpass
 import re
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
@@ -31,32 +30,7 @@ from millstream.terminal import styled
 app = typer.Typer(help="Commands to all workers; they stay active after a restart.", no_args_is_help=True)
 
 
-class Held(StrEnum):
-    """What can be paused and limited."""
-
-    TENANT = "tenant"
-    JOB_TYPE = "job_type"
-    LANE = "lane"
-
-
-class Revocable(StrEnum):
-    """What stays active until it is taken back."""
-
-    CANCEL_JOB = "cancel_job"
-    PAUSE = "pause"
-    SET_QUOTA = "set_quota"
-
-
-class Target(StrEnum):
-    """What a command may be about."""
-
-    JOB = "job"
-    TENANT = "tenant"
-    JOB_TYPE = "job_type"
-    LANE = "lane"
-
-
-What = Annotated[Held, typer.Argument(help="tenant, job_type or lane.")]
+What = Annotated[Literal["tenant", "job_type", "lane"], typer.Argument(help="tenant, job_type or lane.")]
 Name = Annotated[str, typer.Argument(help="Its name.")]
 Reason = Annotated[str, typer.Option(help="Why; shown by `millstream commands list`.")]
 
@@ -117,8 +91,13 @@ def quota(
 
 @app.command("revoke")
 def revoke_(
-    action: Annotated[Revocable, typer.Argument(help="What the command does: cancel_job, pause or set_quota.")],
-    scope: Annotated[Target, typer.Argument(help="job, tenant, job_type or lane.")],
+    action: Annotated[
+        Literal["cancel_job", "pause", "set_quota"],
+        typer.Argument(help="What the command does: cancel_job, pause or set_quota."),
+    ],
+    scope: Annotated[
+        Literal["job", "tenant", "job_type", "lane"], typer.Argument(help="job, tenant, job_type or lane.")
+    ],
     target: Name,
 ) -> None:
     """Take back a command that `millstream commands list` shows: afterwards everything is as if it had not been sent.

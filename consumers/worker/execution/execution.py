@@ -23,8 +23,7 @@ class Execution:
     owner of its partition runs it, so it does not start here; `finished_elsewhere`: that one has written its outcome.
     `retained`: it goes on although its partition is not held any more. `waits_again`: it had started and went back into
     its queue; `interruptions`: how often for a cancellation that nobody ordered. `started`: what its handler started
-    outside its own steps. Times in `_us` are microseconds since
-    1970, 0 before the moment they name.
+    outside its own steps. Times in `_us` are microseconds since 1970, 0 before the moment they name.
     """
 
     # Defaults of what most executions never change, so that it is not set for each of them.
