@@ -30,16 +30,16 @@ def records_of(source: Source, count: int) -> list[bytes]:
     return list(islice(found, count))
 
 
-@pytest.mark.parametrize("source", [EVENTS, LOW_VOLUME[0]], ids=lambda source: source.table)
+@pytest.mark.parametrize("source", [EVENTS, LOW_VOLUME[3]], ids=lambda source: source.table)
 def test_clickhouse_rejects_every_record_that_is_doubted_and_hardly_another(clickhouse: Client, source: Source) -> None:
     writer = Writer(clickhouse, RecordSchemas(REGISTRY, source.record), source, "topic", "id")
     doubts = Doubts(REGISTRY.schema_of(REGISTRY.id_of(source.record)), dated=source.dated)
     doubted, rejected = set(), set()
-    for offset, value in enumerate(records_of(source, 150)):
+    for offset, value in enumerate(records_of(source, 100)):
         if doubts.reason(value):
             doubted.add(offset)
         batch = InsertBatch(Intent(offset, offset + 1), Records.of([(offset, b"k", value)]))
         if writer.write(0, batch, refusals=1).rejected:
             rejected.add(offset)
     assert doubted <= rejected
-    assert len(doubted) >= 0.9 * len(rejected) > 0
+    assert len(doubted) >= 0.98 * len(rejected) > 0
