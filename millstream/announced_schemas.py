@@ -21,6 +21,9 @@ FIRST_ANSWER_WITHIN_S = 0.5
 IDLE_S = 60.0
 """The topic is no longer read when nobody has asked for this long."""
 
+CONFIRM_S = 1.0
+"""How long an answer is believed before the broker is asked whether the topic has grown."""
+
 RETRY_S = 1.0
 METADATA_WITHIN_S = 5.0
 
@@ -83,20 +86,35 @@ class AnnouncedSchemas:
                 raise self._denied(missing)
             consumer.assign([TopicPartition(self._topic, 0, self._next)])
             while not self._is_idle():
-                message = consumer.poll(RETRY_S)
+                message = consumer.poll(CONFIRM_S)
                 if message is None:
+                    self._confirm(consumer)
                     continue
                 error = message.error()
                 if error is None:
                     self._note(message.key() or b"")
                     self._next = (message.offset() or 0) + 1
                 elif error.code() == KafkaError._PARTITION_EOF:
+                    self._next = message.offset() or 0
                     self._at_end.set()
                 elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
                     # The client asks for its group in any case; nothing here needs it.
                     raise self._denied(error)
         finally:
             consumer.close()
+
+    def _confirm(self, consumer: Consumer) -> None:
+        """Ask the broker whether nothing was written behind what has been read. A consumer that hears nothing may be
+        cut off, or may have lost its right. Raises KafkaException."""
+        try:
+            found = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), METADATA_WITHIN_S)
+        except KafkaException as error:
+            raise self._denied(error.args[0]) from error
+        if found is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the brokers do not answer"))
+        if self._next != OFFSET_BEGINNING and found[1] > self._next:
+            self._problem = "not read to its end"
+            self._at_end.clear()
 
     def _denied(self, error: KafkaError) -> KafkaException:
         """The error, with a text that names the right if one is missing."""

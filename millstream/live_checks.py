@@ -4,9 +4,9 @@ A check that Kafka refuses is a result too: it names what could not be read, and
 """
 
 import shlex
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 
 from confluent_kafka import KafkaException
 
@@ -20,9 +20,6 @@ from millstream.settings import Settings
 
 LOOK_BACK_S = 300.0
 """How far back restarts are looked for, in seconds."""
-
-LOST_AFTER = 5
-"""Heartbeats that a worker may miss before it counts as gone."""
 
 CLOCK_SKEW_S = 2.0
 MANY_RESTARTS = 3
@@ -39,9 +36,7 @@ def live_checks(settings: Settings) -> Iterator[CheckResult]:
     yield from guarded(
         "workers",
         f"allow Read and Describe on topic {topics.heartbeats}",
-        lambda: check_workers(
-            read_workers(connection, topics.heartbeats, settings.codec, LOOK_BACK_S), datetime.now(UTC)
-        ),
+        lambda: check_workers(read_workers(connection, topics.heartbeats, settings.codec, LOOK_BACK_S), time.time()),
     )
     yield from guarded("commands", f"allow Read on topic {topics.commands}", lambda: _commands(settings))
     lanes = {f"{settings.worker.group}.{lane}": (topics.lane(lane),) for lane in topics.lanes}
@@ -66,17 +61,15 @@ def guarded(check: str, fix: str, run: Callable[[], Iterator[CheckResult]]) -> I
         yield CheckResult(check, "warning", f"cannot be checked: {error}", fix)
 
 
-def check_workers(workers: Mapping[str, SeenWorker], now: datetime) -> Iterator[CheckResult]:
-    """Who is alive, of which release; who has gone silent or starts again and again; whose clock is wrong."""
+def check_workers(workers: Mapping[str, SeenWorker], now: float) -> Iterator[CheckResult]:
+    """Who is alive, of which release; who has gone silent or starts again and again; whose clock is wrong. `now` is in
+    seconds since 1970."""
     alive: list[SeenWorker] = []
     silent: list[str] = []
     for name, worker in sorted(workers.items()):
-        age_s = (now - worker.last.occurred_at).total_seconds()
-        if worker.last.state is WorkerState.STOPPED:
-            continue
-        if worker.ahead_s is None and age_s > LOST_AFTER * worker.last.interval_s:
-            silent.append(f"{name} ({age_s:.0f} s ago, on {worker.last.host or 'an unknown host'})")
-        else:
+        if (silent_s := worker.silent_s(now)) is not None:
+            silent.append(f"{name} ({silent_s:.0f} s ago, on {worker.last.host or 'an unknown host'})")
+        elif worker.last.state is not WorkerState.STOPPED:
             alive.append(worker)
     if alive:
         releases = Counter(each.last.worker_version or "without a version" for each in alive)
@@ -107,14 +100,14 @@ def check_workers(workers: Mapping[str, SeenWorker], now: datetime) -> Iterator[
             f"in the last {LOOK_BACK_S / 60:.0f} minutes: {_some(named)}",
             "look for why in their logs" if max(restarted.values()) >= MANY_RESTARTS else "",
         )
-    skewed = {name: each.ahead_s for name, each in workers.items() if abs(each.ahead_s or 0) > CLOCK_SKEW_S}
+    skewed = {name: each.ahead_s for name, each in workers.items() if abs(each.ahead_s) > CLOCK_SKEW_S}
     if skewed:
-        named = [f"{name} {ahead_s:+.1f} s" for name, ahead_s in sorted(skewed.items()) if ahead_s is not None]
+        named = [f"{name} {ahead_s:+.1f} s" for name, ahead_s in sorted(skewed.items())]
         yield CheckResult(
             "clocks",
             "warning",
-            f"clocks of workers differ from this one: {_some(named)}; deadlines and wait times are wrong by as much",
-            "run NTP on those hosts, and on this one",
+            f"workers' clocks differ from the brokers': {_some(named)}; deadlines and wait times are wrong by as much",
+            "run NTP on those hosts, and on the brokers",
         )
 
 

@@ -19,7 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, OffsetSpec
 
 from millstream.consumers.worker.coordination.heartbeat_headers import WorkerProcess, headers_of
-from millstream.schemas import Codec, DecodeError, Heartbeat, KafkaConnection
+from millstream.schemas import Codec, DecodeError, Heartbeat, KafkaConnection, WorkerState
 from millstream.schemas.denial import named
 from millstream.topics import check_visible
 
@@ -27,17 +27,33 @@ REACH_WITHIN_S = 5.0
 _WITHOUT_MEMBERS = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
 MOST_HEARTBEATS = 200_000
 LISTEN_S = 1.5
-"""How long heartbeats are awaited once the topic is read to its end: a worker sends one each second."""
+"""How long heartbeats are awaited once the topic is read to its end, where a worker seems to be gone: it sends one each
+second, and the clock of this machine may be wrong."""
+
+LOST_AFTER = 5
+"""Heartbeats that a worker may miss before it counts as gone."""
 
 
 @dataclass
 class SeenWorker:
-    """A worker that sent heartbeats: its last one, the processes that had its name, and by how much its clock is ahead
-    of this one's, in seconds; None when no heartbeat arrived while we listened."""
+    """A worker that sent heartbeats: its last one, when the brokers received that, in seconds since 1970, and the
+    processes that had its name. `heard`: it arrived while we listened."""
 
     last: Heartbeat
+    received_at: float
     incarnations: set[str] = field(default_factory=set)
-    ahead_s: float | None = None
+    heard: bool = False
+
+    @property
+    def ahead_s(self) -> float:
+        """By how much the worker's clock is ahead of the brokers'."""
+        return self.last.occurred_at.timestamp() - self.received_at
+
+    def silent_s(self, now: float) -> float | None:
+        """For how long it has been silent without having said that it stops; None if it is not."""
+        age_s = now - self.received_at
+        is_silent = not self.heard and self.last.state is not WorkerState.STOPPED
+        return age_s if is_silent and age_s > LOST_AFTER * self.last.interval_s else None
 
 
 def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_back_s: float) -> dict[str, SeenWorker]:
@@ -45,10 +61,13 @@ def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_bac
     consumer = Consumer(connection.quiet.consumer("millstream-doctor", enable_partition_eof=True))
     workers: dict[str, SeenWorker] = {}
     try:
-        since = TopicPartition(topic, 0, int((time.time() - look_back_s) * 1000))
-        (start,) = consumer.offsets_for_times([since], REACH_WITHIN_S)
+        partition = TopicPartition(topic, 0, int((time.time() - look_back_s) * 1000))
+        (start,) = consumer.offsets_for_times([partition], REACH_WITHIN_S)
         if start.error is not None:
             raise KafkaException(start.error)
+        low, high = consumer.get_watermark_offsets(partition, REACH_WITHIN_S) or (0, 0)
+        if low == high:
+            return workers
         consumer.assign([start])
         deadline, at_end = time.monotonic() + REACH_WITHIN_S, False
         for _ in range(MOST_HEARTBEATS):
@@ -61,6 +80,8 @@ def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_bac
                     continue
                 if error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
+                if _is_complete(workers):
+                    break
                 if not at_end:
                     deadline, at_end = time.monotonic() + LISTEN_S, True
                 continue
@@ -68,16 +89,20 @@ def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_bac
                 heartbeat = codec.decode(message.value(), Heartbeat)
             except DecodeError:
                 continue
-            worker = workers.setdefault(heartbeat.worker_id, SeenWorker(heartbeat))
-            worker.last = heartbeat
+            worker = workers.setdefault(heartbeat.worker_id, SeenWorker(heartbeat, 0.0))
+            worker.last, worker.received_at, worker.heard = heartbeat, message.timestamp()[1] / 1000, at_end
             worker.incarnations.add(WorkerProcess.of(heartbeat.worker_id, headers_of(message)).incarnation)
-            if at_end:
-                worker.ahead_s = heartbeat.occurred_at.timestamp() - time.time()
     except KafkaException as error:
         raise named(error, connection.user, "Read", f"topic {topic}") from error
     finally:
         consumer.close()
     return workers
+
+
+def _is_complete(workers: Mapping[str, SeenWorker]) -> bool:
+    """Whether some worker runs, and none seems to be gone."""
+    running = [each for each in workers.values() if each.last.state is not WorkerState.STOPPED]
+    return bool(running) and all(each.silent_s(time.time()) is None for each in running)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -12,8 +12,8 @@ from millstream.schemas import Codec, DeadLetter, DeadReason, KafkaConnection, T
 from millstream.schemas.denial import named
 from millstream.schemas.fatal_error import cause_of_failure
 
-LETTERS_AT_ONCE = 100
-"""So many are in the producer at a time: a letter may be a megabyte."""
+LETTERS_AT_ONCE, LETTER_BYTES_AT_ONCE = 100, 8 * 1024 * 1024
+"""So many are in the producer at a time; one of them may be larger by itself."""
 
 UUID_TEXT = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -42,8 +42,8 @@ class DeadLetterSender:
 
     def send(self, partition: int, rejected: Sequence[RejectedRecord], timeout: float = 30) -> None:
         """Returns when the broker has all of them; raises `KafkaException` otherwise. A repeat sends them again."""
-        for first in range(0, len(rejected), LETTERS_AT_ONCE):
-            self._send(partition, rejected[first : first + LETTERS_AT_ONCE], timeout)
+        for together in _groups(rejected):
+            self._send(partition, together, timeout)
 
     def _send(self, partition: int, rejected: Sequence[RejectedRecord], timeout: float) -> None:
         producer = self._connect()
@@ -105,3 +105,18 @@ class DeadLetterSender:
             if self._producer is None:
                 self._producer = Producer(self._connection.producer(client_id=self._sender))
             return self._producer
+
+
+def _groups(rejected: Sequence[RejectedRecord]) -> Iterator[list[RejectedRecord]]:
+    """The records in groups whose letters are in memory at the same time."""
+    group: list[RejectedRecord] = []
+    size = 0
+    for each in rejected:
+        more = len(each.value or b"")
+        if group and (len(group) == LETTERS_AT_ONCE or size + more > LETTER_BYTES_AT_ONCE):
+            yield group
+            group, size = [], 0
+        group.append(each)
+        size += more
+    if group:
+        yield group

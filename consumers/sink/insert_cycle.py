@@ -137,7 +137,13 @@ class InsertCycle:
         self._retries.succeeded(partition)
         for record in itertools.islice(result.rejected, LOGGED_REJECTIONS):
             reason = status.shown(record.reason)
-            log.warning("record_rejected", partition=partition.number, offset=record.offset, reason=reason)
+            log.warning(
+                "record_rejected",
+                topic=self._commits.topic,
+                partition=partition.number,
+                offset=record.offset,
+                reason=reason,
+            )
 
     def _limits(self, partitions: int) -> BatchLimits:
         config = self._config

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from millstream.consumers.sink.avro_file import AvroFile
 from millstream.schemas.codec import DecodeError, schema_id_of
@@ -42,7 +43,7 @@ class RecordSchemas:
         self._lock = threading.Lock()
         # Asking a registry may block for long; this thread starts when it is first needed.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sink-schemas")
-        self._asked: dict[bytes, tuple[float, Future[AvroFile]]] = {}
+        self._asked: dict[bytes, tuple[float, Future[_Answer]]] = {}
         self._unannounced: set[bytes] = set()
 
     def file(self, header: bytes) -> AvroFile:
@@ -79,28 +80,49 @@ class RecordSchemas:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _cause(self, header: bytes, now: float) -> str | None:
-        asked_at, answer = self._asked.get(header, (now, None))
+        asked_at, asked = self._asked.get(header, (now, None))
         wait_s = 0.0
-        if answer is None or (answer.done() and now - asked_at >= ASK_AGAIN_S):
-            answer = self._thread.submit(self.file, header)
-            self._asked[header] = now, answer
+        if asked is None or (asked.done() and now - asked_at >= ASK_AGAIN_S):
+            asked = self._thread.submit(self._ask, header)
+            self._asked[header] = now, asked
             wait_s = ANSWER_WITHIN_S
         try:
-            answer.result(wait_s)
-        except (NewerSchema, RegistryUnavailable) as error:
-            return str(error)
+            answer = asked.result(wait_s)
         except TimeoutError:
             return None if header in self._unannounced else NOT_ANSWERED
-        except UnannouncedSchema:
+        if answer.waits_for:
+            return answer.waits_for
+        if answer.unannounced:
             # It is asked again, because a release may announce it later; until the next answer this one counts.
             self._unannounced.add(header)
             return None
-        except (DecodeError, UnknownSchema):
+        if answer.refused:
             if len(self._refused) >= MOST_REFUSED:
                 self._refused.clear()
             self._refused.add(header)
         del self._asked[header]
         return None
+
+    def _ask(self, header: bytes) -> "_Answer":
+        try:
+            self.file(header)
+        except (NewerSchema, RegistryUnavailable) as error:
+            return _Answer(waits_for=str(error))
+        except UnannouncedSchema:
+            return _Answer(unannounced=True)
+        except (DecodeError, UnknownSchema):
+            return _Answer(refused=True)
+        return _Answer()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is known of a header: what its records wait for, or why they can never be inserted. It is kept, so it is no
+    exception: that would keep the records of everyone whom it passed through."""
+
+    waits_for: str = ""
+    unannounced: bool = False
+    refused: bool = False
 
 
 def _names_a_schema(header: bytes) -> bool:

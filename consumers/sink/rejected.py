@@ -2,7 +2,7 @@
 unhealthy or because they are too large."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -64,17 +64,31 @@ class Trial:
     def rejected(self, records: Records) -> list[RejectedRecord]:
         """The records that are rejected even alone, while valid ones of their size are not. Raises `DatabaseError`
         when the server turns out to be unhealthy."""
-        doubtful = [(record, reason) for record in records if (reason := self._doubt(record[2] or b""))]
-        apart = Records.of(record for record, _ in doubtful)
-        if len(doubtful) <= SEARCHED or self._reason(apart) is None:
-            return find_rejected(records, self._rejection)
-        self._insert(self._control(apart.part(0, 1)))
-        offsets = set(apart.offsets)
-        others = Records.of(record for record in records if record[0] not in offsets)
+        doubtful = {record[0]: reason for record in records if (reason := self._doubt(record[2] or b""))}
+        others = Records.of(record for record in records if record[0] not in doubtful)
         found = find_rejected(others, self._rejection) if len(others) else []
-        return sorted(
-            found + [RejectedRecord(*record, reason) for record, reason in doubtful], key=lambda each: each.offset
-        )
+        if doubtful:
+            found += self._rejected_of(Records.of(record for record in records if record[0] in doubtful), doubtful)
+        return sorted(found, key=lambda each: each.offset)
+
+    def _rejected_of(self, records: Records, doubts: Mapping[int, str]) -> list[RejectedRecord]:
+        """Those of the doubtful records that are rejected. A valid one is accepted before and after them."""
+        control = self._control(records.part(0, 1))
+        self._insert(control)
+        if len(records) > SEARCHED:
+            refused = self._reason(records) is not None
+            found = [RejectedRecord(*record, doubts[record[0]]) for record in records] if refused else []
+        else:
+            alone = (records.part(number, number + 1) for number in range(len(records)))
+            found = [
+                RejectedRecord(*record, reason)
+                for one in alone
+                if (reason := self._reason(one)) is not None
+                for record in one
+            ]
+        if found:
+            self._insert(control)
+        return found
 
     def _rejection(self, records: Records) -> str | None:
         reason = self._reason(records)

@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 from millstream.consumers.sink.sources import BY_TABLE
 from millstream.local.process import ChildProcess
 from millstream.producers import JobClient, NewJob
+from millstream.rights.table import Right
 from millstream.schemas import (
     Alert,
     Change,
@@ -48,7 +49,8 @@ LITTLE_ROOM = {
 
 
 class SecuredService:
-    """A service that is started again when it has ended, as its supervisor does."""
+    """A service that is started again when it has ended, as its supervisor does. `lacked`: the rights that were last
+    taken from it."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class SecuredService:
         self.role = role
         self.log = ServiceLog()
         self.started_at = 0
+        self.lacked: list[Right] = []
         self._installation, self._command, self._settings = installation, command, settings
         self._is_ready = is_ready
         self.process: ChildProcess | None = None

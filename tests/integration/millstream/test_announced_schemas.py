@@ -1,7 +1,7 @@
 """A schema id that is not known is a newer release's only if a release has announced it on `jobs.commands`."""
 
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from millstream.producers.commands_topic import write_records
 from millstream.schemas import Codec, DeadLetter, KafkaConnection, PinnedRegistry, RegistryUnavailable, TopicCatalogue
 from millstream.schemas.codec import HEADER
 from millstream.schemas.registry import ANNOUNCEMENT_KEY, pinned_schemas
+from millstream.topics import apply_topics
+from tests.support.brokers import one_node
 from tests.support.eventlog import TopicReader
 from tests.support.running_sink import running
 from tests.support.waiting import eventually
@@ -69,6 +71,16 @@ def test_while_the_announcements_cannot_be_read_nothing_is_taken_for_garbage_and
     monkeypatch.setattr(announced_schemas, "FIRST_ANSWER_WITHIN_S", 3600.0)
     with pytest.raises(RegistryUnavailable, match="no-such-prefix"):
         announced.newest()
+
+
+def test_announcements_that_no_broker_confirms_any_more_decide_nothing(tmp_path: Path) -> None:
+    topics = TopicCatalogue(partitions=1)
+    with contextmanager(one_node)(tmp_path) as broker:
+        connection = KafkaConnection(broker.bootstrap)
+        apply_topics(connection, topics)
+        announced = AnnouncedSchemas(connection, topics)
+        eventually(lambda: newest(announced), lambda found: found == KNOWN)
+    eventually(lambda: newest(announced), lambda found: found == 0)
 
 
 def test_a_made_up_schema_id_is_a_dead_letter_and_holds_no_partition_up_and_an_announced_one_waits(

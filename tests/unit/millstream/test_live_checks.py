@@ -11,25 +11,28 @@ from millstream.live_state import GroupPosition, SeenWorker
 from millstream.schemas import Action, Command, Heartbeat, Scope, WorkerState
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+NOW_S = NOW.timestamp()
 
 
 def seen(
     age_s: float = 0.5,
     *,
-    ahead_s: float | None = 0.0,
+    ahead_s: float = 0.0,
+    heard: bool = False,
     incarnations: int = 1,
     state: WorkerState = WorkerState.RUNNING,
     version: str = "",
 ) -> SeenWorker:
     last = Heartbeat(
         worker_id="w",
-        occurred_at=NOW - timedelta(seconds=age_s),
+        occurred_at=NOW - timedelta(seconds=age_s - ahead_s),
         state=state,
         worker_version=version,
         busy=2,
         capacity=10,
     )
-    return SeenWorker(last, {str(number) for number in range(incarnations)}, ahead_s)
+    incarnation_ids = {str(number) for number in range(incarnations)}
+    return SeenWorker(last, (NOW - timedelta(seconds=age_s)).timestamp(), incarnation_ids, heard)
 
 
 def statuses(results: Iterator[CheckResult]) -> dict[str, str]:
@@ -37,32 +40,39 @@ def statuses(results: Iterator[CheckResult]) -> dict[str, str]:
 
 
 def test_living_workers_are_counted_by_release() -> None:
-    (result,) = check_workers({"a": seen(version="1.2"), "b": seen(version="1.3"), "c": seen(version="1.3")}, NOW)
+    (result,) = check_workers(
+        {"a": seen(version="1.2"), "b": seen(version="1.3"), "c": seen(version="1.3")}, NOW.timestamp()
+    )
     assert result.status == "ok"
     assert "3 alive (1 of 1.2, 2 of 1.3), 6 jobs running, 30 could run at once" in result.detail
 
 
 def test_no_worker_at_all_is_a_warning_with_the_command_that_starts_one() -> None:
-    (result,) = check_workers({}, NOW)
+    (result,) = check_workers({}, NOW_S)
     assert result.status == "warning" and "millstream worker" in result.fix
 
 
 def test_a_worker_that_fell_silent_is_named_and_one_that_stopped_is_not() -> None:
-    silent = seen(30, ahead_s=None)
-    stopped = seen(30, ahead_s=None, state=WorkerState.STOPPED)
-    found = list(check_workers({"alive": seen(), "dead": silent, "gone": stopped}, NOW))
+    workers = {
+        "alive": seen(),
+        "heard": seen(30, heard=True),
+        "dead": seen(30),
+        "gone": seen(30, state=WorkerState.STOPPED),
+    }
+    found = list(check_workers(workers, NOW_S))
     assert [each.status for each in found] == ["ok", "warning"]
-    assert "dead (30 s ago" in found[1].detail and "gone" not in found[1].detail
+    assert "2 alive" in found[0].detail
+    assert "dead (30 s ago" in found[1].detail and "gone" not in found[1].detail and "heard" not in found[1].detail
 
 
 def test_restarts_are_shown_and_many_are_a_warning() -> None:
-    assert statuses(check_workers({"a": seen(incarnations=2)}, NOW))["restarts"] == "ok"
-    assert statuses(check_workers({"a": seen(incarnations=5)}, NOW))["restarts"] == "warning"
-    assert "restarts" not in statuses(check_workers({"a": seen()}, NOW))
+    assert statuses(check_workers({"a": seen(incarnations=2)}, NOW_S))["restarts"] == "ok"
+    assert statuses(check_workers({"a": seen(incarnations=5)}, NOW_S))["restarts"] == "warning"
+    assert "restarts" not in statuses(check_workers({"a": seen()}, NOW_S))
 
 
 def test_a_worker_whose_clock_differs_is_named_with_the_difference() -> None:
-    found = {each.check: each for each in check_workers({"a": seen(), "b": seen(-90, ahead_s=90.0)}, NOW)}
+    found = {each.check: each for each in check_workers({"a": seen(), "b": seen(ahead_s=90.0)}, NOW_S)}
     assert found["clocks"].status == "warning"
     assert "b +90.0 s" in found["clocks"].detail and "a " not in found["clocks"].detail.partition("b ")[0][-3:]
 

@@ -29,22 +29,34 @@ WITHIN_S = 30
 
 
 @pytest.fixture(scope="module")
-def tables(installation: Installation, clickhouse_url: str) -> Iterator[dict[str, str]]:
-    """Settings of a database in which a tenant has spent its budget."""
-    database = TestDatabase(clickhouse_url)
+def database(clickhouse_url: str) -> Iterator[TestDatabase]:
+    made = TestDatabase(clickhouse_url)
+    yield made
+    made.drop()
+
+
+@pytest.fixture(scope="module")
+def priced(installation: Installation, database: TestDatabase, clickhouse_url: str) -> dict[str, str]:
+    """Settings of a database with a budget and prices."""
     settings = {"MILLSTREAM_CLICKHOUSE__URL": clickhouse_url, "MILLSTREAM_CLICKHOUSE__DATABASE": database.name}
     (installation.folder / "budgets.yaml").write_text("budgets:\n  - {tenant: acme, monthly_cost: 1}\n", "utf-8")
     book = "instance_type,purchase_option,price_per_hour,vcpus\ndefault,,1,1\nbox,,2,1\n"
     (installation.folder / "prices.csv").write_text(book, "utf-8")
     installation.done("operator", "budgets", "load", "budgets.yaml", **settings)
     installation.done("operator", "prices", "load", "prices.csv", "--replace", **settings)
+    return settings
+
+
+@pytest.fixture
+def tables(priced: dict[str, str], database: TestDatabase) -> dict[str, str]:
+    """Settings of a database in which a tenant has spent its budget. Each test spends it, because others empty tables
+    of the database."""
     database.client().command(
         "INSERT INTO job_attempts (job_id, attempt, tenant, job_type, lane, outcome, final, submitted_at, finished_at, "
         "run_ms, total_ms, instance_type) SELECT generateUUIDv4(), 1, 'acme', 't.add', 'default', 'succeeded', true, "
         "now(), now(), 3600000000, 1, 'box'"
     )
-    yield settings
-    database.drop()
+    return priced
 
 
 def _refused(call: Callable[[], object], right: Right) -> None:
@@ -272,26 +284,26 @@ OF_KAFKA = {
 
 
 @pytest.fixture(scope="module")
-def results(installation: Installation, tables: dict[str, str]) -> dict[str, str]:
+def results(installation: Installation, priced: dict[str, str]) -> dict[str, str]:
     """What `doctor` finds with all its rights."""
-    found = _doctor(installation, tables)
+    found = _doctor(installation, priced)
     assert not [each for each in found.values() if "right" in each["detail"]]
     return {check: each["status"] for check, each in found.items()}
 
 
-def _doctor(installation: Installation, tables: dict[str, str]) -> dict[str, dict[str, str]]:
-    found = json.loads(installation.run("doctor", "doctor", "--json", **tables).stdout)
+def _doctor(installation: Installation, settings: dict[str, str]) -> dict[str, dict[str, str]]:
+    found = json.loads(installation.run("doctor", "doctor", "--json", **settings).stdout)
     return {each["check"]: each for each in found if each["check"] in OF_KAFKA}
 
 
 @pytest.mark.parametrize(("row", "operation"), every_right("doctor", short=[("kafka-cluster", "DescribeConfigs")]))
 def test_doctor_without_a_right_warns_of_what_it_cannot_check_and_checks_all_else(
-    installation: Installation, tables: dict[str, str], results: dict[str, str], row: Row, operation: Operation
+    installation: Installation, priced: dict[str, str], results: dict[str, str], row: Row, operation: Operation
 ) -> None:
     blind = DOCTOR[row.name, operation]
     right, taken = _without(installation, row, operation)
     with taken:
-        found = _doctor(installation, tables)
+        found = _doctor(installation, priced)
     for check in blind:
         each = found.pop(check)
         assert each["status"] == "warning" and names(each["detail"], "doctor", right), each

@@ -1,6 +1,9 @@
 """A partition waits at a record that a newer release wrote, or whose schema the registry does not tell; the others go
 on, and no record is lost, inserted twice or sent to the dead letters."""
 
+import gc
+import weakref
+
 import pytest
 import structlog
 from confluent_kafka import KafkaError, TopicPartition
@@ -8,7 +11,10 @@ from confluent_kafka import KafkaError, TopicPartition
 from millstream.consumers.sink import holds as holds_module
 from millstream.consumers.sink import reading as reading_module
 from millstream.consumers.sink import record_schemas as record_schemas_module
+from millstream.consumers.sink.avro_file import HEADER_BYTES
 from millstream.consumers.sink.record_schemas import RecordSchemas
+from millstream.schemas import PinnedRegistry, RegistryUnavailable
+from millstream.schemas.registry import NewerSchema, Schema, UnannouncedSchema, UnknownSchema
 from tests.support.scripted_group import ScriptedMessage
 from tests.support.scripted_sink import EVENT, NEWER, NEWER_ID, TOPIC, Parts, ScriptedRegistry
 from tests.support.waiting import until
@@ -204,3 +210,22 @@ def test_a_warning_a_minute_names_topic_partition_offset_and_schema(monkeypatch:
         monkeypatch.setattr(holds_module, "WARN_INTERVAL_S", 0.0)
         parts.turn()
     assert len([line for line in lines if line["event"] == "partition_held"]) == 2
+
+
+@pytest.mark.parametrize("error", [NewerSchema, UnannouncedSchema, UnknownSchema, RegistryUnavailable])
+def test_what_is_remembered_of_a_schema_id_does_not_keep_the_batch_in_which_it_was(error: type[Exception]) -> None:
+    class Refusing(PinnedRegistry):
+        def schema_of(self, schema_id: int) -> Schema:
+            raise error("no such schema")
+
+    schemas = RecordSchemas(Refusing(), "JobEvent")
+
+    def look() -> weakref.ref[object]:
+        batch = Parts()
+        schemas.unreadable({NEWER[:HEADER_BYTES]})
+        return weakref.ref(batch)
+
+    kept = [look() for _ in range(3)]
+    gc.collect()
+    assert [each() for each in kept] == [None] * len(kept)
+    schemas.close()
