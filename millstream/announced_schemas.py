@@ -22,7 +22,10 @@ IDLE_S = 60.0
 """The topic is no longer read when nobody has asked for this long."""
 
 CONFIRM_S = 1.0
-"""How long an answer is believed before the broker is asked whether the topic has grown."""
+"""How long after the last record the broker is asked whether it is still there."""
+
+BELIEVED_S = 15.0
+"""How long what has been read is believed while no broker confirms it."""
 
 RETRY_S = 1.0
 METADATA_WITHIN_S = 5.0
@@ -51,6 +54,7 @@ class AnnouncedSchemas:
         self._next = OFFSET_BEGINNING
         self._newest = 0
         self._at_end = threading.Event()
+        self._confirmed_at = 0.0
         self._problem = "not read to its end yet"
 
     def newest(self) -> int:
@@ -95,7 +99,7 @@ class AnnouncedSchemas:
                     self._note(message.key() or b"")
                     self._next = (message.offset() or 0) + 1
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    self._next = message.offset() or 0
+                    self._confirmed_at = time.monotonic()
                     self._at_end.set()
                 elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
                     # The client asks for its group in any case; nothing here needs it.
@@ -104,17 +108,16 @@ class AnnouncedSchemas:
             consumer.close()
 
     def _confirm(self, consumer: Consumer) -> None:
-        """Ask the broker whether nothing was written behind what has been read. A consumer that hears nothing may be
-        cut off, or may have lost its right. Raises KafkaException."""
+        """Ask the broker for the end of the topic: a consumer that hears nothing may be cut off, or may have lost its
+        right. Raises KafkaException without the right, and when no answer has come for `BELIEVED_S`."""
         try:
-            found = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), METADATA_WITHIN_S)
+            consumer.get_watermark_offsets(TopicPartition(self._topic, 0), METADATA_WITHIN_S)
         except KafkaException as error:
-            raise self._denied(error.args[0]) from error
-        if found is None:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the brokers do not answer"))
-        if self._next != OFFSET_BEGINNING and found[1] > self._next:
-            self._problem = "not read to its end"
-            self._at_end.clear()
+            denied = error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+            if denied or time.monotonic() - self._confirmed_at > BELIEVED_S:
+                raise self._denied(error.args[0]) from error
+        else:
+            self._confirmed_at = time.monotonic()
 
     def _denied(self, error: KafkaError) -> KafkaException:
         """The error, with a text that names the right if one is missing."""

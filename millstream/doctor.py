@@ -22,7 +22,7 @@ from millstream.analytics.sql import rows
 from millstream.analytics.warehouse.migrate import pending
 from millstream.analytics.warehouse.pause import pausing
 from millstream.analytics.warehouse.reconciliation.differing import complete_since, differing_periods
-from millstream.check_result import CheckResult
+from millstream.check_result import CheckResult, side_by_side
 from millstream.live_checks import guarded, live_checks
 from millstream.rights.connection import ConnectionRejected, check_connection
 from millstream.schemas.denial import named
@@ -46,11 +46,11 @@ SEGMENT_DAYS = 7
 
 
 def run_checks(settings: Settings, connect: Callable[[Settings], Client]) -> Iterator[CheckResult]:
-    """Run all checks, one after the other. `connect` opens the ClickHouse client."""
+    """Run all checks. `connect` opens the ClickHouse client."""
     yield _versions()
-    yield from _kafka(settings)
-    yield from _clickhouse(settings, connect)
-    yield _tracker(settings)
+    yield from side_by_side(
+        [lambda: _kafka(settings), lambda: _clickhouse(settings, connect), lambda: [_tracker(settings)]]
+    )
     yield _local_tools()
 
 
@@ -80,10 +80,14 @@ def _kafka(settings: Settings) -> Iterator[CheckResult]:
         return
     count = len(cluster.brokers)
     yield CheckResult("kafka", "ok", f"{settings.kafka.bootstrap}: {count} broker{'s' if count > 1 else ''}")
-    yield from guarded("topics", "allow Describe and DescribeConfigs on the topics", lambda: iter([_topics(settings)]))
-    yield from _unfinished_growth(settings)
-    yield from _broker_settings(settings, admin, next(iter(cluster.brokers)))
-    yield from live_checks(settings)
+    yield from side_by_side(
+        [
+            guarded("topics", "allow Describe and DescribeConfigs on the topics", lambda: [_topics(settings)]),
+            lambda: _unfinished_growth(settings),
+            lambda: _broker_settings(settings, admin, next(iter(cluster.brokers))),
+            *live_checks(settings),
+        ]
+    )
 
 
 def _no_broker(settings: Settings, reason: str) -> CheckResult:

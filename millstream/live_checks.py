@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from confluent_kafka import KafkaException
 
-from millstream.check_result import CheckResult
+from millstream.check_result import Check, CheckResult
 from millstream.consumers.sink.sources import EVENTS, LOW_VOLUME
 from millstream.live_state import GroupPosition, SeenWorker, read_positions, read_workers
 from millstream.producers import CommandsUnreadable, active_commands
@@ -23,42 +23,56 @@ LOOK_BACK_S = 300.0
 
 CLOCK_SKEW_S = 2.0
 MANY_RESTARTS = 3
-FAR_BEHIND = 100_000
 SHOWN_PAUSES = 10
+FAR_BEHIND = 100_000
 """Records behind which a sink or a tracker counts as lagging: the sink's largest batch."""
 
 Position = Mapping[str, GroupPosition]
+Judge = Callable[[Position], Iterator[CheckResult]]
 
 
-def live_checks(settings: Settings) -> Iterator[CheckResult]:
+def live_checks(settings: Settings) -> list[Check]:
     """All checks of what runs."""
     connection, topics = settings.connection.quiet, settings.catalogue
-    yield from guarded(
-        "workers",
-        f"allow Read and Describe on topic {topics.heartbeats}",
-        lambda: check_workers(read_workers(connection, topics.heartbeats, settings.codec, LOOK_BACK_S), time.time()),
-    )
-    yield from guarded("commands", f"allow Read on topic {topics.commands}", lambda: _commands(settings))
     lanes = {f"{settings.worker.group}.{lane}": (topics.lane(lane),) for lane in topics.lanes}
     overflow = {f"{settings.worker.group}.{OVERFLOW_GROUP}": tuple(topics.overflow(lane) for lane in topics.lanes)}
     sinks = {source.group(settings.sink.group): (source.topic(topics),) for source in (EVENTS, *LOW_VOLUME)}
     tracker = {f"{topics.prefix}tracker": (topics.events,)}
-    for name, groups, judge in (
-        ("lanes", {**lanes, **overflow}, check_lanes),
-        ("sink lag", sinks, check_sinks),
-        ("tracker lag", tracker, check_tracker),
-    ):
-        yield from guarded(name, f"allow Describe on groups {', '.join(groups)}", _positions(settings, groups, judge))
+
+    def workers() -> Iterator[CheckResult]:
+        found = read_workers(connection, topics.heartbeats, settings.codec, LOOK_BACK_S)
+        return check_workers(found, time.time())
+
+    def of_groups(name: str, groups: Mapping[str, Sequence[str]], judge: Judge) -> Check:
+        return guarded(
+            name, f"allow Describe on groups {', '.join(groups)}", lambda: judge(read_positions(connection, groups))
+        )
+
+    return [
+        guarded("workers", f"allow Read and Describe on topic {topics.heartbeats}", workers),
+        guarded(
+            "commands",
+            f"allow Read on topic {topics.commands}",
+            lambda: check_commands(active_commands(connection, topics, settings.codec)),
+        ),
+        of_groups("lanes", {**lanes, **overflow}, check_lanes),
+        of_groups("sink lag", sinks, check_sinks),
+        of_groups("tracker lag", tracker, check_tracker),
+    ]
 
 
-def guarded(check: str, fix: str, run: Callable[[], Iterator[CheckResult]]) -> Iterator[CheckResult]:
-    """The results of a check; when Kafka refuses it or does not answer, a warning that says so."""
-    try:
-        yield from run()
-    except KafkaException as error:
-        yield CheckResult(check, "warning", f"cannot be checked: {error.args[0].str()}", fix)
-    except CommandsUnreadable as error:
-        yield CheckResult(check, "warning", f"cannot be checked: {error}", fix)
+def guarded(check: str, fix: str, run: Check) -> Check:
+    """The check; when Kafka refuses it or does not answer, it finds a warning that says so."""
+
+    def result() -> Iterator[CheckResult]:
+        try:
+            yield from run()
+        except KafkaException as error:
+            yield CheckResult(check, "warning", f"cannot be checked: {error.args[0].str()}", fix)
+        except CommandsUnreadable as error:
+            yield CheckResult(check, "warning", f"cannot be checked: {error}", fix)
+
+    return result
 
 
 def check_workers(workers: Mapping[str, SeenWorker], now: float) -> Iterator[CheckResult]:
@@ -174,16 +188,6 @@ def _readers(check: str, positions: Position, command: str, who: str, where: str
             f"wait, look at its log, or start another `{command}`",
         )
     return CheckResult(check, "ok", f"{behind:,} records behind")
-
-
-def _positions(
-    settings: Settings, groups: Mapping[str, Sequence[str]], judge: Callable[[Position], Iterator[CheckResult]]
-) -> Callable[[], Iterator[CheckResult]]:
-    return lambda: judge(read_positions(settings.connection.quiet, groups))
-
-
-def _commands(settings: Settings) -> Iterator[CheckResult]:
-    return check_commands(active_commands(settings.connection.quiet, settings.catalogue, settings.codec))
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -73,7 +73,11 @@ def test_while_the_announcements_cannot_be_read_nothing_is_taken_for_garbage_and
         announced.newest()
 
 
-def test_announcements_that_no_broker_confirms_any_more_decide_nothing(tmp_path: Path) -> None:
+def test_announcements_that_no_broker_confirms_any_more_decide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announced_schemas, "BELIEVED_S", 0.0)
+    monkeypatch.setattr(announced_schemas, "METADATA_WITHIN_S", 1.0)
     topics = TopicCatalogue(partitions=1)
     with contextmanager(one_node)(tmp_path) as broker:
         connection = KafkaConnection(broker.bootstrap)

@@ -117,6 +117,6 @@ def test_a_check_that_kafka_refuses_is_named_with_the_right_that_is_missing() ->
         raise KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
         yield
 
-    (result,) = guarded("lanes", "allow Describe on groups g", refused)
+    (result,) = guarded("lanes", "allow Describe on groups g", refused)()
     assert (result.check, result.status, result.fix) == ("lanes", "warning", "allow Describe on groups g")
     assert "cannot be checked" in result.detail
