@@ -4,9 +4,10 @@ Every function raises `KafkaException` when it cannot find out; for want of a ri
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -16,14 +17,22 @@ from confluent_kafka import (
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from millstream.consumers.worker.coordination.heartbeat_headers import WorkerProcess, headers_of
 from millstream.schemas import Codec, DecodeError, Heartbeat, KafkaConnection, WorkerState
 from millstream.schemas.denial import named
 from millstream.topics import check_visible
 
+Answer = TypeVar("Answer")
+
 REACH_WITHIN_S = 5.0
+ASK_AGAIN_S = 0.1
+COORDINATOR_MOVES = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 _WITHOUT_MEMBERS = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
 MOST_HEARTBEATS = 200_000
 LISTEN_S = 1.5
@@ -66,8 +75,6 @@ def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_bac
         if start.error is not None:
             raise KafkaException(start.error)
         low, high = consumer.get_watermark_offsets(partition, REACH_WITHIN_S) or (0, 0)
-        if low == high:
-            return workers
         consumer.assign([start])
         deadline, at_end = time.monotonic() + REACH_WITHIN_S, False
         for _ in range(MOST_HEARTBEATS):
@@ -80,7 +87,7 @@ def read_workers(connection: KafkaConnection, topic: str, codec: Codec, look_bac
                     continue
                 if error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
-                if _is_complete(workers):
+                if low == high or _is_complete(workers):
                     break
                 if not at_end:
                     deadline, at_end = time.monotonic() + LISTEN_S, True
@@ -131,13 +138,12 @@ def read_positions(connection: KafkaConnection, groups: Mapping[str, Sequence[st
     end = _offsets(admin, every.values(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
     listed = admin.list_consumer_groups(request_timeout=REACH_WITHIN_S).result()
     active = {each.group_id for each in listed.valid if each.state not in _WITHOUT_MEMBERS}
-    described = admin.describe_consumer_groups(list(groups), request_timeout=REACH_WITHIN_S)
     positions = {}
     for group, of_group in partitions.items():
         # The description finds no group of the protocol `consumer` (KIP-848), and the list none that may not be read.
         try:
-            is_active = _has_members(described[group]) or group in active
-            committed = _committed(admin, group, of_group)
+            is_active = _once_coordinated(partial(_has_members, admin, group)) or group in active
+            committed = _once_coordinated(partial(_committed, admin, group, of_group))
         except KafkaException as error:
             raise named(error, connection.user, "Describe", f"group {group}") from error
         behind = 0
@@ -148,7 +154,21 @@ def read_positions(connection: KafkaConnection, groups: Mapping[str, Sequence[st
     return positions
 
 
-def _has_members(described: "Future[ConsumerGroupDescription]") -> bool:
+def _once_coordinated(ask: Callable[[], Answer]) -> Answer:
+    """The answer about a group. Its coordinator is being chosen for a moment after the cluster was made or a broker
+    died."""
+    deadline = time.monotonic() + REACH_WITHIN_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in COORDINATOR_MOVES or time.monotonic() > deadline:
+                raise
+            time.sleep(ASK_AGAIN_S)
+
+
+def _has_members(admin: AdminClient, group: str) -> bool:
+    described = admin.describe_consumer_groups([group], request_timeout=REACH_WITHIN_S)[group]
     try:
         return bool(described.result(REACH_WITHIN_S + 1).members)
     except KafkaException as error:
