@@ -91,7 +91,7 @@ class Supervisor:
                 if child.process is not None and (code := child.process.poll()) is not None:
                     self._ended(child, code)
                     if self._stopping.is_set():
-                        codes.append(code if code >= 0 else 128 - code)
+                        codes.append(_exit_code(code))
                 if child.process is None and not self._stopping.is_set() and time.monotonic() >= child.start_at:
                     self._start(child)
                 running += child.process is not None
@@ -127,3 +127,9 @@ class Supervisor:
             if child.process is not None:
                 log.error("worker_process_killed", name=child.name, reason="it did not end within its grace period")
         self._signal(signal.SIGKILL)
+
+
+def _exit_code(code: int) -> int:
+    """How the end of a child that was stopped counts: a signal as in a shell. A child that still started ends by the
+    signal that stops it, and had begun nothing."""
+    return 0 if code == -signal.SIGTERM else code if code >= 0 else 128 - code

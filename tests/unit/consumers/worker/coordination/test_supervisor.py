@@ -68,9 +68,16 @@ def test_the_exit_code_is_the_highest_of_the_children(tmp_path: Path) -> None:
 
 
 def test_a_child_that_a_signal_ended_counts_as_a_shell_counts_it(tmp_path: Path) -> None:
+    code = "signal.signal(15, lambda *_: os.kill(os.getpid(), 9))\nopen(sys.argv[1] + '.set', 'w')\ntime.sleep(60)"
+    children = Children(tmp_path, ["a"], code)
+    until((tmp_path / "a.set").exists)
+    assert children.stop() == 128 + 9
+
+
+def test_a_child_that_is_stopped_while_it_still_starts_is_no_error(tmp_path: Path) -> None:
     children = Children(tmp_path, ["a"], "time.sleep(60)")
     until(lambda: len(children.pids("a")) == 1)
-    assert children.stop() == 128 + 15
+    assert children.stop() == 0
 
 
 def test_a_second_stop_reaches_the_children_too(tmp_path: Path) -> None:
