@@ -282,7 +282,7 @@ def test_members_that_come_and_go_lose_and_double_nothing(
         until(lambda: first.status.rows_inserted > 0)
         for _ in range(2):
             with running(Sink(connection, topics, clickhouse, CODEC, config)) as second:
-                eventually(partial(has_inserted_of_more, second), bool)
+                eventually(partial(has_inserted_of_more, second), bool, every_s=0.5)
                 send(200)
         until(lambda: counts(clickhouse)["raw"] >= sent)
     found = counts(clickhouse)
