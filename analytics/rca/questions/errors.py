@@ -8,15 +8,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from clickhouse_connect.driver.client import Client
-from drain3 import TemplateMiner
-from drain3.template_miner_config import TemplateMinerConfig
 
 from millstream.analytics.rca.questions.attempt_stats import stats
 from millstream.analytics.rca.questions.rates import SURE, Rate, standard_errors
 from millstream.analytics.rca.window import Window
 from millstream.analytics.sql import MOMENT, ask, moment, window
+
+if TYPE_CHECKING:
+    from drain3 import TemplateMiner
 
 HISTORY = timedelta(days=14)
 GONE_FOR = timedelta(days=1)
@@ -142,7 +144,7 @@ def group_messages(messages: Sequence[Message]) -> list[tuple[str, list[Message]
     for each in messages:
         by_type[each.error_type].append(each)
     for alike in by_type.values():
-        miner = TemplateMiner(config=_drain())
+        miner = _miner()
         clusters: defaultdict[int, list[Message]] = defaultdict(list)
         templates: dict[int, str] = {}
         for each in alike:
@@ -154,11 +156,15 @@ def group_messages(messages: Sequence[Message]) -> list[tuple[str, list[Message]
     return groups
 
 
-def _drain() -> TemplateMinerConfig:
+def _miner() -> "TemplateMiner":
+    # It takes long to load, and only questions about errors that have happened need it.
+    from drain3 import TemplateMiner
+    from drain3.template_miner_config import TemplateMinerConfig
+
     config = TemplateMinerConfig()
     config.drain_sim_th = SIMILAR
     config.profiling_enabled = False
-    return config
+    return TemplateMiner(config=config)
 
 
 def _family(template: str, messages: Sequence[Message], start: datetime, attempts: tuple[int, int] | None) -> Family:

@@ -76,7 +76,7 @@ def test_what_needs_no_settings_reads_none(command: str) -> None:
 
 
 def test_questions_that_compute_nothing_load_no_numpy() -> None:
-    assert not third_party_after("import millstream.cli.rca") & {"numpy", "pyarrow", "pandas"}
+    assert not third_party_after("import millstream.cli.rca") & {"numpy", "pyarrow", "pandas", "drain3"}
 
 
 @pytest.mark.parametrize("command", ["submit", "job", "commands", "topics", "config"])
