@@ -65,27 +65,23 @@ class Trial:
         """The records that are rejected even alone, while valid ones of their size are not. Raises `DatabaseError`
         when the server turns out to be unhealthy."""
         doubtful = {record[0]: reason for record in records if (reason := self._doubt(record[2] or b""))}
+        apart = Records.of(record for record in records if record[0] in doubtful)
         others = Records.of(record for record in records if record[0] not in doubtful)
         found = find_rejected(others, self._rejection) if len(others) else []
-        if doubtful:
-            found += self._rejected_of(Records.of(record for record in records if record[0] in doubtful), doubtful)
+        if len(apart):
+            found += self._rejected_doubtful(apart, doubtful)
         return sorted(found, key=lambda each: each.offset)
 
-    def _rejected_of(self, records: Records, doubts: Mapping[int, str]) -> list[RejectedRecord]:
+    def _rejected_doubtful(self, records: Records, doubts: Mapping[int, str]) -> list[RejectedRecord]:
         """Those of the doubtful records that are rejected. A valid one is accepted before and after them."""
         control = self._control(records.part(0, 1))
         self._insert(control)
-        if len(records) > SEARCHED:
+        if len(records) > TRIED_ALONE:
             refused = self._reason(records) is not None
             found = [RejectedRecord(*record, doubts[record[0]]) for record in records] if refused else []
         else:
             alone = (records.part(number, number + 1) for number in range(len(records)))
-            found = [
-                RejectedRecord(*record, reason)
-                for one in alone
-                if (reason := self._reason(one)) is not None
-                for record in one
-            ]
+            found = [each for one in alone for each in find_rejected(one, self._reason)]
         if found:
             self._insert(control)
         return found
@@ -127,7 +123,7 @@ def find_rejected(records: Records, rejection: Callable[[Records], str | None]) 
 
 TOO_MANY_PARTS = 252
 
-SEARCHED = 100
+TRIED_ALONE = 100
 """So many records that Python doubts are tried one by one. A flood of them is rejected when ClickHouse rejects them
 together: trying 10,000 would hold the partition up for minutes."""
 

@@ -130,6 +130,8 @@ class Supervisor:
 
 
 def _exit_code(code: int) -> int:
-    """How the end of a child that was stopped counts: a signal as in a shell. A child that still started ends by the
-    signal that stops it, and had begun nothing."""
-    return 0 if code == -signal.SIGTERM else code if code >= 0 else 128 - code
+    """What the end of a stopped child counts as: a signal as in a shell, except for the one that stops it. That ends a
+    child that still starts, which has begun nothing."""
+    if code == -signal.SIGTERM:
+        return 0
+    return code if code >= 0 else 128 - code

@@ -40,9 +40,7 @@ def statuses(results: Iterator[CheckResult]) -> dict[str, str]:
 
 
 def test_living_workers_are_counted_by_release() -> None:
-    (result,) = check_workers(
-        {"a": seen(version="1.2"), "b": seen(version="1.3"), "c": seen(version="1.3")}, NOW.timestamp()
-    )
+    (result,) = check_workers({"a": seen(version="1.2"), "b": seen(version="1.3"), "c": seen(version="1.3")}, NOW_S)
     assert result.status == "ok"
     assert "3 alive (1 of 1.2, 2 of 1.3), 6 jobs running, 30 could run at once" in result.detail
 
